@@ -1,0 +1,154 @@
+"""
+The workshop: every check of queuectl, in one file.
+
+``nox`` alone is what CI runs. ``nox -s tests-3.12 -- -k backoff`` hands what follows
+the two dashes to the tool.
+"""
+
+import os
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2026.10.20"  # the one that this file was tried with
+
+PYPROJECT = nox.project.load_toml()
+PYTHONS = nox.project.python_versions(PYPROJECT)
+
+# Coverage is measured on the oldest Python: the one that everybody can run.
+COVERAGE_PYTHON = PYTHONS[0]
+
+PACKAGE = Path("queuectl")
+TYPED = ["queuectl", "tests", "noxfile.py", "docs/conf.py", "examples"]
+
+nox.options.sessions = ["lint", "types", "tests", "docs", "build"]
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_external_run = True
+
+# A machine with one Python runs what it can and says what it skipped. CI is such a
+# machine too, unless it has them all.
+nox.options.error_on_missing_interpreters = False
+nox.options.download_python = "never"
+
+TEST_ENVIRONMENT = {
+    # The installed package is tested, not the checkout that happens to be the
+    # working directory: Python does not look there.
+    "PYTHONSAFEPATH": "1",
+    # Tests start many commands. Without cached bytecode each takes about twice as long.
+    "PYTHONDONTWRITEBYTECODE": None,
+}
+
+
+def find_pythons() -> None:
+    """
+    Put Pythons that pyenv has installed, but not switched on, on the search path.
+
+    pyenv's shim of such a version can be found, and fails when it is run.
+    """
+    versions = Path(os.environ.get("PYENV_ROOT") or "~/.pyenv").expanduser() / "versions"
+
+    for python in PYTHONS:
+        if not _runs(f"python{python}"):
+            found = sorted(versions.glob(f"{python}.*/bin/python{python}"), key=_patch_number)
+
+            if found:
+                os.environ["PATH"] = f"{found[-1].parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def _runs(program: str) -> bool:
+    path = shutil.which(program)
+
+    return path is not None and (
+        subprocess.run([path, "--version"], capture_output=True, check=False).returncode == 0
+    )
+
+
+def _patch_number(python: Path) -> int:
+    """Read 1 from ``…/versions/3.12.1/bin/python3.12``; a pre-release comes first."""
+    number = python.parent.parent.name.split(".")[2]
+
+    return int(number) if number.isdecimal() else -1
+
+
+find_pythons()
+
+
+def install(session: nox.Session, *groups: str, package: bool = True) -> None:
+    """Install dependency groups, and the package as its users get it: built, not linked."""
+    if package:
+        session.install(".")
+
+    session.install(*nox.project.dependency_groups(PYPROJECT, *groups))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Lint, format, import rules and spelling."""
+    install(session, "lint", package=False)
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports", "--no-cache")
+    session.run("codespell")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check that everything fits together, and that what is public is typed."""
+    install(session, "types")
+    session.run("mypy", *TYPED)
+    session.run("pyright", "--ignoreexternal", "--verifytypes", "queuectl")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests against the installed package."""
+    install(session, "test")
+    arguments = session.posargs or ["-n2"]
+
+    if session.python != COVERAGE_PYTHON:
+        session.run("pytest", *arguments, env=TEST_ENVIRONMENT)
+        return
+
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *arguments, env=TEST_ENVIRONMENT)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a broken reference fails."""
+    install(session, "docs")
+    # -E reads every page again: a page that did not change keeps its warnings to itself.
+    session.run(
+        "sphinx-build", "-E", "-n", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html"
+    )
+
+
+@nox.session(reuse_venv=False)
+def build(session: nox.Session) -> None:
+    """Build what is released, look into the wheel, and start the program from it."""
+    session.install("build")
+    target = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(target, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(target), ".")
+    [wheel] = target.glob("*.whl")
+
+    with zipfile.ZipFile(wheel) as archive:
+        carried = set(archive.namelist())
+
+    missing = sorted(
+        str(path)
+        for path in PACKAGE.rglob("*")
+        if (path.suffix in {".py", ".sql"} or path.name == "py.typed") and str(path) not in carried
+    )
+
+    if missing:
+        session.error(f"the wheel lacks {', '.join(missing)}")
+
+    session.install(str(wheel))
+    session.run("queuectl", "--version")

@@ -1,0 +1,203 @@
+"""A durable queue for shell commands, as an asyncio library and a command line."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+# Importing queuectl imports nothing else: a name is fetched from its home when
+# it is first used, so that a program pays only for what it needs.
+if TYPE_CHECKING:
+    from queuectl.engine.api import QueueEngine
+    from queuectl.engine.config import Config
+    from queuectl.engine.dlq import DeadLetterQueue
+    from queuectl.engine.domain.durations import (
+        format_duration,
+        format_time,
+        parse_duration,
+        parse_time,
+    )
+    from queuectl.engine.domain.events import Event, EventKind
+    from queuectl.engine.domain.job_json import JobInput, parse_job, parse_jobs
+    from queuectl.engine.domain.models import (
+        Attempt,
+        Job,
+        OutcomeKind,
+        QueueStats,
+        WorkerInfo,
+        WorkerState,
+    )
+    from queuectl.engine.domain.records import (
+        AttemptRecord,
+        EventRecord,
+        JobDetailRecord,
+        JobRecord,
+        StatusRecord,
+        WorkerRecord,
+        attempt_record,
+        event_record,
+        job_detail_record,
+        job_record,
+        status_record,
+        worker_record,
+    )
+    from queuectl.engine.domain.settings import SETTINGS, Setting
+    from queuectl.engine.domain.spec import JobSpec
+    from queuectl.engine.domain.states import TERMINAL, JobState
+    from queuectl.engine.errors import (
+        ConfigError,
+        DuplicateJobError,
+        EngineClosedError,
+        InvalidInputError,
+        InvalidJobError,
+        InvalidValueError,
+        JobNotFoundError,
+        JobStateError,
+        QueueCtlError,
+        RunNotFoundError,
+        SchemaVersionError,
+        StoreBusyError,
+        StoreDamagedError,
+        StoreError,
+        StoreReplacedError,
+        WaitTimeoutError,
+        WorkerNotFoundError,
+    )
+    from queuectl.engine.runtime.paths import default_database
+    from queuectl.engine.store.base import CheckReport
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "queuectl.engine.api": ("QueueEngine",),
+    "queuectl.engine.config": ("Config",),
+    "queuectl.engine.dlq": ("DeadLetterQueue",),
+    "queuectl.engine.domain.durations": (
+        "format_duration",
+        "format_time",
+        "parse_duration",
+        "parse_time",
+    ),
+    "queuectl.engine.domain.events": ("Event", "EventKind"),
+    "queuectl.engine.domain.job_json": ("JobInput", "parse_job", "parse_jobs"),
+    "queuectl.engine.domain.models": (
+        "Attempt",
+        "Job",
+        "OutcomeKind",
+        "QueueStats",
+        "WorkerInfo",
+        "WorkerState",
+    ),
+    "queuectl.engine.domain.records": (
+        "AttemptRecord",
+        "EventRecord",
+        "JobDetailRecord",
+        "JobRecord",
+        "StatusRecord",
+        "WorkerRecord",
+        "attempt_record",
+        "event_record",
+        "job_detail_record",
+        "job_record",
+        "status_record",
+        "worker_record",
+    ),
+    "queuectl.engine.domain.settings": ("SETTINGS", "Setting"),
+    "queuectl.engine.domain.spec": ("JobSpec",),
+    "queuectl.engine.domain.states": ("TERMINAL", "JobState"),
+    "queuectl.engine.errors": (
+        "ConfigError",
+        "DuplicateJobError",
+        "EngineClosedError",
+        "InvalidInputError",
+        "InvalidJobError",
+        "InvalidValueError",
+        "JobNotFoundError",
+        "JobStateError",
+        "QueueCtlError",
+        "RunNotFoundError",
+        "SchemaVersionError",
+        "StoreBusyError",
+        "StoreDamagedError",
+        "StoreError",
+        "StoreReplacedError",
+        "WaitTimeoutError",
+        "WorkerNotFoundError",
+    ),
+    "queuectl.engine.runtime.paths": ("default_database",),
+    "queuectl.engine.store.base": ("CheckReport",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "SETTINGS",
+    "TERMINAL",
+    "Attempt",
+    "AttemptRecord",
+    "CheckReport",
+    "Config",
+    "ConfigError",
+    "DeadLetterQueue",
+    "DuplicateJobError",
+    "EngineClosedError",
+    "Event",
+    "EventKind",
+    "EventRecord",
+    "InvalidInputError",
+    "InvalidJobError",
+    "InvalidValueError",
+    "Job",
+    "JobDetailRecord",
+    "JobInput",
+    "JobNotFoundError",
+    "JobRecord",
+    "JobSpec",
+    "JobState",
+    "JobStateError",
+    "OutcomeKind",
+    "QueueCtlError",
+    "QueueEngine",
+    "QueueStats",
+    "RunNotFoundError",
+    "SchemaVersionError",
+    "Setting",
+    "StatusRecord",
+    "StoreBusyError",
+    "StoreDamagedError",
+    "StoreError",
+    "StoreReplacedError",
+    "WaitTimeoutError",
+    "WorkerInfo",
+    "WorkerNotFoundError",
+    "WorkerRecord",
+    "WorkerState",
+    "attempt_record",
+    "default_database",
+    "event_record",
+    "format_duration",
+    "format_time",
+    "job_detail_record",
+    "job_record",
+    "parse_duration",
+    "parse_job",
+    "parse_jobs",
+    "parse_time",
+    "status_record",
+    "worker_record",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Fetch a public name from its home."""
+    home = _HOME_OF.get(name)
+
+    if home is None:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+
+    value: object = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Name what is public."""
+    return [*__all__, "__version__"]

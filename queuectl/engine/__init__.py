@@ -1,0 +1,1 @@
+"""The engine: values, store, runtime, and the facade over them."""

@@ -1,0 +1,621 @@
+"""The facade: an engine over one database."""
+
+import builtins
+import os
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from queuectl.engine.config import Config
+from queuectl.engine.dlq import DeadLetterQueue
+from queuectl.engine.domain.durations import check_duration
+from queuectl.engine.domain.events import Event
+from queuectl.engine.domain.filters import JobFilter
+from queuectl.engine.domain.models import (
+    Attempt,
+    Job,
+    NewJob,
+    QueueStats,
+    WorkerInfo,
+)
+from queuectl.engine.domain.settings import Settings
+from queuectl.engine.domain.spec import JobSpec, check_reason, resolve
+from queuectl.engine.domain.states import TERMINAL, JobState
+from queuectl.engine.errors import (
+    EngineClosedError,
+    InvalidJobError,
+    InvalidValueError,
+)
+from queuectl.engine.runtime.clock import Clock, SystemClock
+from queuectl.engine.runtime.folder import StateFolder, make_private
+from queuectl.engine.runtime.ids import IdMaker
+from queuectl.engine.runtime.lifetime import Lifetime
+from queuectl.engine.runtime.output import OutputReader, latest_attempt
+from queuectl.engine.runtime.paths import default_database
+from queuectl.engine.runtime.process import Runner, ShellRunner
+from queuectl.engine.runtime.recovery import has_live_worker
+from queuectl.engine.runtime.roster import Roster
+from queuectl.engine.runtime.threads import in_thread
+from queuectl.engine.runtime.waiting import Waiting
+from queuectl.engine.runtime.worker import Worker
+from queuectl.engine.store.base import CheckReport, JobStore, Purged
+
+_RETRYABLE: Final = frozenset({JobState.FAILED, JobState.DEAD, JobState.CANCELLED})
+_PAGE: Final = 1000
+
+
+class QueueEngine:
+    """
+    A durable queue for shell commands in one database.
+
+    Use it as an asynchronous context. Leaving the context ends the workers
+    that it started, with every process reaped and every file closed. Any
+    number of engines, in any number of processes of one machine, may use the
+    same database.
+
+    Args:
+        database: The SQLite file, made where there is none; else
+            ``QUEUECTL_DB``, else ``~/.queuectl/queue.db``.
+        kill_grace: Seconds between TERM and KILL where a job must be ended.
+        clock: For tests; see ``queuectl.engine.testing``.
+        runner: For tests; see ``queuectl.engine.testing``.
+    """
+
+    def __init__(
+        self,
+        database: str | os.PathLike[str] | None = None,
+        *,
+        kill_grace: float = 5.0,
+        clock: Clock | None = None,
+        runner: Runner | None = None,
+    ) -> None:
+        self._is_default = database is None and "QUEUECTL_DB" not in os.environ
+        path = default_database() if database is None else Path(database).expanduser()
+        self._path = path.absolute()
+        self._grace = kill_grace
+        self._clock = clock or SystemClock()
+        self._runner = runner
+        self._ids = IdMaker()
+        self._life: Lifetime | None = None
+        self.dlq: Final = DeadLetterQueue(lambda: self._store, self._clock)
+        self.config: Final = Config(lambda: self._store)
+
+    async def __aenter__(self) -> Self:
+        """Open the database."""
+        if self._life is not None:
+            msg = "the engine is open already"
+            raise RuntimeError(msg)
+
+        if self._is_default:
+            await in_thread(make_private, self._path.parent)
+
+        self._life = Lifetime(
+            self._path,
+            clock=self._clock,
+            runner=self._runner or ShellRunner(self._clock),
+            grace=self._grace,
+        )
+
+        try:
+            await self._life.open()
+        except BaseException:
+            self._life = None
+            raise
+
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the workers and close the database."""
+        life, self._life = self._open, None
+        await life.close()
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file, absolute."""
+        return self._path
+
+    @property
+    def log_folder(self) -> Path:
+        """The folder for what detached workers say."""
+        return self._open.folder.logs
+
+    def has_live_worker(self) -> bool:
+        """Whether any worker, in any process, is alive on this database."""
+        return has_live_worker(self._open.folder)
+
+    async def enqueue(
+        self,
+        command: str,
+        *,
+        id: str | None = None,
+        priority: int | None = None,
+        max_retries: int | None = None,
+        backoff_base: float | None = None,
+        timeout: float | timedelta | None = None,
+        run_at: datetime | None = None,
+        delay: float | timedelta | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        tags: Iterable[str] = (),
+    ) -> Job:
+        """
+        Add a job; when this returns, it is on the disk.
+
+        Args:
+            command: What ``/bin/sh`` is to run.
+            id: A name of your own, unique; else one is made that sorts by time.
+            priority: Higher runs first; else the config's, 100.
+            max_retries: Retries after the first run; else the config's, 3.
+            backoff_base: The wait after run n is this to the power of n, in
+                seconds; else the config's, 2.
+            timeout: Seconds that one run may take, 0 for ever; else the
+                config's, 3600.
+            run_at: Not before this time; local where it has no zone.
+            delay: Not before this many seconds from now.
+            cwd: The folder to run in; else the current one.
+            env: Variables to add to the worker's environment.
+            tags: Words to find it by.
+
+        Raises:
+            InvalidJobError: A value breaks a rule; nothing was added.
+            DuplicateJobError: The id exists.
+            StoreError: The database cannot be used.
+        """
+        spec = JobSpec(
+            command=command,
+            id=id,
+            priority=priority,
+            max_retries=max_retries,
+            backoff_base=backoff_base,
+            timeout=_duration("timeout", timeout),
+            run_at=run_at,
+            delay=_duration("delay", delay),
+            cwd=None if cwd is None else os.fspath(cwd),
+            env=None if env is None else dict(env),
+            tags=tuple(tags),
+        )
+        return (await self.enqueue_many([spec]))[0]
+
+    async def enqueue_many(self, jobs: Iterable[JobSpec | str]) -> builtins.list[Job]:
+        """
+        Add jobs in one transaction: all of them, or none.
+
+        Args:
+            jobs: What to add; a string is a command.
+
+        Raises:
+            InvalidJobError: One breaks a rule.
+            DuplicateJobError: An id exists, or stands twice.
+            StoreError: The database cannot be used.
+        """
+        specs = [JobSpec(command=job) if isinstance(job, str) else job for job in jobs]
+        now = self._clock.now()
+        return await self._store.insert(partial(self._resolve, specs, now), now=now)
+
+    async def get(self, job_id: str) -> Job:
+        """
+        Return a job as it is now.
+
+        Raises:
+            JobNotFoundError: There is none.
+        """
+        return await self._store.get(job_id)
+
+    async def attempts(self, job_id: str) -> builtins.list[Attempt]:
+        """
+        Return the runs of a job, the first in front; the last may be under way.
+
+        Raises:
+            JobNotFoundError: There is none.
+        """
+        job = await self._store.get(job_id)
+        running = latest_attempt(job)
+        past = [run for run in await self._store.runs(job_id) if run.number <= job.run_count]
+
+        if running is not None and all(run.number < running.number for run in past):
+            return [*past, running]
+
+        return past
+
+    async def list(
+        self,
+        state: JobState | str | None = None,
+        *,
+        tag: str | None = None,
+        limit: int | None = None,
+    ) -> builtins.list[Job]:
+        """
+        Return jobs in the order of their arrival.
+
+        Args:
+            state: Only jobs in this state.
+            tag: Only jobs with this tag.
+            limit: Only this many, those that arrived last.
+        """
+        if limit is not None:
+            return await self._store.last_jobs(_filter(state, tag), limit=limit)
+
+        return [job async for job in self.iterate(state, tag=tag)]
+
+    async def iterate(
+        self, state: JobState | str | None = None, *, tag: str | None = None
+    ) -> AsyncIterator[Job]:
+        """Yield jobs in the order of their arrival, however many there are."""
+        after = 0
+
+        while page := await self._store.list_jobs(_filter(state, tag), after=after, limit=_PAGE):
+            for job in page:
+                yield job
+
+            after = page[-1].seq
+
+    async def stats(self) -> QueueStats:
+        """Return the queue at a glance."""
+        stats = await self._store.stats(now=self._clock.now())
+
+        return QueueStats(
+            counts=stats.counts,
+            avg_duration=stats.avg_duration,
+            oldest_pending=stats.oldest_pending,
+            workers=tuple(await self._roster.list()),
+        )
+
+    async def wait(self, job_id: str, *, timeout: float | None = None) -> Job:
+        """
+        Wait until a job is completed, dead or cancelled, and return it.
+
+        Args:
+            job_id: The job.
+            timeout: Seconds to wait at the most.
+
+        Raises:
+            JobNotFoundError: There is none.
+            WaitTimeoutError: It is not finished yet.
+        """
+        return (await self._waiting.finish_of([job_id], timeout))[0]
+
+    async def wait_all(
+        self, job_ids: Sequence[str], *, timeout: float | None = None
+    ) -> builtins.list[Job]:
+        """Wait for several jobs as `wait` does for one; return them in the order asked for."""
+        return await self._waiting.finish_of(job_ids, timeout)
+
+    async def progress(self, job_ids: Sequence[str]) -> AsyncIterator[int]:
+        """Yield how many of these jobs are not finished, at every change, down to 0."""
+        async for unfinished in self._waiting.unfinished(job_ids):
+            yield len(unfinished)
+
+    async def cancel(self, job_id: str, *, reason: str | None = None) -> Job:
+        """
+        Cancel a job. One that runs is ended by its worker; wait for it to see that.
+
+        Args:
+            job_id: The job.
+            reason: Why, for whoever looks later.
+
+        Raises:
+            JobNotFoundError: There is none.
+            JobStateError: It is finished.
+        """
+        return await self._store.cancel(job_id, check_reason(reason), now=self._clock.now())
+
+    async def retry(self, *job_ids: str) -> builtins.list[Job]:
+        """
+        Put failed, dead or cancelled jobs back to pending with no attempts charged.
+
+        Raises:
+            JobNotFoundError: One is missing; none was changed.
+            JobStateError: One is in another state; none was changed.
+        """
+        return await self._store.retry(job_ids, _RETRYABLE, now=self._clock.now())
+
+    async def delete(self, job_id: str) -> None:
+        """
+        Delete a job with all its runs and outputs.
+
+        Raises:
+            JobNotFoundError: There is none.
+            JobStateError: It is running.
+        """
+        await self._remove_files(await self._store.delete(job_id))
+
+    async def purge(
+        self,
+        states: Iterable[JobState | str] = TERMINAL,
+        *,
+        older_than: float | timedelta = 0.0,
+    ) -> int:
+        """
+        Delete jobs that have been in one of these states for a while.
+
+        Args:
+            states: Any but ``processing``; else the finished ones.
+            older_than: Seconds since they came into that state.
+
+        Returns:
+            How many were deleted.
+        """
+        wanted = [_state(state) for state in states]
+
+        if JobState.PROCESSING in wanted:
+            msg = "a running job cannot be purged: cancel it first"
+            raise InvalidValueError(msg)
+
+        until = self._clock.now() - (_duration("older_than", older_than) or timedelta())
+        purged = await self._store.purge(wanted, until=until)
+        await self._remove_files(purged)
+        return purged.jobs
+
+    async def output(self, job_id: str, *, attempt: int | None = None) -> str:
+        """
+        Return what a job wrote to its standard output and error, in that order.
+
+        Bytes that are not UTF-8 are shown by their code, as Python writes them.
+
+        Args:
+            job_id: The job.
+            attempt: The number of the run, else the latest.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            RunNotFoundError: It has no such run.
+        """
+        raw = await self.output_bytes(job_id, attempt=attempt)
+        return raw.decode(errors="backslashreplace")
+
+    async def output_bytes(
+        self, job_id: str, *, attempt: int | None = None, last: int | None = None
+    ) -> bytes:
+        """
+        Return the output as `output` does, as it was written.
+
+        Args:
+            job_id: The job.
+            attempt: The number of the run, else the latest.
+            last: Only this many bytes from its end.
+        """
+        return await self._outputs.read(await self._store.get(job_id), attempt, last=last)
+
+    async def follow(self, job_id: str, *, attempt: int | None = None) -> AsyncIterator[bytes]:
+        """
+        Yield what a job writes, as it writes it, until the job is finished.
+
+        A job that has not started is waited for. It begins with the latest
+        run and goes on through the retries.
+
+        Args:
+            job_id: The job.
+            attempt: Follow the run of this number alone.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            RunNotFoundError: The job is finished and never had that run.
+        """
+        async for chunk in self._outputs.follow(job_id, attempt):
+            yield chunk
+
+    async def events(self, *, since: int | None = None) -> AsyncIterator[Event]:
+        """
+        Yield changes of jobs' states as they are made, by any process, without end.
+
+        Args:
+            since: Begin behind this sequence number, 0 for all that is kept;
+                else with what happens from now on.
+        """
+        async for event in self._waiting.events(since):
+            yield event
+
+    async def last_event(self) -> int:
+        """Return the sequence number of the last event, 0 before the first."""
+        return await self._store.last_event()
+
+    @asynccontextmanager
+    async def workers(
+        self, concurrency: int = 1, *, grace: float | None = None
+    ) -> AsyncIterator[None]:
+        """
+        Run jobs in this event loop while in the context.
+
+        Leaving it, no more jobs are taken and those that run are waited for.
+        Where it is left by an exception, they are ended and given back.
+
+        Args:
+            concurrency: How many jobs to run at once.
+            grace: Seconds to wait for running jobs when leaving, before they
+                are ended and given back; None to wait as long as they take.
+        """
+        async with self._open.working(_at_least_one(concurrency), grace=grace):
+            yield
+
+    async def run(self, concurrency: int = 1, *, handle_signals: bool = False) -> None:
+        """
+        Run jobs until told to stop by `stop_workers`, a signal or cancellation.
+
+        Args:
+            concurrency: How many jobs to run at once.
+            handle_signals: Stop on SIGINT, SIGTERM and SIGHUP: the first
+                waits for running jobs, the second ends them and gives them
+                back, the third leaves at once.
+        """
+        await self._open.work(_at_least_one(concurrency), signals=handle_signals)
+
+    async def drain(self, concurrency: int = 1, *, handle_signals: bool = False) -> None:
+        """
+        Run jobs until nothing is due, running or waiting for a retry.
+
+        Jobs with a later ``run_at`` are not waited for.
+
+        Args:
+            concurrency: How many jobs to run at once.
+            handle_signals: As for `run`.
+        """
+        await self._open.work(
+            _at_least_one(concurrency), until_settled=True, signals=handle_signals
+        )
+
+    @asynccontextmanager
+    async def run_here(self, spec: JobSpec) -> AsyncIterator[Job]:
+        """
+        Add a job and run it in this process, where no other worker can take it.
+
+        The context gets the job as it starts. Leaving it waits for the run;
+        leaving it by an exception ends the run and gives the job back.
+
+        Raises:
+            InvalidJobError: A value breaks a rule.
+            DuplicateJobError: The id exists.
+        """
+        life = self._open
+        claimed: builtins.list[Job] = []
+
+        async def prepare(worker: Worker) -> Job:
+            now = self._clock.now()
+            job = await life.store.insert_claimed(
+                lambda settings: self._resolve([spec], now, settings)[0],
+                worker=worker.number,
+                now=now,
+            )
+            claimed.append(job)
+            return job
+
+        async with life.working(1, prepare=prepare):
+            yield claimed[0]
+
+    async def list_workers(self) -> builtins.list[WorkerInfo]:
+        """Return the registered workers of every process, dead ones among them."""
+        return await self._roster.list()
+
+    async def stop_workers(
+        self,
+        worker_ids: Iterable[str] | None = None,
+        *,
+        now: bool = False,
+        timeout: float | None = None,
+    ) -> builtins.list[WorkerInfo]:
+        """
+        Stop workers, in whatever process they are, and wait until they are gone.
+
+        Args:
+            worker_ids: Which, as ``w12``; else all.
+            now: End their running jobs and give them back; else wait for them.
+            timeout: Seconds to wait at the most.
+
+        Returns:
+            The workers that were stopped.
+
+        Raises:
+            WorkerNotFoundError: One is not alive.
+            WaitTimeoutError: Some are still there.
+        """
+        return await self._roster.stop(worker_ids, now=now, timeout=timeout)
+
+    async def check(self) -> CheckReport:
+        """Read the whole database and report what is wrong with it."""
+        return await self._store.check()
+
+    async def backup(self, target: str | os.PathLike[str]) -> None:
+        """
+        Write a copy of the database as it stands to a new file.
+
+        Large outputs, which are files of their own, are copied beside it.
+
+        Raises:
+            StoreError: The file exists, or cannot be written.
+        """
+        path = Path(_here(), target)
+        await self._store.backup(str(path))
+        await in_thread(self._open.folder.copy_outputs, StateFolder(path))
+
+    async def vacuum(self) -> None:
+        """Give unused space back to the file system."""
+        await self._store.vacuum()
+
+    @property
+    def _open(self) -> Lifetime:
+        if self._life is None:
+            raise EngineClosedError
+
+        return self._life
+
+    @property
+    def _store(self) -> JobStore:
+        life = self._open
+        life.check()
+        return life.store
+
+    @property
+    def _outputs(self) -> OutputReader:
+        life = self._open
+        return OutputReader(self._store, life.folder, life.bus)
+
+    @property
+    def _waiting(self) -> Waiting:
+        life = self._open
+        return Waiting(self._store, life.bus, life.check)
+
+    @property
+    def _roster(self) -> Roster:
+        life = self._open
+        return Roster(self._store, life.folder, life.bus)
+
+    def _resolve(
+        self, specs: Sequence[JobSpec], now: datetime, settings: Settings
+    ) -> builtins.list[NewJob]:
+        here = _here()
+
+        return [
+            resolve(spec, settings, now=now, made_id=self._ids.make(now), here=here)
+            for spec in specs
+        ]
+
+    async def _remove_files(self, purged: Purged) -> None:
+        await in_thread(self._open.folder.remove_outputs, purged.large_runs)
+
+
+def _filter(state: JobState | str | None, tag: str | None) -> JobFilter:
+    return JobFilter(state=None if state is None else _state(state), tag=tag)
+
+
+def _state(state: JobState | str) -> JobState:
+    try:
+        return JobState(state)
+    except ValueError:
+        names = ", ".join(known.value for known in JobState)
+        msg = f"no such state: {state!r} (the states are {names})"
+        raise InvalidValueError(msg) from None
+
+
+def _duration(field: str, value: float | timedelta | None) -> timedelta | None:
+    if value is None or isinstance(value, timedelta):
+        return value
+
+    try:
+        return check_duration(value)
+    except InvalidValueError as error:
+        raise InvalidJobError(str(error), field=field) from error
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        raise InvalidJobError(
+            "the current folder does not exist any more", field="cwd", hint="name another folder"
+        ) from None
+
+
+def _at_least_one(concurrency: int) -> int:
+    if concurrency < 1:
+        msg = f"concurrency must be 1 or more, not {concurrency}"
+        raise InvalidValueError(msg)
+
+    return concurrency

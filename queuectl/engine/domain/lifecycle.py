@@ -1,0 +1,126 @@
+"""The whole retry and DLQ policy: what becomes of a job when an attempt ends."""
+
+from datetime import datetime, timedelta
+from typing import assert_never
+
+import msgspec
+
+from queuectl.engine.domain.backoff import Backoff
+from queuectl.engine.domain.events import EventKind
+from queuectl.engine.domain.models import Job, OutcomeKind
+from queuectl.engine.domain.states import JobState
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    How an attempt ended. A command that fails is an outcome, never an exception.
+
+    Attributes:
+        kind: In one word.
+        exit_code: None where a signal ended it, or it did not start.
+        signal: The signal that ended it, as ``SIGKILL``.
+        reason: Why it did not succeed; None where it did.
+        pause: For an interrupted attempt, how long the job should wait before
+            anybody tries again.
+    """
+
+    kind: OutcomeKind
+    exit_code: int | None = None
+    signal: str | None = None
+    reason: str | None = None
+    pause: timedelta = timedelta()
+
+
+class Transition(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A decided move.
+
+    Attributes:
+        state: The state from here on.
+        event: What to call the move.
+        attempts: Runs charged from here on.
+        run_at: Not before this time.
+        reason: Why, where the job did not complete.
+    """
+
+    state: JobState
+    event: EventKind
+    attempts: int
+    run_at: datetime
+    reason: str | None
+
+
+def decide(
+    job: Job,
+    outcome: Outcome,
+    *,
+    backoff: Backoff,
+    now: datetime,
+    luck: float,
+) -> Transition:
+    """
+    Decide what becomes of a job whose attempt has ended.
+
+    Args:
+        job: As claimed, so that ``attempts`` counts the attempt that ended.
+        outcome: How it ended.
+        backoff: The job's backoff.
+        now: When it ended.
+        luck: Where in the backoff's jitter to land, 0.0 to 1.0.
+    """
+    match outcome.kind:
+        case OutcomeKind.COMPLETED:
+            return _end(job, JobState.COMPLETED, EventKind.COMPLETED, None)
+        case OutcomeKind.CANCELLED:
+            return _end(job, JobState.CANCELLED, EventKind.CANCELLED, outcome.reason)
+        case OutcomeKind.INTERRUPTED:
+            return Transition(
+                state=JobState.PENDING,
+                event=EventKind.RELEASED,
+                attempts=job.attempts - 1,
+                run_at=now + outcome.pause,
+                reason=outcome.reason,
+            )
+        case (
+            OutcomeKind.FAILED
+            | OutcomeKind.TIMED_OUT
+            | OutcomeKind.LOST
+            | OutcomeKind.SPAWN_FAILED
+        ):
+            if job.attempts > job.max_retries:
+                return _end(job, JobState.DEAD, EventKind.DIED, outcome.reason)
+
+            return Transition(
+                state=JobState.FAILED,
+                event=EventKind.FAILED,
+                attempts=job.attempts,
+                run_at=now + backoff.delay(job.attempts, luck),
+                reason=outcome.reason,
+            )
+        case _:
+            assert_never(outcome.kind)
+
+
+def cancelled_instead(transition: Transition, reason: str) -> Transition:
+    """
+    Return what becomes of a job that was asked to be cancelled while it ran.
+
+    A job that completed has completed; every other move is a cancellation.
+    """
+    if transition.state is JobState.COMPLETED:
+        return transition
+
+    return Transition(
+        state=JobState.CANCELLED,
+        event=EventKind.CANCELLED,
+        attempts=transition.attempts,
+        run_at=transition.run_at,
+        reason=reason,
+    )
+
+
+def _end(job: Job, state: JobState, event: EventKind, reason: str | None) -> Transition:
+    """Move to a terminal state; the due time stays as the record of when it was due."""
+    return Transition(
+        state=state, event=event, attempts=job.attempts, run_at=job.run_at, reason=reason
+    )

@@ -1,0 +1,234 @@
+"""The config keys: their defaults, ranges and aliases."""
+
+import difflib
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
+
+import msgspec
+
+from queuectl.engine.domain.backoff import Backoff
+from queuectl.engine.domain.durations import parse_duration
+from queuectl.engine.errors import ConfigError, InvalidValueError
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    One config key.
+
+    Attributes:
+        key: Its name, with dashes.
+        default: Its value where nothing was set.
+        lowest: The smallest value allowed.
+        highest: The largest value allowed.
+        whole: Only whole numbers are allowed.
+        is_duration: Seconds; ``10m`` and the like are understood too.
+        meaning: One line for the help and the reference.
+        aliases: Other names of the key.
+    """
+
+    key: str
+    default: int | float
+    lowest: int | float
+    highest: int | float
+    meaning: str
+    whole: bool = False
+    is_duration: bool = False
+    aliases: tuple[str, ...] = ()
+
+    def parse(self, text: str) -> int | float:
+        """
+        Read a value of this key.
+
+        Raises:
+            ConfigError: It is not a number, or outside the range.
+        """
+        try:
+            value = self._number(text.strip())
+        except ValueError as error:
+            raise self._refuse(text) from error
+
+        if not self.lowest <= value <= self.highest:
+            raise self._refuse(text)
+
+        return value
+
+    @property
+    def range(self) -> str:
+        """The values allowed, as words: ``a whole number from 0 to 1000``."""
+        noun = "a whole number" if self.whole else "a number"
+        unit = " of seconds, or a duration such as 10m," if self.is_duration else ""
+        return f"{noun}{unit} from {self.lowest:g} to {self.highest:g}"
+
+    def _number(self, text: str) -> int | float:
+        if self.whole:
+            return int(text)
+
+        if self.is_duration:
+            return _plain(parse_duration(text).total_seconds())
+
+        return _plain(float(text))
+
+    def _refuse(self, text: str) -> ConfigError:
+        return ConfigError(self.key, f"{text!r} is not {self.range}")
+
+
+_DECADE: Final = 315_360_000
+HIGHEST_PRIORITY: Final = 2_147_483_647
+MOST_RETRIES: Final = 1_000_000
+
+SETTINGS: Final[dict[str, Setting]] = {
+    setting.key: setting
+    for setting in (
+        Setting(
+            key="max-retries",
+            default=3,
+            lowest=0,
+            highest=MOST_RETRIES,
+            whole=True,
+            meaning="retries after the first run, for jobs that do not say",
+        ),
+        Setting(
+            key="backoff-base",
+            default=2,
+            lowest=0,
+            highest=1000,
+            aliases=("base-backoff",),
+            meaning="the wait after run n is this to the power of n, in seconds",
+        ),
+        Setting(
+            key="backoff-max",
+            default=3600,
+            lowest=0,
+            highest=_DECADE,
+            is_duration=True,
+            meaning="no wait between two runs is longer, in seconds",
+        ),
+        Setting(
+            key="backoff-jitter",
+            default=0.1,
+            lowest=0,
+            highest=1,
+            meaning="the largest share added to a wait at random, 0.1 for 10 %",
+        ),
+        Setting(
+            key="timeout-sec",
+            default=3600,
+            lowest=0,
+            highest=_DECADE,
+            is_duration=True,
+            aliases=("timeout",),
+            meaning="a run is ended after this many seconds, 0 for never",
+        ),
+        Setting(
+            key="worker-poll-interval",
+            default=1.0,
+            lowest=0.05,
+            highest=3600,
+            is_duration=True,
+            meaning="seconds between two looks at the queue where no hint arrives",
+        ),
+        Setting(
+            key="priority",
+            default=100,
+            lowest=-HIGHEST_PRIORITY,
+            highest=HIGHEST_PRIORITY,
+            whole=True,
+            meaning="for jobs that do not say; higher runs first",
+        ),
+    )
+}
+
+_NAMES: Final[dict[str, str]] = {
+    name: setting.key for setting in SETTINGS.values() for name in (setting.key, *setting.aliases)
+}
+
+
+def find_setting(name: str) -> Setting:
+    """
+    Look a key up; ``_`` and ``-`` are the same, aliases are known.
+
+    Raises:
+        ConfigError: There is no such key.
+    """
+    key = _NAMES.get(name.strip().lower().replace("_", "-"))
+
+    if key is None:
+        near = difflib.get_close_matches(name, _NAMES, n=1)
+        question = f"did you mean {near[0]}? " if near else ""
+        keys = ", ".join(SETTINGS)
+        raise ConfigError(name, "no such config key", hint=f"{question}the keys are: {keys}")
+
+    return SETTINGS[key]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The config as it stands: a value for every key.
+
+    Attributes:
+        values: By key, with dashes; numbers.
+    """
+
+    values: dict[str, int | float]
+
+    @classmethod
+    def from_stored(cls, stored: Mapping[str, str]) -> "Settings":
+        """
+        Read what the database holds; what it does not hold has its default.
+
+        Values that a newer queuectl wrote under keys unknown here are left out.
+        """
+        values: dict[str, int | float] = {}
+
+        for setting in SETTINGS.values():
+            text = stored.get(setting.key)
+            values[setting.key] = setting.default if text is None else setting.parse(text)
+
+        return cls(values=values)
+
+    @property
+    def max_retries(self) -> int:
+        """Retries after the first run, for jobs that do not say."""
+        return int(self.values["max-retries"])
+
+    @property
+    def priority(self) -> int:
+        """The priority of jobs that do not say."""
+        return int(self.values["priority"])
+
+    @property
+    def timeout(self) -> timedelta | None:
+        """How long a run may take, for jobs that do not say; None for ever."""
+        seconds = self.values["timeout-sec"]
+        return timedelta(seconds=seconds) if seconds else None
+
+    @property
+    def poll_interval(self) -> timedelta:
+        """The time between two looks at the queue where no hint arrives."""
+        return timedelta(seconds=self.values["worker-poll-interval"])
+
+    def backoff(self, base: float | None) -> Backoff:
+        """
+        Return the backoff of a job.
+
+        Args:
+            base: The job's own base, or None to follow the config.
+        """
+        return Backoff(
+            base=self.values["backoff-base"] if base is None else base,
+            longest=self.values["backoff-max"],
+            jitter=self.values["backoff-jitter"],
+        )
+
+
+DEFAULTS: Final = Settings.from_stored({})
+
+
+def _plain(value: float) -> int | float:
+    """Write 3600.0 as 3600, so that it is shown as it was set."""
+    if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124 (NaN is not itself)
+        msg = "not a finite number"
+        raise InvalidValueError(msg)
+
+    return int(value) if value == int(value) else value

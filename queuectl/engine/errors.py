@@ -1,0 +1,212 @@
+"""Every exception of queuectl, in one tree."""
+
+from typing import Any
+
+
+class QueueCtlError(Exception):
+    """
+    The root of every exception that queuectl raises on purpose.
+
+    Attributes:
+        hint: What the reader can do about it, as one sentence, or None.
+    """
+
+    hint: str | None = None
+
+
+class InvalidJobError(QueueCtlError, ValueError):
+    """
+    A job as asked for breaks a rule.
+
+    Attributes:
+        field: The field that is wrong, or None where the whole is.
+        problem: What is wrong with it.
+    """
+
+    def __init__(
+        self, problem: str, *, field: str | None = None, hint: str | None = None
+    ) -> None:
+        self.field = field
+        self.problem = problem
+        self.hint = hint
+        super().__init__(f"{field}: {problem}" if field else problem)
+
+
+class InvalidInputError(QueueCtlError, ValueError):
+    """
+    Several jobs were given at once, and some of them break a rule.
+
+    Nothing of the input was taken.
+
+    Attributes:
+        problems: Place (a line or an element, counted from 1) and problem,
+            in the order of the input.
+    """
+
+    def __init__(self, unit: str, problems: "list[tuple[int, str]]") -> None:
+        self.unit = unit
+        self.problems = problems
+        lines = "\n".join(f"  {unit} {place}: {text}" for place, text in problems)
+        noun = unit if len(problems) == 1 else f"{unit}s"
+        super().__init__(
+            f"nothing was enqueued: {len(problems)} bad {noun}\n{lines}",
+        )
+
+
+class InvalidValueError(QueueCtlError, ValueError):
+    """A duration, a time or another value that cannot be read."""
+
+
+class ConfigError(QueueCtlError, ValueError):
+    """
+    An unknown config key, or a value outside its range.
+
+    Attributes:
+        key: The key as it was given.
+    """
+
+    def __init__(self, key: str, problem: str, *, hint: str | None = None) -> None:
+        self.key = key
+        self.hint = hint
+        super().__init__(f"{key}: {problem}")
+
+
+class JobNotFoundError(QueueCtlError, LookupError):
+    """
+    No job has this id.
+
+    Attributes:
+        job_id: The id that was looked for.
+    """
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        self.hint = "see what is there with: queuectl list"
+        super().__init__(f"no such job: {job_id}")
+
+
+class RunNotFoundError(QueueCtlError, LookupError):
+    """
+    The job has no attempt of this number.
+
+    Attributes:
+        job_id: The job.
+        attempt: The number that was looked for.
+    """
+
+    def __init__(self, job_id: str, attempt: int) -> None:
+        self.job_id = job_id
+        self.attempt = attempt
+        super().__init__(f"job {job_id} has no attempt {attempt}")
+
+
+class DuplicateJobError(QueueCtlError):
+    """
+    An id is taken; nothing was overwritten.
+
+    Attributes:
+        job_ids: The ids that are taken.
+    """
+
+    def __init__(self, job_ids: "list[str]") -> None:
+        self.job_ids = job_ids
+        self.hint = "choose another id, or leave it out and one is made"
+        noun = "a job with this id exists" if len(job_ids) == 1 else "jobs with these ids exist"
+        super().__init__(f"{noun}: {', '.join(job_ids)}")
+
+
+class JobStateError(QueueCtlError):
+    """
+    The job is in a state that does not allow the action.
+
+    Attributes:
+        job_id: The job.
+        state: The state that it is in.
+        action: What was asked for, as a verb.
+    """
+
+    def __init__(self, job_id: str, state: str, action: str, *, hint: str | None = None) -> None:
+        self.job_id = job_id
+        self.state = state
+        self.action = action
+        self.hint = hint
+        super().__init__(f"cannot {action} job {job_id}: it is {state}")
+
+
+class WorkerNotFoundError(QueueCtlError, LookupError):
+    """
+    No live worker has this id.
+
+    Attributes:
+        worker: The id that was looked for.
+    """
+
+    def __init__(self, worker: str) -> None:
+        self.worker = worker
+        self.hint = "see what is there with: queuectl worker list"
+        super().__init__(f"no such worker: {worker}")
+
+
+class WaitTimeoutError(QueueCtlError, TimeoutError):
+    """
+    What was waited for did not happen in time.
+
+    Attributes:
+        waiting_for: What was still missing: job ids, or worker ids.
+    """
+
+    def __init__(self, waiting_for: "list[str]", seconds: float) -> None:
+        self.waiting_for = waiting_for
+        super().__init__(f"timed out after {seconds:g} s waiting for: {', '.join(waiting_for)}")
+
+
+class EngineClosedError(QueueCtlError, RuntimeError):
+    """The engine is not open: use it inside ``async with``."""
+
+    def __init__(self) -> None:
+        super().__init__("the engine is not open: use it inside `async with`")
+
+
+class StoreError(QueueCtlError):
+    """
+    The database cannot be used; the driver's error is the cause.
+
+    Attributes:
+        database: The file, as it was named.
+    """
+
+    def __init__(self, database: Any, problem: str, *, hint: str | None = None) -> None:
+        self.database = str(database)
+        self.hint = hint
+        super().__init__(f"{problem}: {self.database}")
+
+
+class StoreBusyError(StoreError):
+    """Another process holds the database's lock; trying again may help."""
+
+
+class StoreDamagedError(StoreError):
+    """The file is not a queuectl database, or is damaged."""
+
+
+class StoreReplacedError(StoreError):
+    """The file was deleted or replaced while it was open."""
+
+
+class SchemaVersionError(StoreError):
+    """
+    The database was written by a newer queuectl.
+
+    Attributes:
+        found: The schema version of the file.
+        supported: The newest that this program knows.
+    """
+
+    def __init__(self, database: Any, found: int, supported: int) -> None:
+        self.found = found
+        self.supported = supported
+        super().__init__(
+            database,
+            f"the database has schema version {found}, this queuectl knows up to {supported}",
+            hint="upgrade queuectl on this machine",
+        )

@@ -1,0 +1,1 @@
+"""What moves jobs: workers, processes, files, recovery."""

@@ -1,0 +1,155 @@
+"""
+Hints that something changed, in this process and across processes.
+
+A hint carries no state: who hears one looks into the database. A lost hint
+costs time, never a job. Each listening process has a named pipe in the
+database's folder, and whoever commits writes a byte into all of them.
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+from queuectl.engine.store.base import Change
+
+
+class Bus:
+    """
+    Tells and hears of changes.
+
+    Args:
+        folder: Where the pipes of this database's listeners are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._pipe: Path | None = None
+        self._reader = -1
+        self._keeper = -1
+        self._listeners: list[Callable[[Change], None]] = []
+
+    def listen(self) -> None:
+        """Begin to hear of other processes' changes; asking twice is the same."""
+        if self._pipe is not None:
+            return
+
+        # Made under another name first: a pipe that has its name has a reader.
+        token = secrets.token_hex(8)
+        draft, self._pipe = self._folder / f".{token}", self._folder / token
+        os.mkfifo(draft, 0o600)
+        self._reader = os.open(draft, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        # A writer of our own: else the pipe reads as ended when nobody writes.
+        self._keeper = os.open(draft, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        draft.rename(self._pipe)
+        asyncio.get_running_loop().add_reader(self._reader, self._hear)
+
+    def close(self) -> None:
+        """Stop listening, and wake everyone who waits."""
+        if self._pipe is not None:
+            asyncio.get_running_loop().remove_reader(self._reader)
+            self._pipe.unlink(missing_ok=True)
+            os.close(self._reader)
+            os.close(self._keeper)
+            self._pipe = None
+
+        self.wake_listeners()
+
+    def wake_listeners(self) -> None:
+        """Make everyone who waits in this process look again."""
+        self._pass_on(Change.STATE)
+
+    def tell(self, change: Change) -> None:
+        """Pass a change on to everyone who listens, here and elsewhere."""
+        self._pass_on(change)
+        word = bytes([change.value])
+
+        for name in _names(self._folder):
+            path = self._folder / name
+
+            if path != self._pipe:
+                _write(path, word)
+
+    @contextmanager
+    def listening(self, listener: Callable[[Change], None]) -> Iterator[None]:
+        """Call the listener on the loop at every change, inside the context."""
+        self.listen()
+        self._listeners.append(listener)
+
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
+
+    def _hear(self) -> None:
+        try:
+            words = os.read(self._reader, 65_536)
+        except BlockingIOError:
+            return
+
+        change = Change(0)
+
+        for word in set(words):
+            change |= Change(word)
+
+        self._pass_on(change)
+
+    def _pass_on(self, change: Change) -> None:
+        for listener in list(self._listeners):
+            listener(change)
+
+
+class Changes:
+    """
+    A place in the stream of changes, for who looks, waits and looks again.
+
+    Used as a context; a change that comes between a look and a wait is not lost.
+    """
+
+    def __init__(self, bus: Bus) -> None:
+        self._listening = bus.listening(lambda _: self._arrived.set())
+        self._arrived = asyncio.Event()
+
+    def __enter__(self) -> Self:
+        self._listening.__enter__()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._listening.__exit__(None, None, None)
+
+    async def next(self, seconds: float) -> None:
+        """Return at the next change since the last call, or after this long."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._arrived.wait()
+        except TimeoutError:
+            return
+
+        self._arrived.clear()
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return [name for name in os.listdir(folder) if not name.startswith(".")]
+    except FileNotFoundError:
+        return []
+
+
+def _write(path: Path, word: bytes) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        # It has no reader (ENXIO): a process that died without cleaning up.
+        path.unlink(missing_ok=True)
+        return
+
+    try:
+        os.write(descriptor, word)
+    except (BlockingIOError, BrokenPipeError):
+        # Full: it has hints enough. Broken: it left between the two calls.
+        pass
+    finally:
+        os.close(descriptor)

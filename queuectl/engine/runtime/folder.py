@@ -1,0 +1,94 @@
+"""The folder beside a database: locks, wake-up pipes, outputs; and who may read it."""
+
+import os
+import shutil
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from queuectl.engine.errors import StoreError
+
+
+class StateFolder:
+    """
+    Names and makes what is kept beside the database ``queue.db``.
+
+    ``queue.db-run/`` holds ``workers/TOKEN/`` (a worker's lock and its run
+    files), ``wake/`` (a pipe for everyone who listens), ``output/`` (large
+    outputs) and ``logs/`` (of detached workers). Names are made from numbers
+    and random tokens, never from what anybody typed.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self.path = database.with_name(database.name + "-run")
+
+    def make(self) -> None:
+        """
+        Make the folder for its owner alone.
+
+        Raises:
+            StoreError: It is a link, is somebody else's, or cannot be made.
+        """
+        for folder in (self.path, self.workers, self.wake, self.outputs, self.logs):
+            make_private(folder)
+
+    @property
+    def workers(self) -> Path:
+        """A folder for each worker."""
+        return self.path / "workers"
+
+    @property
+    def wake(self) -> Path:
+        """A named pipe for everyone who wants to hear of changes."""
+        return self.path / "wake"
+
+    @property
+    def outputs(self) -> Path:
+        """Outputs too large for the database, a thousand jobs to a folder."""
+        return self.path / "output"
+
+    @property
+    def logs(self) -> Path:
+        """What detached workers say."""
+        return self.path / "logs"
+
+    def worker(self, token: str) -> Path:
+        """Return the folder of a worker."""
+        return self.workers / token
+
+    def output(self, seq: int, run: int) -> Path:
+        """Return the file of a run's large output."""
+        return self.outputs / str(seq // 1000) / f"{seq}.{run}.log"
+
+    def copy_outputs(self, other: "StateFolder") -> None:
+        """Copy the large outputs to another database's folder."""
+        if any(self.outputs.iterdir()):
+            make_private(other.path)
+            shutil.copytree(self.outputs, other.outputs, dirs_exist_ok=True)
+
+    def remove_outputs(self, runs: Iterable[tuple[int, int]]) -> None:
+        """Remove the large outputs of these runs, given as sequence number and run."""
+        for seq, run in runs:
+            self.output(seq, run).unlink(missing_ok=True)
+
+
+def make_private(folder: Path) -> None:
+    """
+    Make a folder for its owner alone, where there is none.
+
+    Raises:
+        StoreError: It is a link, is somebody else's, or cannot be made.
+    """
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = os.lstat(folder)
+    except OSError as error:
+        raise StoreError(
+            folder, f"cannot make the folder ({error.strerror})", hint="check the permissions"
+        ) from error
+
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise StoreError(folder, "not a folder of this user", hint="move it out of the way")
+
+    if found.st_mode & 0o077:
+        folder.chmod(0o700)

@@ -1,0 +1,325 @@
+"""The life of an engine: one root task that opens, serves and closes everything."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+
+import anyio
+import anyio.abc
+
+from queuectl.engine.domain.models import Job
+from queuectl.engine.errors import EngineClosedError
+from queuectl.engine.runtime.bus import Bus
+from queuectl.engine.runtime.clock import Clock
+from queuectl.engine.runtime.folder import StateFolder
+from queuectl.engine.runtime.process import Runner
+from queuectl.engine.runtime.signals import stopping_on_signals
+from queuectl.engine.runtime.supervisor import Surroundings, run_worker
+from queuectl.engine.runtime.threads import in_thread
+from queuectl.engine.runtime.worker import Stop, Worker
+from queuectl.engine.store.base import JobStore
+from queuectl.engine.store.open import open_store
+
+
+class RunningWorker:
+    """A worker of this engine, from its start to its end."""
+
+    def __init__(self) -> None:
+        self.worker: Worker | None = None
+        self.error: BaseException | None = None
+        self._stop = Stop.NOT
+        self._started = asyncio.Event()
+        self._ended = asyncio.Event()
+
+    def stop(self, how: Stop) -> None:
+        """Stop it; see `Worker.stop`."""
+        self._stop = max(self._stop, how)
+
+        if self.worker is not None:
+            self.worker.stop(how)
+
+    async def until_started(self) -> None:
+        """
+        Return when it is registered.
+
+        Raises:
+            Exception: What kept it from starting.
+        """
+        await self._started.wait()
+        self._raise_error()
+
+    async def until_ended(self) -> None:
+        """
+        Return when it has ended and left nothing behind.
+
+        Raises:
+            Exception: What ended it, if it was not told to.
+        """
+        await self._ended.wait()
+        self._raise_error()
+
+    async def live(
+        self,
+        around: Surroundings,
+        *,
+        concurrency: int,
+        until_settled: bool,
+        prepare: Callable[[Worker], Awaitable[Job | None]] | None,
+    ) -> None:
+        """Be the worker; an error is kept for whoever waits."""
+
+        async def started(worker: Worker) -> Job | None:
+            first = None if prepare is None else await prepare(worker)
+            self.worker = worker
+            self._started.set()
+            worker.stop(self._stop)
+            return first
+
+        try:
+            await run_worker(
+                around, concurrency=concurrency, until_settled=until_settled, started=started
+            )
+        except Exception as error:  # noqa: BLE001 (kept for whoever waits)
+            self.error = _only(error)
+        finally:
+            self._started.set()
+            self._ended.set()
+
+    def _raise_error(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+class Lifetime:
+    """
+    Everything that an open engine holds.
+
+    It lives in a task of its own, so that an engine may be opened in one task
+    and closed in another, as the fixtures of test frameworks do.
+
+    Args:
+        path: The database.
+        clock: Tells the time.
+        runner: Starts processes.
+        grace: Seconds between TERM and KILL.
+    """
+
+    def __init__(self, path: Path, *, clock: Clock, runner: Runner, grace: float) -> None:
+        self._path = path
+        self._clock = clock
+        self._runner = runner
+        self._grace = grace
+        self._closing = asyncio.Event()
+        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._root: asyncio.Task[None] | None = None
+        self._tasks: anyio.abc.TaskGroup
+        self._workers: set[RunningWorker] = set()
+        self.around: Surroundings
+        self.folder = StateFolder(path)
+        self.bus = Bus(self.folder.wake)
+        self.store: JobStore
+
+    async def open(self) -> None:
+        """
+        Open the database.
+
+        Raises:
+            StoreError: It cannot be used.
+        """
+        self._root = asyncio.create_task(self._live(), name=f"queuectl {self._path}")
+
+        try:
+            await asyncio.shield(self._opened)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """End the workers' jobs and give them back, reap, and close every file."""
+        self._closing.set()
+
+        if self._root is not None:
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait({self._root})
+
+            if not self._root.cancelled() and (error := self._root.exception()):
+                raise _only(error)
+
+    def check(self) -> None:
+        """
+        Make sure that the engine can still do its work.
+
+        Raises:
+            EngineClosedError: It is closed.
+            Exception: What ended one of its workers unasked.
+        """
+        if self._closing.is_set() or self._root is None or self._root.done():
+            raise EngineClosedError
+
+        for running in self._workers:
+            if running.error is not None:
+                raise running.error
+
+    async def start_worker(
+        self,
+        concurrency: int,
+        *,
+        until_settled: bool = False,
+        prepare: Callable[[Worker], Awaitable[Job | None]] | None = None,
+    ) -> RunningWorker:
+        """
+        Start a worker; return when it is registered.
+
+        Args:
+            concurrency: Its slots, 1 or more.
+            until_settled: Whether it stops by itself when the queue is settled.
+            prepare: Called before it works; may return a job that it has
+                claimed for the worker, which then runs that alone.
+        """
+        self.check()
+        running = RunningWorker()
+
+        async def live() -> None:
+            self._workers.add(running)
+            await running.live(
+                self.around,
+                concurrency=concurrency,
+                until_settled=until_settled,
+                prepare=prepare,
+            )
+
+            # One that failed stays, for `check` to tell of it.
+            if running.error is None:
+                self._workers.discard(running)
+            else:
+                self.bus.wake_listeners()
+
+        self._tasks.start_soon(live)
+
+        try:
+            await running.until_started()
+        except BaseException:
+            running.stop(Stop.NOW)
+            self._workers.discard(running)
+            raise
+
+        return running
+
+    async def end_worker(self, running: RunningWorker, how: Stop) -> None:
+        """Stop a worker and wait for it; where the caller is cancelled, end its jobs."""
+        running.stop(how)
+
+        try:
+            await running.until_ended()
+        except anyio.get_cancelled_exc_class():
+            running.stop(Stop.NOW)
+
+            with anyio.CancelScope(shield=True):
+                await running.until_ended()
+
+            raise
+        finally:
+            self._workers.discard(running)
+
+    @asynccontextmanager
+    async def working(
+        self,
+        concurrency: int,
+        *,
+        grace: float | None = None,
+        prepare: Callable[[Worker], Awaitable[Job | None]] | None = None,
+    ) -> AsyncIterator[None]:
+        """
+        Have a worker while in the context.
+
+        Args:
+            concurrency: Its slots, 1 or more.
+            grace: Seconds to wait for running jobs when leaving, before they
+                are ended and given back; None to wait as long as they take.
+            prepare: As for `start_worker`.
+        """
+        running = await self.start_worker(concurrency, prepare=prepare)
+
+        try:
+            yield
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self.end_worker(running, Stop.NOW)
+            raise
+
+        timer = (
+            None
+            if grace is None
+            else self._clock.call_later(grace, partial(running.stop, Stop.NOW))
+        )
+        try:
+            await self.end_worker(running, Stop.DRAIN)
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    async def work(
+        self, concurrency: int, *, until_settled: bool = False, signals: bool = False
+    ) -> None:
+        """Have a worker until it is told to stop, or stops by itself."""
+        running = await self.start_worker(concurrency, until_settled=until_settled)
+
+        with stopping_on_signals(running.stop) if signals else nullcontext():
+            await self.end_worker(running, Stop.NOT)
+
+    async def _live(self) -> None:
+        try:
+            async with anyio.create_task_group() as self._tasks:
+                try:
+                    await self._open_everything()
+                    await self._closing.wait()
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await self._close_everything()
+        except BaseException as error:
+            self._closing.set()
+
+            if not self._opened.done():
+                self._opened.set_exception(_only(error))
+                return
+
+            raise
+
+    async def _open_everything(self) -> None:
+        store = await open_store(self._path, self._tasks, now=self._clock.now())
+        self.store = store
+        await in_thread(self.folder.make)
+        store.on_commit(self.bus.tell)
+        self.around = Surroundings(
+            store=store,
+            runner=self._runner,
+            clock=self._clock,
+            bus=self.bus,
+            folder=self.folder,
+            grace=self._grace,
+        )
+        self._opened.set_result(None)
+
+    async def _close_everything(self) -> None:
+        self._closing.set()
+
+        for running in list(self._workers):
+            running.stop(Stop.NOW)
+
+            if running.error is None:
+                await running.until_ended()
+
+        self.bus.close()
+
+        if hasattr(self, "store"):
+            await self.store.close()
+
+
+def _only(error: BaseException) -> BaseException:
+    """Return what a group with one member in it is about."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+
+    return error

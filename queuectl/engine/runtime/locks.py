@@ -1,0 +1,48 @@
+"""
+File locks as proof of life.
+
+A lock made with flock belongs to the open file, is inherited by the processes
+that inherit the file, and is free the moment the last of them is gone.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def open_private(path: Path, flags: int = 0) -> int:
+    """
+    Open a file for reading and writing, made for its owner alone.
+
+    Returns:
+        A descriptor; the caller closes it.
+
+    Raises:
+        OSError: It is a link, or cannot be opened.
+    """
+    return os.open(path, _FLAGS | flags, 0o600)
+
+
+def try_lock(descriptor: int) -> bool:
+    """Take the lock of an open file, where nobody holds it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+
+    return True
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds the lock of a file; a missing file is not locked."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+
+    try:
+        return not try_lock(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,127 @@
+"""What is kept of a run: its output, its outcome, its place in the database."""
+
+import logging
+import random
+from datetime import datetime, timedelta
+from typing import Final
+
+from queuectl.engine.domain.lifecycle import Outcome, decide
+from queuectl.engine.domain.models import Job, OutcomeKind
+from queuectl.engine.domain.settings import DEFAULTS
+from queuectl.engine.errors import StoreBusyError, StoreError, StoreReplacedError
+from queuectl.engine.runtime.clock import Clock, sleep
+from queuectl.engine.runtime.folder import StateFolder
+from queuectl.engine.runtime.reaper import ProcessResult
+from queuectl.engine.runtime.runfiles import RunFiles
+from queuectl.engine.store.base import INLINE_OUTPUT_BYTES, JobStore, RunRecord
+
+_log = logging.getLogger(__name__)
+
+# Seconds between two offers of a result that the database did not take.
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 5.0
+
+
+class Recorder:
+    """
+    Decides what becomes of a job, and records it until the database has it.
+
+    Args:
+        store: Where it is recorded.
+        clock: Tells the time.
+        folder: Where large outputs go.
+    """
+
+    def __init__(self, store: JobStore, clock: Clock, folder: StateFolder) -> None:
+        self._store = store
+        self._clock = clock
+        self._folder = folder
+        self._luck = random.Random().random  # noqa: S311 (spreads retries, hides nothing)
+
+    async def record(
+        self,
+        job: Job,
+        outcome: Outcome,
+        *,
+        started_at: datetime,
+        took: timedelta = timedelta(),
+        result: ProcessResult | None = None,
+        files: RunFiles | None = None,
+    ) -> bool:
+        """
+        Record a run that has ended.
+
+        Args:
+            job: As claimed.
+            outcome: How it ended.
+            started_at: When it started.
+            took: How long it took.
+            result: What the system said of it, where it did.
+            files: Its files, with the output open; None where it has none.
+
+        Returns:
+            False where the claim is not ours any more.
+        """
+        size, output = (0, None) if files is None else self._keep_output(job, files)
+        run = RunRecord(
+            started_at=started_at,
+            finished_at=started_at + took,
+            outcome=outcome.kind,
+            exit_code=outcome.exit_code,
+            signal=outcome.signal,
+            reason=outcome.reason,
+            cpu=result.cpu if result else None,
+            max_rss_bytes=result.max_rss_bytes if result else None,
+            output_bytes=size,
+            output=output,
+        )
+        return await self._offer_until_taken(job, outcome, run)
+
+    def _keep_output(self, job: Job, files: RunFiles) -> tuple[int, bytes | None]:
+        """Return the output's size, and a small output; move a large one out of the way."""
+        size = files.output_size()
+
+        if size <= INLINE_OUTPUT_BYTES:
+            return size, files.read_output(size)
+
+        target = self._folder.output(job.seq, job.run_count)
+
+        if not target.exists():
+            files.move_output(target)
+
+        return size, None
+
+    async def _offer_until_taken(self, job: Job, outcome: Outcome, run: RunRecord) -> bool:
+        pause = _FIRST_PAUSE
+
+        while True:
+            try:
+                return await self._offer(job, outcome, run)
+            except StoreReplacedError:
+                raise
+            except StoreError as error:
+                level = logging.INFO if isinstance(error, StoreBusyError) else logging.ERROR
+                _log.log(level, "job %s: its result waits: %s", job.id, error)
+                await sleep(self._clock, pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _offer(self, job: Job, outcome: Outcome, run: RunRecord) -> bool:
+        # Only what failed needs the config, and most jobs do not fail.
+        is_completed = outcome.kind is OutcomeKind.COMPLETED
+        settings = DEFAULTS if is_completed else await self._store.settings()
+        now = self._clock.now()
+        transition = decide(
+            job,
+            outcome,
+            backoff=settings.backoff(job.backoff_base),
+            now=now,
+            luck=self._luck(),
+        )
+        is_ours = await self._store.finish(job, transition, run, now=now)
+
+        if is_ours:
+            _log.info("%s %s%s", transition.event, job.id, f": {run.reason}" if run.reason else "")
+        else:
+            _log.warning("job %s: run %d is not ours any more", job.id, job.run_count)
+
+        return is_ours

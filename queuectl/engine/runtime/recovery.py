@@ -1,0 +1,165 @@
+"""
+What a dead worker left: found by its lock, settled by its runs' files.
+
+A worker whose lock is free is dead, whatever the clocks say. A run of it whose
+files are held still goes on and is left alone; one that left an exit code has
+ended with that; one that left nothing, and that nobody holds, is lost.
+"""
+
+import logging
+import os
+import shutil
+from datetime import datetime, timedelta
+from functools import partial
+
+from queuectl.engine.domain.lifecycle import Outcome
+from queuectl.engine.domain.models import Job, OutcomeKind
+from queuectl.engine.runtime.clock import Clock
+from queuectl.engine.runtime.executor import exit_outcome
+from queuectl.engine.runtime.folder import StateFolder, make_private
+from queuectl.engine.runtime.locks import is_locked, open_private, try_lock
+from queuectl.engine.runtime.recording import Recorder
+from queuectl.engine.runtime.runfiles import RunFiles, find_runs, run_note
+from queuectl.engine.runtime.threads import in_thread
+from queuectl.engine.store.base import JobStore, WorkerRow
+
+_log = logging.getLogger(__name__)
+
+
+LOCK_NAME = "lock"
+
+
+def is_alive(folder: StateFolder, worker: WorkerRow) -> bool:
+    """Whether a worker holds its lock."""
+    path = folder.worker(worker.token) / LOCK_NAME
+    return is_locked(path) if path.exists() else _has_process(worker.pid)
+
+
+def has_live_worker(folder: StateFolder) -> bool:
+    """Whether any worker holds its lock."""
+    return any(is_locked(home / LOCK_NAME) for home in folder.workers.iterdir())
+
+
+def _has_process(pid: int) -> bool:
+    """Whether there is such a process: all that is known where the lock was deleted."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+
+    return True
+
+
+class Recovery:
+    """
+    Settles what dead workers left.
+
+    Args:
+        store: Where jobs and workers are.
+        recorder: Records what became of a run.
+        folder: Where the workers' files are.
+        clock: Tells the time.
+        boot_id: Of the machine as it runs now.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        recorder: Recorder,
+        folder: StateFolder,
+        clock: Clock,
+        boot_id: str,
+    ) -> None:
+        self._store = store
+        self._recorder = recorder
+        self._folder = folder
+        self._clock = clock
+        self._boot_id = boot_id
+
+    async def tick(self) -> None:
+        """Look at every worker once, and settle what can be settled."""
+        for worker in await self._store.workers():
+            lock = self._take_over(worker)
+
+            if lock is None:
+                continue
+
+            try:
+                await self._settle(worker)
+            finally:
+                os.close(lock)
+
+    def _take_over(self, worker: WorkerRow) -> int | None:
+        """
+        Take a dead worker's lock, so that nobody else settles its jobs meanwhile.
+
+        Returns:
+            The lock as an open descriptor, None where the worker, or somebody
+            who settles its jobs, holds it.
+        """
+        if is_alive(self._folder, worker):
+            return None
+
+        home = self._folder.worker(worker.token)
+        make_private(home)
+        lock = open_private(home / LOCK_NAME)
+
+        if try_lock(lock):
+            return lock
+
+        os.close(lock)
+        return None
+
+    async def _settle(self, worker: WorkerRow) -> None:
+        home = self._folder.worker(worker.token)
+        jobs = await self._store.held_jobs(worker.number)
+        runs = await in_thread(find_runs, home)
+        found = {run.note: run.files for run in runs}
+
+        for job in jobs:
+            await self._settle_job(worker, job, found.get(run_note(job.seq, job.run_count)))
+
+        if await self._store.unregister_worker(worker.number):
+            _log.warning("worker w%d was dead; its jobs are settled", worker.number)
+            await in_thread(partial(shutil.rmtree, home, ignore_errors=True))
+
+    async def _settle_job(self, worker: WorkerRow, job: Job, files: RunFiles | None) -> None:
+        now = self._clock.now()
+
+        if files is None:
+            # It died between the claim and the start.
+            await self._store.release([job], now=now)
+            return
+
+        is_same_boot = worker.boot_id == self._boot_id
+
+        if is_same_boot and files.is_held():
+            return
+
+        code = files.exit_code(run_note(job.seq, job.run_count))
+        outcome = (
+            Outcome(kind=OutcomeKind.LOST, reason="lost")
+            if code is None
+            else exit_outcome(code, None)
+        )
+        files.open_output()
+
+        try:
+            started_at = job.started_at or now
+            await self._recorder.record(
+                job,
+                outcome,
+                started_at=started_at,
+                took=_took(started_at, files.ended_at() if code is not None else now),
+                files=files,
+            )
+        finally:
+            files.close()
+
+
+def _took(started_at: datetime, ended_at: datetime) -> timedelta:
+    """Return the time between; a clock that was set back makes it nothing."""
+    return max(ended_at - started_at, timedelta())

@@ -1,0 +1,166 @@
+"""Starts and stops workers: registration, lock, recovery, and the way out."""
+
+import logging
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import anyio
+import msgspec
+
+from queuectl.engine.domain.models import Job
+from queuectl.engine.errors import StoreError
+from queuectl.engine.runtime.bus import Bus
+from queuectl.engine.runtime.clock import Clock, sleep
+from queuectl.engine.runtime.executor import Executor
+from queuectl.engine.runtime.folder import StateFolder, make_private
+from queuectl.engine.runtime.locks import open_private, try_lock
+from queuectl.engine.runtime.process import Runner
+from queuectl.engine.runtime.recording import Recorder
+from queuectl.engine.runtime.recovery import LOCK_NAME, Recovery
+from queuectl.engine.runtime.runfiles import RunFilesPool
+from queuectl.engine.runtime.worker import Worker
+from queuectl.engine.store.base import JobStore
+
+_log = logging.getLogger(__name__)
+
+# Seconds between two looks for dead workers.
+_RECOVERY_INTERVAL: Final = 1.0
+
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What every worker of an engine shares.
+
+    Attributes:
+        grace: Seconds between TERM and KILL.
+    """
+
+    store: JobStore
+    runner: Runner
+    clock: Clock
+    bus: Bus
+    folder: StateFolder
+    grace: float
+
+
+async def run_worker(
+    around: Surroundings,
+    *,
+    concurrency: int,
+    until_settled: bool = False,
+    started: Callable[[Worker], Awaitable[Job | None]],
+) -> None:
+    """
+    Register a worker, let it work until it is stopped, and take it off again.
+
+    Args:
+        around: What it works with.
+        concurrency: Its slots.
+        until_settled: Whether it stops by itself when the queue is settled.
+        started: Called when it is registered, before it works. May return a
+            job that it has claimed for the worker; then it runs that alone.
+    """
+    home, lock = _make_home(around.folder)
+
+    try:
+        number = await around.store.register_worker(
+            token=home.name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            boot_id=boot_id(),
+            concurrency=concurrency,
+            now=around.clock.now(),
+        )
+    except BaseException:
+        _remove_home(home, lock)
+        raise
+
+    recorder = Recorder(around.store, around.clock, around.folder)
+    worker = Worker(
+        number=number,
+        concurrency=concurrency,
+        store=around.store,
+        executor=Executor(
+            recorder=recorder,
+            runner=around.runner,
+            clock=around.clock,
+            files=RunFilesPool(home),
+            grace=around.grace,
+        ),
+        bus=around.bus,
+        clock=around.clock,
+        until_settled=until_settled,
+    )
+
+    try:
+        async with anyio.create_task_group() as services:
+            services.start_soon(_recover_for_ever, around, recorder)
+            await worker.run(await started(worker))
+            services.cancel_scope.cancel()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _unregister(around, number, home, lock)
+
+
+def _make_home(folder: StateFolder) -> tuple[Path, int]:
+    """
+    Make a worker's folder and lock it, before anybody can know of the worker.
+
+    Returns:
+        The folder, and the lock as an open descriptor.
+    """
+    home = folder.worker(secrets.token_hex(8))
+    make_private(home)
+    lock = open_private(home / LOCK_NAME)
+    try_lock(lock)
+    return home, lock
+
+
+def _remove_home(home: Path, lock: int) -> None:
+    shutil.rmtree(home, ignore_errors=True)
+    os.close(lock)
+
+
+async def _unregister(around: Surroundings, number: int, home: Path, lock: int) -> None:
+    try:
+        is_gone = await around.store.unregister_worker(number)
+    except StoreError as error:
+        _log.error("cannot take worker w%d off the list: %s", number, error)
+        is_gone = False
+
+    if is_gone:
+        _remove_home(home, lock)
+    else:
+        # Whoever recovers its jobs needs the files.
+        os.close(lock)
+
+
+async def _recover_for_ever(around: Surroundings, recorder: Recorder) -> None:
+    recovery = Recovery(
+        store=around.store,
+        recorder=recorder,
+        folder=around.folder,
+        clock=around.clock,
+        boot_id=boot_id(),
+    )
+
+    while True:
+        try:
+            await recovery.tick()
+        except (StoreError, OSError) as error:
+            _log.error("cannot look for dead workers: %s", error)
+
+        await sleep(around.clock, _RECOVERY_INTERVAL)
+
+
+def boot_id() -> str:
+    """Return what changes when the machine boots, empty where the system does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,87 @@
+"""Waiting for jobs and for events: look, wait for a hint, look again."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final
+
+from queuectl.engine.domain.events import Event
+from queuectl.engine.domain.models import Job
+from queuectl.engine.errors import WaitTimeoutError
+from queuectl.engine.runtime.bus import Bus, Changes
+from queuectl.engine.store.base import JobStore
+
+# Seconds between two looks where no hint arrives.
+LOOK: Final = 1.0
+
+_PAGE: Final = 1000
+
+
+class Waiting:
+    """
+    Waits for what happens in one database.
+
+    Args:
+        store: Where it happens.
+        bus: Gives hints.
+        check: Called before each look; raises where nothing can come any more.
+    """
+
+    def __init__(self, store: JobStore, bus: Bus, check: Callable[[], None]) -> None:
+        self._store = store
+        self._bus = bus
+        self._check = check
+
+    async def unfinished(self, job_ids: Sequence[str]) -> AsyncIterator[set[str]]:
+        """
+        Yield which of the jobs are not finished, at every change, down to none.
+
+        Raises:
+            JobNotFoundError: One is missing, or was deleted meanwhile.
+        """
+        with Changes(self._bus) as changes:
+            while True:
+                await self._store.get_many(job_ids)
+                missing = await self._store.unfinished(job_ids)
+                yield missing
+
+                if not missing:
+                    return
+
+                await changes.next(LOOK)
+                self._check()
+
+    async def finish_of(self, job_ids: Sequence[str], timeout: float | None) -> list[Job]:
+        """
+        Return the jobs when all are finished.
+
+        Raises:
+            JobNotFoundError: One is missing, or was deleted meanwhile.
+            WaitTimeoutError: Some are not finished in time; it names them.
+        """
+        missing = set(job_ids)
+
+        try:
+            async with asyncio.timeout(timeout):
+                async for unfinished in self.unfinished(job_ids):
+                    missing = unfinished
+        except TimeoutError:
+            waiting_for = [job_id for job_id in job_ids if job_id in missing]
+            raise WaitTimeoutError(waiting_for, timeout or 0) from None
+
+        return await self._store.get_many(job_ids)
+
+    async def events(self, since: int | None) -> AsyncIterator[Event]:
+        """Yield events behind a sequence number as they come, from now on where it is None."""
+        last = await self._store.last_event() if since is None else since
+
+        with Changes(self._bus) as changes:
+            while True:
+                page = await self._store.events(since=last, limit=_PAGE)
+
+                for event in page:
+                    last = event.seq
+                    yield event
+
+                if not page:
+                    await changes.next(LOOK)
+                    self._check()

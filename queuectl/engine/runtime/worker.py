@@ -1,0 +1,288 @@
+"""A worker: claims jobs, runs as many at once as it has slots, stops in order."""
+
+import asyncio
+import logging
+from collections import deque
+from enum import IntEnum
+from functools import partial
+from typing import Final
+
+import anyio
+import anyio.abc
+
+from queuectl.engine.domain.models import Job
+from queuectl.engine.errors import StoreError, StoreReplacedError
+from queuectl.engine.runtime.bus import Bus
+from queuectl.engine.runtime.clock import Clock, Timer
+from queuectl.engine.runtime.executor import Executor, Run, StopReason
+from queuectl.engine.store.base import Change, JobStore
+
+_log = logging.getLogger(__name__)
+
+# Jobs shorter than this are claimed ahead, so that a free slot does not wait
+# for a commit: a commit takes about one millisecond. In seconds.
+_SHORT_JOB: Final = 0.02
+_MOST_AHEAD: Final = 16
+
+# How much one more job changes the worker's idea of how long jobs take.
+_WEIGHT: Final = 0.2
+
+# Seconds between two looks for orders where no hint arrives.
+_ORDERS_INTERVAL: Final = 1.0
+
+
+class Stop(IntEnum):
+    """How far a worker's end has come; it only rises."""
+
+    NOT = 0
+    DRAIN = 1
+    NOW = 2
+
+
+class Worker:
+    """
+    Claims jobs and runs them, until told to stop.
+
+    Args:
+        number: As registered.
+        concurrency: Slots.
+        store: Where the jobs are.
+        executor: Runs an attempt.
+        bus: Tells of work and orders.
+        clock: Tells the time.
+        until_settled: Stop when nothing is due, running or waiting for a retry.
+    """
+
+    def __init__(
+        self,
+        *,
+        number: int,
+        concurrency: int,
+        store: JobStore,
+        executor: Executor,
+        bus: Bus,
+        clock: Clock,
+        until_settled: bool = False,
+    ) -> None:
+        self.number = number
+        self._slots = anyio.Semaphore(concurrency, max_value=concurrency)
+        self._most_ahead = min(_MOST_AHEAD, 4 * concurrency)
+        self._store = store
+        self._executor = executor
+        self._bus = bus
+        self._clock = clock
+        self._until_settled = until_settled
+        self._stop = Stop.NOT
+        self._ahead: deque[Job] = deque()
+        self._runs: dict[tuple[int, int], Run] = {}
+        self._typical = 2 * _SHORT_JOB
+        # Whether a claim would find nothing, as far as is known.
+        self._is_dry = False
+        self._attention = asyncio.Event()
+        self._orders_due = asyncio.Event()
+        self._tasks: anyio.abc.TaskGroup
+
+    def stop(self, how: Stop) -> None:
+        """Take no more jobs; with `Stop.NOW`, also end those that run and give them back."""
+        if how <= self._stop:
+            return
+
+        self._stop = how
+        self._attention.set()
+
+        if how is Stop.NOW:
+            for run in self._runs.values():
+                run.stop(StopReason.SHUTDOWN)
+
+    async def run(self, first: Job | None = None) -> None:
+        """
+        Work until stopped; return when every process is reaped and recorded.
+
+        Where the caller is cancelled, what runs is ended and given back first.
+
+        Args:
+            first: A job that is claimed already; it alone is run.
+        """
+        async with anyio.create_task_group() as watchers:
+            with self._bus.listening(self._hear):
+                watchers.start_soon(self._obey_orders)
+
+                try:
+                    await self._work(first)
+                finally:
+                    await self._give_back()
+
+            watchers.cancel_scope.cancel()
+
+    async def _work(self, first: Job | None) -> None:
+        async with anyio.create_task_group() as self._tasks:
+            try:
+                if first is not None:
+                    self._ahead.append(first)
+                    self._start_claimed()
+                else:
+                    await self._claim_until_stopped()
+
+                while self._runs:
+                    await self._until_attention(None)
+            except BaseException:
+                # The runs are shielded: they end because they are told to.
+                self.stop(Stop.NOW)
+                raise
+
+    async def _claim_until_stopped(self) -> None:
+        next_due: float | None = None
+
+        while self._stop is Stop.NOT:
+            wanted = self._wanted()
+
+            if wanted:
+                self._is_dry = True
+                next_due = await self._claim(wanted)
+                continue
+
+            if self._is_dry and not self._runs and await self._is_settled():
+                self.stop(Stop.DRAIN)
+                continue
+
+            await self._until_attention(await self._patience(next_due))
+
+    def _wanted(self) -> int:
+        """Return how many jobs to claim now: for free slots, and ahead for short jobs."""
+        if self._is_dry:
+            return 0
+
+        ahead = self._most_ahead if self._typical < _SHORT_JOB else 0
+        missing = self._slots.value + ahead - len(self._ahead)
+
+        # Not one by one: half of what is claimed ahead may run out first.
+        return missing if missing > ahead // 2 else 0
+
+    async def _claim(self, wanted: int) -> float | None:
+        """Claim and start; return the seconds until the next job is due."""
+        now = self._clock.now()
+
+        try:
+            claim = await self._store.claim(self.number, wanted, now=now)
+        except StoreReplacedError:
+            raise
+        except StoreError as error:
+            _log.error("cannot claim: %s", error)
+            return None
+
+        self._ahead.extend(claim.jobs)
+        self._is_dry = self._is_dry and len(claim.jobs) < wanted
+        self._start_claimed()
+
+        return None if claim.next_due is None else (claim.next_due - now).total_seconds()
+
+    def _start_claimed(self) -> None:
+        """Start what is claimed, as far as there are slots."""
+        while self._ahead and self._slots.value and self._stop is not Stop.NOW:
+            self._slots.acquire_nowait()
+            job = self._ahead.popleft()
+            run = Run(job)
+            self._runs[job.seq, job.run_count] = run
+            self._tasks.start_soon(self._execute, run)
+
+    async def _execute(self, run: Run) -> None:
+        began = self._clock.monotonic()
+
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._executor.run(run, process_ended=partial(self._free_slot, began))
+        finally:
+            del self._runs[run.job.seq, run.job.run_count]
+            self._attention.set()
+
+    def _free_slot(self, began: float) -> None:
+        took = self._clock.monotonic() - began
+        self._typical += _WEIGHT * (took - self._typical)
+        self._slots.release()
+
+        if self._stop is Stop.NOT:
+            self._start_claimed()
+
+        self._attention.set()
+
+    async def _give_back(self) -> None:
+        """Release what was claimed ahead and not started."""
+        if not self._ahead:
+            return
+
+        with anyio.CancelScope(shield=True):
+            try:
+                await self._store.release(list(self._ahead), now=self._clock.now())
+            except StoreError as error:
+                # The next worker finds them: they have no run files.
+                _log.error("cannot give jobs back: %s", error)
+
+        self._ahead.clear()
+
+    async def _is_settled(self) -> bool:
+        return self._until_settled and await self._store.is_settled(now=self._clock.now())
+
+    async def _patience(self, next_due: float | None) -> float:
+        """Return how long to wait for a hint before looking without one, in seconds."""
+        poll = (await self._store.settings()).poll_interval.total_seconds()
+        return poll if next_due is None else max(0.0, min(poll, next_due))
+
+    async def _until_attention(self, seconds: float | None) -> None:
+        """Wait until something happens, or this long; then a claim may find something."""
+        timer: Timer | None = None
+
+        if seconds is not None:
+            timer = self._clock.call_later(seconds, self._look_again)
+
+        await self._attention.wait()
+        self._attention.clear()
+
+        if timer is not None:
+            timer.cancel()
+
+    def _look_again(self) -> None:
+        self._is_dry = False
+        self._attention.set()
+
+    def _hear(self, change: Change) -> None:
+        """Hear of a change from the bus."""
+        if change & Change.WORK:
+            self._look_again()
+
+        if change & Change.ORDERS:
+            self._orders_due.set()
+
+        if self._until_settled:
+            self._attention.set()
+
+    async def _obey_orders(self) -> None:
+        """Do what was asked of this worker through the database, until it ends."""
+        while True:
+            # A hint can be lost; then this finds what it was about.
+            timer = self._clock.call_later(_ORDERS_INTERVAL, self._orders_due.set)
+            await self._orders_due.wait()
+            self._orders_due.clear()
+            timer.cancel()
+
+            try:
+                await self._obey()
+            except StoreError as error:
+                _log.error("cannot read orders: %s", error)
+
+    async def _obey(self) -> None:
+        orders = await self._store.orders(self.number)
+
+        for key, words in orders.cancels.items():
+            if run := self._runs.get(key):
+                run.stop(StopReason.CANCEL, words)
+
+        waiting = [job for job in self._ahead if (job.seq, job.run_count) in orders.cancels]
+
+        for job in waiting:
+            self._ahead.remove(job)
+
+        if waiting:
+            await self._store.release(waiting, now=self._clock.now())
+
+        if orders.stop is not None:
+            self.stop(Stop.NOW if orders.stop == "now" else Stop.DRAIN)

@@ -1,0 +1,1 @@
+"""Where jobs are kept: the contract, and a backend a folder."""

@@ -1,0 +1,324 @@
+"""
+The contract of a store.
+
+A method is one transaction, is given the time, and neither logs nor sleeps nor
+retries by policy. A method that changes something returns after its commit is
+on the disk. Where a call is cancelled, its change may still be made.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from enum import Flag, auto
+from typing import Protocol
+
+import msgspec
+
+from queuectl.engine.domain.events import Event
+from queuectl.engine.domain.filters import JobFilter
+from queuectl.engine.domain.lifecycle import Transition
+from queuectl.engine.domain.models import Attempt, Job, NewJob, OutcomeKind
+from queuectl.engine.domain.settings import Settings
+from queuectl.engine.domain.states import JobState
+
+# Outputs up to this size are kept in the row, larger ones in a file of their own.
+INLINE_OUTPUT_BYTES = 16 * 1024
+
+
+class Change(Flag):
+    """What a commit changed, as a hint to whoever waits."""
+
+    STATE = auto()
+    WORK = auto()
+    ORDERS = auto()
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What a claim brought.
+
+    Attributes:
+        jobs: Now in state processing, the one to run first in front.
+        next_due: When the next job that is not due yet will be; None where
+            there is none.
+    """
+
+    jobs: list[Job]
+    next_due: datetime | None
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A finished run, as a worker hands it in.
+
+    Attributes:
+        started_at: When its process started.
+        finished_at: When its process ended.
+        outcome: How it ended.
+        exit_code: None where a signal ended it, or it did not start.
+        signal: The signal that ended it.
+        reason: Why it did not succeed.
+        cpu: Processor time, None where unknown.
+        max_rss_bytes: Peak resident set, None where unknown.
+        output_bytes: Size of its output.
+        output: The output itself, where it is at most `INLINE_OUTPUT_BYTES`
+            long; None where it is kept in a file.
+    """
+
+    started_at: datetime
+    finished_at: datetime
+    outcome: OutcomeKind
+    exit_code: int | None
+    signal: str | None
+    reason: str | None
+    cpu: timedelta | None
+    max_rss_bytes: int | None
+    output_bytes: int
+    output: bytes | None
+
+
+class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A worker's registration.
+
+    Attributes:
+        number: Never used again.
+        token: Names its folder.
+        stop: ``drain`` or ``now`` where it was asked to stop.
+        busy: Jobs in state processing in its name.
+    """
+
+    number: int
+    token: str
+    host: str
+    pid: int
+    boot_id: str
+    concurrency: int
+    started_at: datetime
+    stop: str | None
+    busy: int
+
+
+class Orders(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What a worker was asked to do.
+
+    Attributes:
+        stop: ``drain``, ``now`` or None.
+        cancels: By sequence number and run of the job, the reason given.
+    """
+
+    stop: str | None
+    cancels: dict[tuple[int, int], str]
+
+
+class StoreStats(msgspec.Struct, frozen=True, kw_only=True):
+    """The store's share of the statistics; see `QueueStats`."""
+
+    counts: dict[JobState, int]
+    avg_duration: timedelta | None
+    oldest_pending: timedelta | None
+
+
+class Purged(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What was deleted.
+
+    Attributes:
+        jobs: How many.
+        large_runs: Sequence number and run of the outputs that are files, for
+            the caller to remove.
+    """
+
+    jobs: int
+    large_runs: list[tuple[int, int]]
+
+
+class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What a check of the database found.
+
+    Attributes:
+        schema_version: Of the file.
+        driver: Name and version of the database library.
+        problems: Sentences; empty where all is well.
+    """
+
+    schema_version: int
+    driver: str
+    problems: list[str]
+
+
+class JobStore(Protocol):
+    """Where jobs are kept."""
+
+    def on_commit(self, listener: Callable[[Change], None]) -> None:
+        """Call this on the event loop after each commit of ours that changed something."""
+
+    async def close(self) -> None:
+        """Finish what was asked for, and close every connection."""
+
+    async def insert(
+        self, make: "Callable[[Settings], Sequence[NewJob]]", *, now: datetime
+    ) -> list[Job]:
+        """
+        Add jobs, all or none.
+
+        Args:
+            make: Makes the jobs from the config as it stands in the same
+                transaction. It may be called twice.
+            now: When.
+
+        Raises:
+            DuplicateJobError: An id exists, or stands twice; the error names
+                every one.
+        """
+
+    async def insert_claimed(
+        self, make: "Callable[[Settings], NewJob]", *, worker: int, now: datetime
+    ) -> Job:
+        """Add a job and claim it in one transaction, so that nobody else can."""
+
+    async def claim(self, worker: int, limit: int, *, now: datetime) -> Claim:
+        """Take up to ``limit`` due jobs: higher priority first, then order of arrival."""
+
+    async def finish(
+        self, job: Job, transition: Transition, run: RunRecord, *, now: datetime
+    ) -> bool:
+        """
+        Record a finished run and move its job on.
+
+        Where the job was asked to be cancelled meanwhile and did not complete,
+        it is cancelled instead.
+
+        Returns:
+            False where the claim is not ours any more; then nothing changes.
+        """
+
+    async def release(self, jobs: Sequence[Job], *, now: datetime) -> int:
+        """
+        Give back claimed jobs that were not started, as if never claimed.
+
+        Returns:
+            How many were still ours.
+        """
+
+    async def get(self, job_id: str) -> Job:
+        """
+        Return a job.
+
+        Raises:
+            JobNotFoundError: There is none.
+        """
+
+    async def get_many(self, job_ids: Sequence[str]) -> list[Job]:
+        """
+        Return jobs, in the order of the ids.
+
+        Raises:
+            JobNotFoundError: One is missing.
+        """
+
+    async def unfinished(self, job_ids: Sequence[str]) -> set[str]:
+        """Return those of the ids whose jobs are not completed, dead or cancelled."""
+
+    async def list_jobs(self, wanted: JobFilter, *, after: int, limit: int) -> list[Job]:
+        """Return jobs in order of arrival, from behind sequence number ``after``."""
+
+    async def last_jobs(self, wanted: JobFilter, *, limit: int) -> list[Job]:
+        """Return the jobs that arrived last, in order of arrival."""
+
+    async def runs(self, job_id: str) -> list[Attempt]:
+        """Return the finished runs of a job, the first in front."""
+
+    async def output(self, seq: int, run: int) -> bytes | None:
+        """Return the output kept in the row of a run, None where there is none."""
+
+    async def cancel(self, job_id: str, reason: str | None, *, now: datetime) -> Job:
+        """
+        Cancel a waiting job, or mark a running one for its worker to cancel.
+
+        Raises:
+            JobNotFoundError: There is none.
+            JobStateError: It is finished.
+        """
+
+    async def retry(
+        self, job_ids: Sequence[str], allowed: frozenset[JobState], *, now: datetime
+    ) -> list[Job]:
+        """
+        Put jobs back to pending with no attempts charged, all or none.
+
+        Raises:
+            JobNotFoundError: One is missing.
+            JobStateError: One is in a state that is not allowed.
+        """
+
+    async def retry_dead(self, *, now: datetime) -> int:
+        """Put every dead job back to pending; return how many."""
+
+    async def delete(self, job_id: str) -> Purged:
+        """
+        Delete a job with its runs and outputs.
+
+        Raises:
+            JobNotFoundError: There is none.
+            JobStateError: It is running.
+        """
+
+    async def purge(self, states: Sequence[JobState], *, until: datetime) -> Purged:
+        """Delete the jobs that have been in one of these states since ``until`` or longer."""
+
+    async def register_worker(
+        self, *, token: str, host: str, pid: int, boot_id: str, concurrency: int, now: datetime
+    ) -> int:
+        """Add a worker that holds the lock in the folder of this token; return its number."""
+
+    async def unregister_worker(self, worker: int) -> bool:
+        """Remove a worker that holds no jobs; return whether it is gone."""
+
+    async def workers(self) -> list[WorkerRow]:
+        """Return the registered workers, by number."""
+
+    async def ask_to_stop(self, workers: Sequence[int], *, stop: str) -> None:
+        """Ask workers to stop: ``drain`` or ``now``."""
+
+    async def orders(self, worker: int) -> Orders:
+        """Return what a worker was asked to do."""
+
+    async def held_jobs(self, worker: int) -> list[Job]:
+        """Return the jobs in state processing in a worker's name."""
+
+    async def events(self, *, since: int, limit: int) -> list[Event]:
+        """Return events behind a sequence number, in order."""
+
+    async def last_event(self) -> int:
+        """Return the sequence number of the last event, 0 before the first."""
+
+    async def stats(self, *, now: datetime) -> StoreStats:
+        """Return the statistics."""
+
+    async def is_settled(self, *, now: datetime) -> bool:
+        """Whether nothing is due, running or waiting for a retry."""
+
+    async def settings(self) -> Settings:
+        """Return the config."""
+
+    async def write_setting(self, key: str, value: str) -> None:
+        """Set a config key."""
+
+    async def delete_setting(self, key: str) -> None:
+        """Set a config key back to its default."""
+
+    async def check(self) -> CheckReport:
+        """Read the whole database and report what is wrong with it."""
+
+    async def backup(self, target: str) -> None:
+        """
+        Write a copy of the database as it stands to a new file.
+
+        Raises:
+            StoreError: The file exists, or cannot be written.
+        """
+
+    async def vacuum(self) -> None:
+        """Give unused space back to the file system."""

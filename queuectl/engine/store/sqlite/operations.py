@@ -1,0 +1,332 @@
+"""What is done inside a transaction: plain functions over a driver's connection."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from queuectl.engine.domain.events import EventKind
+from queuectl.engine.domain.lifecycle import Transition, cancelled_instead
+from queuectl.engine.domain.models import Job, NewJob
+from queuectl.engine.domain.settings import Settings
+from queuectl.engine.domain.states import WAITING, JobState
+from queuectl.engine.errors import DuplicateJobError, JobNotFoundError, JobStateError
+from queuectl.engine.store.base import INLINE_OUTPUT_BYTES, Claim, Purged, RunRecord
+from queuectl.engine.store.queries import load_queries
+from queuectl.engine.store.sqlite.rows import (
+    due_ms,
+    from_ms,
+    inserted_job,
+    job_from_row,
+    job_values,
+    run_values,
+    to_ms,
+)
+
+SQL: Final = load_queries("queuectl.engine.store.sqlite")
+
+# How many jobs a purge deletes with one statement.
+_PURGE_STEP: Final = 1000
+
+
+def read_settings(connection: sqlite3.Connection) -> Settings:
+    """Return the config."""
+    rows = connection.execute(SQL["read_settings"])
+    return Settings.from_stored({row["key"]: row["value"] for row in rows})
+
+
+def insert(
+    connection: sqlite3.Connection,
+    make: Callable[[Settings], Sequence[NewJob]],
+    now: datetime,
+) -> list[Job]:
+    """Add jobs, all or none."""
+    jobs = make(read_settings(connection))
+    last = connection.execute(SQL["last_job_seq"]).fetchone()[0]
+    rows = [job_values(job, seq) for seq, job in enumerate(jobs, last + 1)]
+
+    try:
+        connection.executemany(SQL["insert_job"], rows)
+    except sqlite3.IntegrityError as error:
+        taken = _taken_ids(connection, [job.id for job in jobs], last)
+
+        if not taken:
+            raise
+
+        raise DuplicateJobError(taken) from error
+
+    connection.executemany(
+        SQL["insert_tag"],
+        ({"tag": tag, "job": seq} for seq, job in enumerate(jobs, last + 1) for tag in job.tags),
+    )
+    moment, kind = to_ms(now), EventKind.ENQUEUED.value
+    connection.executemany(
+        SQL["insert_event"],
+        ((moment, row["seq"], kind, 0, None) for row in rows),
+    )
+    return [inserted_job(row, job) for row, job in zip(rows, jobs, strict=True)]
+
+
+def _taken_ids(connection: sqlite3.Connection, ids: list[str], last: int) -> list[str]:
+    """Name every id that existed before, and every one that stands twice."""
+    existing = connection.execute(
+        SQL["taken_ids"], {"ids": msgspec.json.encode(ids).decode(), "last": last}
+    )
+    taken = {row["id"] for row in existing}
+    return sorted(taken | {job_id for job_id, times in Counter(ids).items() if times > 1})
+
+
+def insert_claimed(
+    connection: sqlite3.Connection,
+    make: Callable[[Settings], NewJob],
+    worker: int,
+    now: datetime,
+) -> Job:
+    """Add a job and claim it."""
+    job = insert(connection, lambda settings: [make(settings)], now)[0]
+    parameters = {"worker": worker, "id": job.id, "now": to_ms(now)}
+    claimed = job_from_row(connection.execute(SQL["claim_job"], parameters).fetchone())
+    _add_event(connection, claimed, EventKind.CLAIMED, now)
+    return claimed
+
+
+def claim(connection: sqlite3.Connection, worker: int, limit: int, now: datetime) -> Claim:
+    """Take due jobs, the one to run first in front."""
+    moment = to_ms(now)
+    connection.execute(SQL["make_ready"], {"now": moment})
+    rows = connection.execute(
+        SQL["claim_jobs"], {"worker": worker, "now": moment, "limit": limit}
+    ).fetchall()
+
+    # RETURNING gives rows in no particular order.
+    jobs = sorted(map(job_from_row, rows), key=lambda job: (-job.priority, job.seq))
+
+    for job in jobs:
+        _add_event(connection, job, EventKind.CLAIMED, now)
+
+    due = connection.execute(SQL["next_due"]).fetchone()[0]
+    return Claim(jobs=jobs, next_due=None if due is None else from_ms(due))
+
+
+def finish(
+    connection: sqlite3.Connection,
+    job: Job,
+    transition: Transition,
+    run: RunRecord,
+    now: datetime,
+) -> bool:
+    """Record a finished run and move its job on, where the claim is still ours."""
+    fence = _fence(job)
+    held = connection.execute(SQL["held_job"], fence).fetchone()
+
+    if held is None:
+        return False
+
+    if held["cancel_reason"] is not None:
+        transition = cancelled_instead(transition, held["cancel_reason"])
+
+    is_waiting = transition.state in WAITING
+    connection.execute(
+        SQL["finish_job"],
+        {
+            **fence,
+            "state": transition.state.value,
+            "ready": int(transition.run_at <= now) if is_waiting else None,
+            "attempts": transition.attempts,
+            "run_at": due_ms(transition.run_at),
+            "started_at": to_ms(run.started_at),
+            "finished_at": to_ms(run.finished_at),
+            "now": to_ms(now),
+            "exit_code": run.exit_code,
+            "signal": run.signal,
+            "reason": transition.reason,
+        },
+    )
+    connection.execute(SQL["insert_run"], run_values(job, fence["worker"], run))
+
+    if run.output:
+        connection.execute(
+            SQL["insert_output"],
+            {"job": job.seq, "number": job.run_count, "content": run.output},
+        )
+
+    _add_event(connection, job, transition.event, now, transition.reason)
+    return True
+
+
+def release(connection: sqlite3.Connection, jobs: Iterable[Job], now: datetime) -> int:
+    """Give back claimed jobs that were not started."""
+    released = 0
+
+    for job in jobs:
+        fence = _fence(job)
+        held = connection.execute(SQL["held_job"], fence).fetchone()
+
+        if held is None:
+            continue
+
+        released += 1
+        connection.execute(SQL["release_job"], {**fence, "now": to_ms(now)})
+        _add_event(connection, job, EventKind.RELEASED, now)
+
+        if held["cancel_reason"] is not None:
+            _cancel_waiting(connection, job, held["cancel_reason"], now)
+
+    return released
+
+
+def get_job(connection: sqlite3.Connection, job_id: str) -> Job:
+    """Return a job."""
+    row = connection.execute(SQL["get_job"], {"id": job_id}).fetchone()
+
+    if row is None:
+        raise JobNotFoundError(job_id)
+
+    return job_from_row(row)
+
+
+def get_jobs(connection: sqlite3.Connection, job_ids: Sequence[str]) -> list[Job]:
+    """Return jobs, in the order of the ids."""
+    ids = msgspec.json.encode(list(job_ids)).decode()
+    found = {
+        row["id"]: job_from_row(row) for row in connection.execute(SQL["get_jobs"], {"ids": ids})
+    }
+
+    for job_id in job_ids:
+        if job_id not in found:
+            raise JobNotFoundError(job_id)
+
+    return [found[job_id] for job_id in job_ids]
+
+
+def cancel(connection: sqlite3.Connection, job_id: str, reason: str | None, now: datetime) -> Job:
+    """Cancel a waiting job, or mark a running one."""
+    job = get_job(connection, job_id)
+
+    if job.is_finished:
+        raise JobStateError(job.id, job.state, "cancel")
+
+    if job.state is JobState.PROCESSING:
+        # The first reason stays: the worker may have acted on it already.
+        words = job.cancel_reason or reason or "cancelled"
+        connection.execute(SQL["cancel_processing"], {"seq": job.seq, "reason": words})
+    else:
+        _cancel_waiting(connection, job, reason or "cancelled", now)
+
+    return get_job(connection, job_id)
+
+
+def retry(
+    connection: sqlite3.Connection,
+    job_ids: Sequence[str],
+    allowed: frozenset[JobState],
+    now: datetime,
+) -> list[Job]:
+    """Put jobs back to pending, all or none."""
+    for job in get_jobs(connection, job_ids):
+        if job.state not in allowed:
+            raise JobStateError(job.id, job.state, "retry", hint=_RETRY_HINTS.get(job.state))
+
+        connection.execute(SQL["retry_job"], {"seq": job.seq, "now": to_ms(now)})
+        _add_event(connection, job, EventKind.RETRIED, now)
+
+    return get_jobs(connection, job_ids)
+
+
+_RETRY_HINTS: Final = {
+    JobState.PENDING: "it will run when it is due",
+    JobState.PROCESSING: "wait for it, or cancel it first",
+    JobState.COMPLETED: "a completed job is never run again; enqueue a new one",
+    JobState.FAILED: "it will be retried when it is due; to run it at once: queuectl retry ID",
+    JobState.CANCELLED: "it is not in the DLQ; to run it after all: queuectl retry ID",
+}
+
+
+def retry_dead(connection: sqlite3.Connection, now: datetime) -> int:
+    """Put every dead job back to pending."""
+    retried = 0
+
+    while rows := connection.execute(SQL["some_dead"], {"limit": _PURGE_STEP}).fetchall():
+        for row in rows:
+            connection.execute(SQL["retry_job"], {"seq": row["seq"], "now": to_ms(now)})
+            connection.execute(
+                SQL["insert_event"],
+                (to_ms(now), row["seq"], EventKind.RETRIED.value, row["run_count"], None),
+            )
+
+        retried += len(rows)
+
+    return retried
+
+
+def delete(connection: sqlite3.Connection, job_id: str) -> Purged:
+    """Delete a job with its runs and outputs."""
+    job = get_job(connection, job_id)
+
+    if job.state is JobState.PROCESSING:
+        raise JobStateError(job.id, job.state, "delete", hint="cancel it first")
+
+    return _delete_all(connection, [job.seq])
+
+
+def purge(connection: sqlite3.Connection, states: Sequence[JobState], until: datetime) -> Purged:
+    """Delete the jobs that have been in one of these states long enough."""
+    purged = 0
+    large_runs: list[tuple[int, int]] = []
+
+    for state in states:
+        after = 0
+        parameters: dict[str, Any] = {
+            "state": state.value,
+            "until": to_ms(until),
+            "limit": _PURGE_STEP,
+        }
+
+        while rows := connection.execute(
+            SQL["purgeable"], {**parameters, "after": after}
+        ).fetchall():
+            part = _delete_all(connection, [row["seq"] for row in rows])
+            purged += part.jobs
+            large_runs += part.large_runs
+            after = rows[-1]["seq"]
+
+    if purged:
+        connection.execute(SQL["delete_events_of_deleted"])
+
+    return Purged(jobs=purged, large_runs=large_runs)
+
+
+def _delete_all(connection: sqlite3.Connection, seqs: list[int]) -> Purged:
+    rows = connection.execute(
+        SQL["large_runs"],
+        {"jobs": msgspec.json.encode(seqs).decode(), "inline": INLINE_OUTPUT_BYTES},
+    )
+    large_runs = [(row["job"], row["number"]) for row in rows]
+    connection.executemany(SQL["delete_job"], [{"seq": seq} for seq in seqs])
+    return Purged(jobs=len(seqs), large_runs=large_runs)
+
+
+def _cancel_waiting(connection: sqlite3.Connection, job: Job, reason: str, now: datetime) -> None:
+    connection.execute(SQL["cancel_waiting"], {"seq": job.seq, "reason": reason, "now": to_ms(now)})
+    _add_event(connection, job, EventKind.CANCELLED, now, reason)
+
+
+def _add_event(
+    connection: sqlite3.Connection,
+    job: Job,
+    kind: EventKind,
+    now: datetime,
+    reason: str | None = None,
+) -> None:
+    connection.execute(
+        SQL["insert_event"], (to_ms(now), job.seq, kind.value, job.run_count, reason)
+    )
+
+
+def _fence(job: Job) -> dict[str, int]:
+    """Return what a claim is known by: the job, the run, the worker."""
+    worker = 0 if job.worker is None else int(job.worker.removeprefix("w"))
+    return {"seq": job.seq, "run": job.run_count, "worker": worker}

@@ -1,0 +1,233 @@
+-- name: insert_job
+INSERT INTO jobs (
+    seq, id, command, state, priority, attempts, run_count, max_retries, backoff_base,
+    timeout_ms, run_at, ready, created_at, updated_at, tags, cwd, env
+)
+VALUES (
+    :seq, :id, :command, 'pending', :priority, 0, 0, :max_retries, :backoff_base,
+    :timeout_ms, :run_at, :ready, :created_at, :created_at, :tags, :cwd, :env
+);
+
+-- name: insert_tag
+INSERT INTO tags (tag, job) VALUES (:tag, :job);
+
+-- name: last_job_seq
+SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'jobs';
+
+-- name: taken_ids
+-- Which of these ids belonged to a job before this batch.
+SELECT id FROM jobs
+WHERE id IN (SELECT value FROM json_each(:ids)) AND seq <= :last
+ORDER BY id;
+
+-- name: insert_event
+-- By position: the one query that runs three times a job.
+INSERT INTO events (at, job, kind, run, reason) VALUES (?, ?, ?, ?, ?);
+
+-- name: make_ready
+-- The limit keeps one claim short; the rest is made ready by the next.
+UPDATE jobs SET ready = 1
+WHERE seq IN (
+    SELECT seq FROM jobs WHERE ready = 0 AND run_at <= :now ORDER BY run_at LIMIT 5000
+);
+
+-- name: claim_jobs
+UPDATE jobs SET
+    state = 'processing', ready = NULL, attempts = attempts + 1, run_count = run_count + 1,
+    worker = :worker, started_at = :now, updated_at = :now, finished_at = NULL,
+    exit_code = NULL, signal = NULL, reason = NULL
+WHERE seq IN (
+    SELECT seq FROM jobs WHERE ready = 1 ORDER BY priority DESC, seq LIMIT :limit
+)
+RETURNING *;
+
+-- name: claim_job
+UPDATE jobs SET
+    state = 'processing', ready = NULL, attempts = attempts + 1, run_count = run_count + 1,
+    worker = :worker, started_at = :now, updated_at = :now, finished_at = NULL,
+    exit_code = NULL, signal = NULL, reason = NULL
+WHERE id = :id AND ready = 1
+RETURNING *;
+
+-- name: next_due
+SELECT min(run_at) FROM jobs WHERE ready = 0;
+
+-- name: held_job
+-- The fence: only the run that was claimed, by the worker that claimed it.
+SELECT * FROM jobs
+WHERE seq = :seq AND state = 'processing' AND run_count = :run AND worker = :worker;
+
+-- name: finish_job
+UPDATE jobs SET
+    state = :state, ready = :ready, attempts = :attempts, run_at = :run_at,
+    started_at = :started_at, finished_at = :finished_at, updated_at = :now,
+    exit_code = :exit_code, signal = :signal, reason = :reason, cancel_reason = NULL
+WHERE seq = :seq AND state = 'processing' AND run_count = :run AND worker = :worker;
+
+-- name: release_job
+-- Given back before it was started: as if it had never been claimed.
+UPDATE jobs SET
+    state = 'pending', ready = 1, attempts = attempts - 1, run_count = run_count - 1,
+    started_at = NULL, updated_at = :now, cancel_reason = NULL
+WHERE seq = :seq AND state = 'processing' AND run_count = :run AND worker = :worker;
+
+-- name: insert_run
+INSERT INTO runs (
+    job, number, worker, started_at, finished_at, outcome, exit_code, signal, reason,
+    cpu_ms, max_rss_kib, output_bytes
+)
+VALUES (
+    :job, :number, :worker, :started_at, :finished_at, :outcome, :exit_code, :signal, :reason,
+    :cpu_ms, :max_rss_kib, :output_bytes
+);
+
+-- name: insert_output
+INSERT INTO outputs (job, number, content) VALUES (:job, :number, :content);
+
+-- name: get_job
+SELECT * FROM jobs WHERE id = :id;
+
+-- name: get_jobs
+SELECT * FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: unfinished_ids
+SELECT id FROM jobs
+WHERE
+    id IN (SELECT value FROM json_each(:ids))
+    AND state NOT IN ('completed', 'dead', 'cancelled');
+
+-- name: list_jobs
+SELECT * FROM jobs WHERE seq > :after ORDER BY seq LIMIT :limit;
+
+-- name: list_jobs_in_state
+SELECT * FROM jobs WHERE state = :state AND seq > :after ORDER BY seq LIMIT :limit;
+
+-- name: list_jobs_with_tag
+SELECT jobs.* FROM tags INNER JOIN jobs ON tags.job = jobs.seq
+WHERE
+    tags.tag = :tag AND tags.job > :after AND (:state IS NULL OR jobs.state = :state)
+ORDER BY tags.job LIMIT :limit;
+
+-- name: last_jobs
+SELECT * FROM jobs ORDER BY seq DESC LIMIT :limit;
+
+-- name: last_jobs_in_state
+SELECT * FROM jobs WHERE state = :state ORDER BY seq DESC LIMIT :limit;
+
+-- name: last_jobs_with_tag
+SELECT jobs.* FROM tags INNER JOIN jobs ON tags.job = jobs.seq
+WHERE tags.tag = :tag AND (:state IS NULL OR jobs.state = :state)
+ORDER BY tags.job DESC LIMIT :limit;
+
+-- name: list_runs
+SELECT runs.*, jobs.id AS job_id FROM runs INNER JOIN jobs ON runs.job = jobs.seq
+WHERE jobs.id = :id ORDER BY runs.number;
+
+-- name: get_output
+SELECT content FROM outputs WHERE job = :job AND number = :number;
+
+-- name: cancel_waiting
+UPDATE jobs SET
+    state = 'cancelled', ready = NULL, reason = :reason, updated_at = :now
+WHERE seq = :seq AND state IN ('pending', 'failed');
+
+-- name: cancel_processing
+UPDATE jobs SET cancel_reason = :reason WHERE seq = :seq AND state = 'processing';
+
+-- name: retry_job
+UPDATE jobs SET
+    state = 'pending', ready = 1, attempts = 0, run_at = :now, updated_at = :now,
+    reason = NULL, cancel_reason = NULL
+WHERE seq = :seq AND state IN ('failed', 'dead', 'cancelled');
+
+-- name: some_dead
+SELECT seq, run_count FROM jobs WHERE state = 'dead' ORDER BY seq LIMIT :limit;
+
+-- name: delete_job
+DELETE FROM jobs WHERE seq = :seq AND state <> 'processing';
+
+-- name: purgeable
+SELECT seq FROM jobs
+WHERE state = :state AND updated_at <= :until AND seq > :after
+ORDER BY seq LIMIT :limit;
+
+-- name: large_runs
+-- The runs of these jobs whose output is a file.
+SELECT job, number FROM runs
+WHERE job IN (SELECT value FROM json_each(:jobs)) AND output_bytes > :inline;
+
+-- name: delete_events_of_deleted
+DELETE FROM events WHERE job NOT IN (SELECT seq FROM jobs);
+
+-- name: register_worker
+INSERT INTO workers (token, host, pid, boot_id, concurrency, started_at)
+VALUES (:token, :host, :pid, :boot_id, :concurrency, :started_at)
+RETURNING id;
+
+-- name: unregister_worker
+-- It stays while jobs are still held in its name.
+DELETE FROM workers
+WHERE
+    id = :worker
+    AND NOT EXISTS (SELECT 1 FROM jobs WHERE state = 'processing' AND worker = :worker);
+
+-- name: list_workers
+SELECT
+    workers.*,
+    (
+        SELECT count(*) FROM jobs WHERE jobs.state = 'processing' AND jobs.worker = workers.id
+    ) AS busy
+FROM workers ORDER BY workers.id;
+
+-- name: ask_to_stop
+-- "now" stays "now" where somebody asks for less afterwards.
+UPDATE workers SET stop = CASE WHEN stop = 'now' THEN 'now' ELSE :stop END WHERE id = :worker;
+
+-- name: stop_asked
+SELECT stop FROM workers WHERE id = :worker;
+
+-- name: cancels_asked
+SELECT seq, run_count, cancel_reason FROM jobs
+WHERE worker = :worker AND state = 'processing' AND cancel_reason IS NOT NULL;
+
+-- name: held_jobs
+SELECT * FROM jobs WHERE state = 'processing' AND worker = :worker ORDER BY seq;
+
+-- name: list_events
+SELECT events.seq, events.at, events.kind, events.run, events.reason, jobs.id AS job_id
+FROM events INNER JOIN jobs ON events.job = jobs.seq
+WHERE events.seq > :since ORDER BY events.seq LIMIT :limit;
+
+-- name: last_event_seq
+SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events';
+
+-- name: counts
+SELECT state, jobs, duration_ms FROM counts;
+
+-- name: true_counts
+SELECT state, count(*) AS jobs FROM jobs GROUP BY state;
+
+-- name: oldest_due
+SELECT min(run_at) FROM (
+    SELECT min(run_at) AS run_at FROM jobs WHERE ready = 1
+    UNION ALL
+    SELECT min(run_at) FROM jobs WHERE ready = 0 AND run_at <= :now
+);
+
+-- name: unsettled
+-- Whether anything is due, running or waiting for a retry.
+SELECT
+    EXISTS (SELECT 1 FROM jobs WHERE ready = 1)
+    OR EXISTS (SELECT 1 FROM jobs WHERE ready = 0 AND run_at <= :now)
+    OR EXISTS (SELECT 1 FROM jobs WHERE state = 'processing')
+    OR EXISTS (SELECT 1 FROM jobs WHERE state = 'failed');
+
+-- name: read_settings
+SELECT key, value FROM settings;
+
+-- name: write_setting
+INSERT INTO settings (key, value) VALUES (:key, :value)
+ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+
+-- name: delete_setting
+DELETE FROM settings WHERE key = :key;

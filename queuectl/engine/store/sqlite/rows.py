@@ -1,0 +1,200 @@
+"""Values to rows and back: milliseconds, JSON text, worker names."""
+
+import sqlite3
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from queuectl.engine.domain.events import Event, EventKind
+from queuectl.engine.domain.models import Attempt, Job, NewJob, OutcomeKind
+from queuectl.engine.domain.states import JobState
+from queuectl.engine.store.base import RunRecord, WorkerRow
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_TAGS: Final = msgspec.json.Decoder(tuple[str, ...])
+_ENV: Final = msgspec.json.Decoder(dict[str, str])
+
+
+def to_ms(moment: datetime) -> int:
+    """Return milliseconds since 1970 UTC, rounded down."""
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def due_ms(moment: datetime) -> int:
+    """Return milliseconds since 1970 UTC, rounded up: what is due is never early."""
+    return -((_EPOCH - moment) // _MILLISECOND)
+
+
+def from_ms(milliseconds: int) -> datetime:
+    """Return the time in UTC."""
+    return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def worker_name(number: int) -> str:
+    """Return the id by which people know a worker."""
+    return f"w{number}"
+
+
+def job_values(job: NewJob, seq: int) -> dict[str, Any]:
+    """Return the parameters of ``insert_job``."""
+    return {
+        "seq": seq,
+        "id": job.id,
+        "command": job.command,
+        "priority": job.priority,
+        "max_retries": job.max_retries,
+        "backoff_base": job.backoff_base,
+        "timeout_ms": _timeout_ms(job.timeout),
+        "run_at": due_ms(job.run_at),
+        "ready": int(job.is_due),
+        "created_at": to_ms(job.created_at),
+        "tags": msgspec.json.encode(job.tags).decode() if job.tags else None,
+        "cwd": job.cwd,
+        "env": msgspec.json.encode(job.env).decode() if job.env else None,
+    }
+
+
+def inserted_job(values: Mapping[str, Any], job: NewJob) -> Job:
+    """Return the job that ``insert_job`` made of these parameters."""
+    created_at = from_ms(values["created_at"])
+
+    return Job(
+        seq=values["seq"],
+        id=job.id,
+        command=job.command,
+        state=JobState.PENDING,
+        priority=job.priority,
+        attempts=0,
+        run_count=0,
+        max_retries=job.max_retries,
+        backoff_base=job.backoff_base,
+        timeout=job.timeout,
+        run_at=from_ms(values["run_at"]),
+        created_at=created_at,
+        updated_at=created_at,
+        started_at=None,
+        finished_at=None,
+        duration=None,
+        exit_code=None,
+        signal=None,
+        reason=None,
+        cancel_reason=None,
+        tags=job.tags,
+        cwd=job.cwd,
+        env=job.env,
+        worker=None,
+    )
+
+
+def job_from_row(row: sqlite3.Row) -> Job:
+    """Return the job that a row of ``jobs`` holds."""
+    started_at, finished_at = _time(row["started_at"]), _time(row["finished_at"])
+    is_over = started_at is not None and finished_at is not None
+
+    return Job(
+        seq=row["seq"],
+        id=row["id"],
+        command=row["command"],
+        state=JobState(row["state"]),
+        priority=row["priority"],
+        attempts=row["attempts"],
+        run_count=row["run_count"],
+        max_retries=row["max_retries"],
+        backoff_base=row["backoff_base"],
+        timeout=_milliseconds(row["timeout_ms"]),
+        run_at=from_ms(row["run_at"]),
+        created_at=from_ms(row["created_at"]),
+        updated_at=from_ms(row["updated_at"]),
+        started_at=started_at,
+        finished_at=finished_at,
+        duration=_milliseconds(row["finished_at"] - row["started_at"]) if is_over else None,
+        exit_code=row["exit_code"],
+        signal=row["signal"],
+        reason=row["reason"],
+        cancel_reason=row["cancel_reason"],
+        tags=_TAGS.decode(row["tags"]) if row["tags"] else (),
+        cwd=row["cwd"],
+        env=_ENV.decode(row["env"]) if row["env"] else {},
+        worker=None if row["worker"] is None else worker_name(row["worker"]),
+    )
+
+
+def run_values(job: Job, worker: int, run: RunRecord) -> dict[str, Any]:
+    """Return the parameters of ``insert_run``."""
+    return {
+        "job": job.seq,
+        "number": job.run_count,
+        "worker": worker,
+        "started_at": to_ms(run.started_at),
+        "finished_at": to_ms(run.finished_at),
+        "outcome": run.outcome.value,
+        "exit_code": run.exit_code,
+        "signal": run.signal,
+        "reason": run.reason,
+        "cpu_ms": None if run.cpu is None else run.cpu // _MILLISECOND,
+        "max_rss_kib": None if run.max_rss_bytes is None else run.max_rss_bytes // 1024,
+        "output_bytes": run.output_bytes,
+    }
+
+
+def attempt_from_row(row: sqlite3.Row) -> Attempt:
+    """Return the attempt that a row of ``runs`` with its ``job_id`` holds."""
+    max_rss_kib = row["max_rss_kib"]
+
+    return Attempt(
+        job_id=row["job_id"],
+        number=row["number"],
+        worker=worker_name(row["worker"]),
+        started_at=from_ms(row["started_at"]),
+        finished_at=from_ms(row["finished_at"]),
+        outcome=OutcomeKind(row["outcome"]),
+        exit_code=row["exit_code"],
+        signal=row["signal"],
+        reason=row["reason"],
+        cpu=_milliseconds(row["cpu_ms"]),
+        max_rss_bytes=None if max_rss_kib is None else max_rss_kib * 1024,
+        output_bytes=row["output_bytes"],
+    )
+
+
+def worker_from_row(row: sqlite3.Row) -> WorkerRow:
+    """Return the worker that a row of ``list_workers`` holds."""
+    return WorkerRow(
+        number=row["id"],
+        token=row["token"],
+        host=row["host"],
+        pid=row["pid"],
+        boot_id=row["boot_id"],
+        concurrency=row["concurrency"],
+        started_at=from_ms(row["started_at"]),
+        stop=row["stop"],
+        busy=row["busy"],
+    )
+
+
+def event_from_row(row: sqlite3.Row) -> Event:
+    """Return the event that a row of ``list_events`` holds."""
+    return Event(
+        seq=row["seq"],
+        at=from_ms(row["at"]),
+        kind=EventKind(row["kind"]),
+        job_id=row["job_id"],
+        attempt=row["run"],
+        reason=row["reason"],
+    )
+
+
+def _timeout_ms(timeout: timedelta | None) -> int | None:
+    """Round up: a timeout below a millisecond is still one."""
+    return None if timeout is None else max(1, -(-timeout // _MILLISECOND))
+
+
+def _time(milliseconds: int | None) -> datetime | None:
+    return None if milliseconds is None else from_ms(milliseconds)
+
+
+def _milliseconds(value: int | None) -> timedelta | None:
+    return None if value is None else timedelta(milliseconds=value)

@@ -1,0 +1,156 @@
+"""Makes a database, checks that a file is one, and brings its schema up to date."""
+
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from queuectl.engine.errors import SchemaVersionError, StoreDamagedError, StoreError
+from queuectl.engine.store.migrations import Migration, load_migrations
+from queuectl.engine.store.sqlite.connection import (
+    APPLICATION_ID,
+    BUSY_SECONDS,
+    OLDEST_SQLITE,
+    named_errors,
+    set_up,
+)
+
+MIGRATIONS: Final = load_migrations("queuectl.engine.store.sqlite")
+
+
+def prepare(path: Path, *, now_ms: int) -> int:
+    """
+    Make the database where there is none, and migrate an older one.
+
+    Blocking; for a thread.
+
+    Returns:
+        How many migrations were applied.
+
+    Raises:
+        StoreError: The folder is missing, or the file cannot be used.
+        StoreDamagedError: The file is something else, or damaged.
+        SchemaVersionError: A newer queuectl wrote it.
+    """
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise StoreError(
+            path,
+            f"SQLite {sqlite3.sqlite_version} is too old"
+            f" (at least {'.'.join(map(str, OLDEST_SQLITE))})",
+        )
+
+    _make_file(path)
+
+    with named_errors(path):
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=rw",
+            uri=True,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+        )
+        try:
+            set_up(connection, reader=False)
+            return _migrate(connection, path, now_ms)
+        finally:
+            connection.close()
+
+
+def schema_version(connection: sqlite3.Connection) -> int:
+    """Return how many migrations the database has had."""
+    row = connection.execute("PRAGMA user_version").fetchone()
+    return int(row[0])
+
+
+def _make_file(path: Path) -> None:
+    """Make the file with permissions for its owner alone, before SQLite would."""
+    if not path.parent.is_dir():
+        raise StoreError(
+            path,
+            f"the folder {path.parent} does not exist",
+            hint=f"make it with: mkdir -p {path.parent}",
+        )
+
+    # Only a file that is new is opened here: closing a descriptor of a
+    # database that is in use would drop SQLite's locks in this process
+    # (https://sqlite.org/howtocorrupt.html, 2.2).
+    try:
+        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        os.close(os.open(path, flags, 0o600))
+    except FileExistsError:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise StoreDamagedError(path, "not a file") from None
+    except OSError as error:
+        raise StoreError(
+            path, f"cannot make the database ({error.strerror})", hint="check the permissions"
+        ) from error
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, now_ms: int) -> int:
+    version = _check_file(connection, path)
+
+    if version == len(MIGRATIONS):
+        return 0
+
+    # WAL is a property of the file; it cannot be set inside a transaction.
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("BEGIN IMMEDIATE")
+
+    try:
+        # Another process may have been here between the check and the lock.
+        version = _check_file(connection, path)
+        pending = MIGRATIONS[version:]
+
+        for migration in pending:
+            _apply(connection, migration, now_ms)
+
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+    return len(pending)
+
+
+def _check_file(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the schema version of a file that is ours, or empty."""
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = schema_version(connection)
+    is_empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+
+    if application != APPLICATION_ID and not (is_empty and version == 0 and application == 0):
+        raise StoreDamagedError(
+            path,
+            "this is another program's SQLite database",
+            hint="choose another file with --db or QUEUECTL_DB",
+        )
+
+    if version > len(MIGRATIONS):
+        raise SchemaVersionError(path, version, len(MIGRATIONS))
+
+    return version
+
+
+def _apply(connection: sqlite3.Connection, migration: Migration, now_ms: int) -> None:
+    for statement in _statements(migration.sql):
+        connection.execute(statement)
+
+    connection.execute(
+        "INSERT INTO migrations (number, name, checksum, applied_at) VALUES (?, ?, ?, ?)",
+        (migration.number, migration.name, migration.checksum, now_ms),
+    )
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Split a script; ``executescript`` would commit the transaction around it."""
+    statement = ""
+
+    for line in script.splitlines(keepends=True):
+        statement += line
+
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

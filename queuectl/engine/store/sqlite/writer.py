@@ -1,0 +1,254 @@
+"""
+The one writer: many operations, one transaction, one fsync.
+
+What waits is put into one transaction, and the callers are answered after its
+commit. So a cancelled caller never leaves a transaction open, operations share
+the price of the disk, and the throughput grows with the load.
+"""
+
+import asyncio
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import anyio
+import msgspec
+
+from queuectl.engine.errors import EngineClosedError, StoreReplacedError
+from queuectl.engine.store.base import Change
+from queuectl.engine.store.sqlite.checkpoint import Checkpointer
+from queuectl.engine.store.sqlite.connection import ThreadConnection, name_error
+
+T = TypeVar("T")
+_Function = Callable[[sqlite3.Connection], T]
+
+# The most operations that share one transaction.
+LARGEST_BATCH: Final = 256
+
+
+class _Operation(msgspec.Struct, frozen=True):
+    """A function over the connection, and who waits for its result."""
+
+    function: _Function[Any]
+    change: Change
+    future: "asyncio.Future[Any]"
+
+
+class _Failure(msgspec.Struct, frozen=True):
+    """The error of one operation in a batch whose others went well."""
+
+    error: Exception
+
+
+class Writer:
+    """
+    Feeds the connection that writes.
+
+    Args:
+        connection: Open; the writer is its only user.
+        path: The file, to see whether it is still the one that was opened.
+    """
+
+    def __init__(self, connection: ThreadConnection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+        self._identity = _identity(path)
+        self._waiting: deque[_Operation] = deque()
+        self._arrived = asyncio.Event()
+        self._closed = False
+        self._finished = asyncio.Event()
+        self._listeners: list[Callable[[Change], None]] = []
+        self._checkpointer = Checkpointer(path)
+
+    def on_commit(self, listener: Callable[[Change], None]) -> None:
+        """Call this after each commit that changed something."""
+        self._listeners.append(listener)
+
+    async def submit(self, function: _Function[T], change: Change) -> T:
+        """
+        Run a function inside a transaction; return when that is on the disk.
+
+        The function may be called twice, the first time in a transaction that
+        is rolled back. Where the caller is cancelled, it runs all the same.
+
+        Args:
+            function: Only reads and writes through the connection it is given.
+            change: What it changes, where it changes anything.
+
+        Raises:
+            EngineClosedError: The writer is closed.
+            StoreError: The database failed; nothing was changed.
+        """
+        if self._closed:
+            raise EngineClosedError
+
+        operation: _Operation = _Operation(
+            function, change, asyncio.get_running_loop().create_future()
+        )
+        self._waiting.append(operation)
+        self._arrived.set()
+        result: T = await operation.future
+        return result
+
+    async def serve(self) -> None:
+        """Answer operations until `close` is called and none is left."""
+        try:
+            while self._waiting or not self._closed:
+                if not self._waiting:
+                    self._arrived.clear()
+                    await self._arrived.wait()
+                    continue
+
+                size = min(len(self._waiting), LARGEST_BATCH)
+                batch = [self._waiting.popleft() for _ in range(size)]
+
+                # A cancelled engine still answers what it took.
+                with anyio.CancelScope(shield=True):
+                    await self._commit(batch)
+        finally:
+            self._closed = True
+            self._fail(list(self._waiting), EngineClosedError())
+            self._finished.set()
+
+    async def close(self) -> None:
+        """Take no more operations; return when the last is answered."""
+        self._closed = True
+        self._arrived.set()
+        await self._finished.wait()
+
+    async def checkpoint(self) -> None:
+        """Move the log into the database now, where nobody needs it."""
+        await self.run_alone(self._checkpointer.run)
+
+    async def run_alone(self, function: _Function[T]) -> T:
+        """Run a function outside any transaction, as VACUUM needs it."""
+        try:
+            return await self._connection.run(function)
+        except sqlite3.Error as error:
+            raise name_error(error, self._path) from error
+
+    async def _commit(self, batch: list[_Operation]) -> None:
+        try:
+            results, changed = await self._connection.run(partial(_run_batch, batch))
+            self._check_identity()
+        except sqlite3.Error as error:
+            self._fail(batch, name_error(error, self._path))
+        except Exception as error:  # noqa: BLE001 (handed to everyone who waits)
+            self._fail(batch, error)
+        else:
+            self._answer(batch, results)
+
+            if changed:
+                self._tell(batch)
+
+                if self._checkpointer.is_due():
+                    await self._connection.run(self._checkpointer.run)
+
+    def _answer(self, batch: list[_Operation], results: list[Any]) -> None:
+        for operation, result in zip(batch, results, strict=True):
+            if operation.future.done():
+                continue
+
+            if isinstance(result, _Failure):
+                error = result.error
+                named = name_error(error, self._path) if isinstance(error, sqlite3.Error) else error
+                operation.future.set_exception(named)
+            else:
+                operation.future.set_result(result)
+
+    def _fail(self, batch: list[_Operation], error: Exception) -> None:
+        for operation in batch:
+            if not operation.future.done():
+                operation.future.set_exception(error)
+
+    def _tell(self, batch: list[_Operation]) -> None:
+        change = Change(0)
+
+        for operation in batch:
+            change |= operation.change
+
+        for listener in self._listeners:
+            listener(change)
+
+    def _check_identity(self) -> None:
+        """
+        Refuse to acknowledge what was written into a file that is not there.
+
+        SQLite goes on writing to a file that was deleted or replaced.
+        """
+        if _identity(self._path) != self._identity:
+            raise StoreReplacedError(
+                self._path,
+                "the database was deleted or replaced while it was open",
+                hint="what was written since is lost; start again",
+            )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+
+    return found.st_dev, found.st_ino
+
+
+def _run_batch(batch: list[_Operation], connection: sqlite3.Connection) -> tuple[list[Any], bool]:
+    """
+    Run operations in one transaction, in the connection's thread.
+
+    They are run without savepoints first, for that is the rule; where one of
+    them fails, all are run again, each within a savepoint of its own.
+
+    Returns:
+        The results, and whether anything was changed.
+    """
+    before = connection.total_changes
+    try:
+        results = _transaction(connection, batch, _run_plain)
+    except sqlite3.OperationalError:
+        raise
+    except Exception:  # noqa: BLE001 (the second round tells whose it is)
+        results = _transaction(connection, batch, _run_isolated)
+
+    return results, connection.total_changes > before
+
+
+def _transaction(
+    connection: sqlite3.Connection,
+    batch: list[_Operation],
+    run: Callable[[sqlite3.Connection, _Operation], Any],
+) -> list[Any]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        results = [run(connection, operation) for operation in batch]
+        connection.execute("COMMIT")
+    except BaseException:
+        # After a full disk SQLite may have rolled back by itself.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+    return results
+
+
+def _run_plain(connection: sqlite3.Connection, operation: _Operation) -> Any:
+    return operation.function(connection)
+
+
+def _run_isolated(connection: sqlite3.Connection, operation: _Operation) -> Any:
+    connection.execute("SAVEPOINT operation")
+    try:
+        result = operation.function(connection)
+    except sqlite3.OperationalError:
+        raise
+    except Exception as error:  # noqa: BLE001 (handed to the one who waits)
+        connection.execute("ROLLBACK TO operation")
+        result = _Failure(error)
+
+    connection.execute("RELEASE operation")
+    return result
