@@ -22,7 +22,7 @@ PYTHONS = nox.project.python_versions(PYPROJECT)
 COVERAGE_PYTHON = PYTHONS[0]
 
 PACKAGE = Path("queuectl")
-TYPED = ["queuectl", "tests", "noxfile.py", "docs/conf.py", "examples"]
+TYPED = ["queuectl", "tests", "docs", "examples", "noxfile.py"]
 
 nox.options.sessions = ["lint", "types", "tests", "docs", "build"]
 nox.options.default_venv_backend = "uv|virtualenv"

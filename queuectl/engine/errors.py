@@ -1,6 +1,34 @@
-"""Every exception of queuectl, in one tree."""
+"""Every exception of queuectl, in one tree, and how a message shows a value."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
+
+_MOST_CHARACTERS: Final = 140
+_MOST_DIGITS: Final = 40
+_MOST_NAMES: Final = 10
+
+
+def quoted(text: str) -> str:
+    """Return a text for a message: in quotes, escaped, and cut where it is long."""
+    shown = repr(text[: _MOST_CHARACTERS + 1])
+    is_short = len(shown) <= len("''") + _MOST_CHARACTERS
+    return shown if is_short else f"{shown[:_MOST_CHARACTERS]}..."
+
+
+def named(name: str) -> str:
+    """Return a name for a message: as it is, quoted only where it would spoil the line."""
+    is_tame = 0 < len(name) <= _MOST_CHARACTERS and name.isprintable()
+    return name if is_tame else quoted(name)
+
+
+def plain(number: float) -> str:
+    """Return a number for a message: in digits, not as ``1e+06``."""
+    if not isinstance(number, int):
+        return f"{number:.15g}"
+
+    # Python refuses to write whole numbers of more than 4300 digits.
+    is_long = abs(number) >= 10**_MOST_DIGITS
+    return f"a number of more than {_MOST_DIGITS} digits" if is_long else str(number)
 
 
 class QueueCtlError(Exception):
@@ -13,6 +41,15 @@ class QueueCtlError(Exception):
 
     hint: str | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """
+        Let copies and other processes have the error as it is.
+
+        An exception is copied by calling its class with the message, which is not
+        what the classes below are called with.
+        """
+        return _blank, (type(self),), {**vars(self), "args": self.args}
+
 
 class InvalidJobError(QueueCtlError, ValueError):
     """
@@ -23,9 +60,7 @@ class InvalidJobError(QueueCtlError, ValueError):
         problem: What is wrong with it.
     """
 
-    def __init__(
-        self, problem: str, *, field: str | None = None, hint: str | None = None
-    ) -> None:
+    def __init__(self, problem: str, *, field: str | None = None, hint: str | None = None) -> None:
         self.field = field
         self.problem = problem
         self.hint = hint
@@ -43,14 +78,15 @@ class InvalidInputError(QueueCtlError, ValueError):
             in the order of the input.
     """
 
-    def __init__(self, unit: str, problems: "list[tuple[int, str]]") -> None:
+    def __init__(
+        self, unit: str, problems: list[tuple[int, str]], *, hint: str | None = None
+    ) -> None:
         self.unit = unit
         self.problems = problems
+        self.hint = hint
         lines = "\n".join(f"  {unit} {place}: {text}" for place, text in problems)
         noun = unit if len(problems) == 1 else f"{unit}s"
-        super().__init__(
-            f"nothing was enqueued: {len(problems)} bad {noun}\n{lines}",
-        )
+        super().__init__(f"nothing was enqueued: {len(problems)} bad {noun}\n{lines}")
 
 
 class InvalidValueError(QueueCtlError, ValueError):
@@ -68,7 +104,7 @@ class ConfigError(QueueCtlError, ValueError):
     def __init__(self, key: str, problem: str, *, hint: str | None = None) -> None:
         self.key = key
         self.hint = hint
-        super().__init__(f"{key}: {problem}")
+        super().__init__(f"{named(key)}: {problem}")
 
 
 class JobNotFoundError(QueueCtlError, LookupError):
@@ -82,7 +118,7 @@ class JobNotFoundError(QueueCtlError, LookupError):
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
         self.hint = "see what is there with: queuectl list"
-        super().__init__(f"no such job: {job_id}")
+        super().__init__(f"no such job: {named(job_id)}")
 
 
 class RunNotFoundError(QueueCtlError, LookupError):
@@ -97,7 +133,7 @@ class RunNotFoundError(QueueCtlError, LookupError):
     def __init__(self, job_id: str, attempt: int) -> None:
         self.job_id = job_id
         self.attempt = attempt
-        super().__init__(f"job {job_id} has no attempt {attempt}")
+        super().__init__(f"job {named(job_id)} has no attempt {attempt}")
 
 
 class DuplicateJobError(QueueCtlError):
@@ -108,11 +144,11 @@ class DuplicateJobError(QueueCtlError):
         job_ids: The ids that are taken.
     """
 
-    def __init__(self, job_ids: "list[str]") -> None:
+    def __init__(self, job_ids: list[str]) -> None:
         self.job_ids = job_ids
         self.hint = "choose another id, or leave it out and one is made"
         noun = "a job with this id exists" if len(job_ids) == 1 else "jobs with these ids exist"
-        super().__init__(f"{noun}: {', '.join(job_ids)}")
+        super().__init__(f"{noun}: {_listed(job_ids)}")
 
 
 class JobStateError(QueueCtlError):
@@ -130,7 +166,7 @@ class JobStateError(QueueCtlError):
         self.state = state
         self.action = action
         self.hint = hint
-        super().__init__(f"cannot {action} job {job_id}: it is {state}")
+        super().__init__(f"cannot {action} job {named(job_id)}: it is {state}")
 
 
 class WorkerNotFoundError(QueueCtlError, LookupError):
@@ -144,7 +180,7 @@ class WorkerNotFoundError(QueueCtlError, LookupError):
     def __init__(self, worker: str) -> None:
         self.worker = worker
         self.hint = "see what is there with: queuectl worker list"
-        super().__init__(f"no such worker: {worker}")
+        super().__init__(f"no such worker: {named(worker)}")
 
 
 class WaitTimeoutError(QueueCtlError, TimeoutError):
@@ -155,9 +191,9 @@ class WaitTimeoutError(QueueCtlError, TimeoutError):
         waiting_for: What was still missing: job ids, or worker ids.
     """
 
-    def __init__(self, waiting_for: "list[str]", seconds: float) -> None:
+    def __init__(self, waiting_for: list[str], seconds: float) -> None:
         self.waiting_for = waiting_for
-        super().__init__(f"timed out after {seconds:g} s waiting for: {', '.join(waiting_for)}")
+        super().__init__(f"timed out after {plain(seconds)} s waiting for: {_listed(waiting_for)}")
 
 
 class EngineClosedError(QueueCtlError, RuntimeError):
@@ -175,7 +211,7 @@ class StoreError(QueueCtlError):
         database: The file, as it was named.
     """
 
-    def __init__(self, database: Any, problem: str, *, hint: str | None = None) -> None:
+    def __init__(self, database: object, problem: str, *, hint: str | None = None) -> None:
         self.database = str(database)
         self.hint = hint
         super().__init__(f"{problem}: {self.database}")
@@ -202,7 +238,7 @@ class SchemaVersionError(StoreError):
         supported: The newest that this program knows.
     """
 
-    def __init__(self, database: Any, found: int, supported: int) -> None:
+    def __init__(self, database: object, found: int, supported: int) -> None:
         self.found = found
         self.supported = supported
         super().__init__(
@@ -210,3 +246,14 @@ class SchemaVersionError(StoreError):
             f"the database has schema version {found}, this queuectl knows up to {supported}",
             hint="upgrade queuectl on this machine",
         )
+
+
+def _blank(kind: type[QueueCtlError]) -> QueueCtlError:
+    return kind.__new__(kind)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return the first few names; whoever enqueues a file twice has thousands."""
+    first = ", ".join(named(name) for name in names[:_MOST_NAMES])
+    rest = len(names) - _MOST_NAMES
+    return f"{first} and {rest} more" if rest > 0 else first

@@ -1,3 +1,4 @@
+import copy
 import inspect
 import pickle
 
@@ -151,11 +152,11 @@ def test_the_data_of_an_error_stays_on_it() -> None:
 @samples
 def test_an_error_survives_the_way_to_another_process(error: QueueCtlError) -> None:
     # concurrent.futures and pytest-xdist send exceptions by pickle.
-    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 (made on this line)
+    arrived = pickle.loads(pickle.dumps(error))  # noqa: S301 (made on this line)
 
-    assert type(copy) is type(error)
-    assert str(copy) == str(error)
-    assert vars(copy) == vars(error)
+    assert type(arrived) is type(error)
+    assert str(arrived) == str(error)
+    assert vars(arrived) == vars(error)
 
 
 def test_ten_thousand_taken_ids_are_not_all_printed() -> None:
@@ -167,3 +168,25 @@ def test_ten_thousand_taken_ids_are_not_all_printed() -> None:
     assert error.job_ids == ids
     assert len(str(error)) < 1000
     assert "9990 more" in str(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [JobNotFoundError("x" * 5000), ConfigError("x" * 5000, "no such config key")],
+    ids=["job", "config key"],
+)
+def test_a_name_that_is_long_is_cut(error: QueueCtlError) -> None:
+    assert len(str(error)) < 300
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "\x1b[31m", "\ud800"], ids=ascii)
+def test_a_name_that_would_spoil_the_line_is_quoted(name: str) -> None:
+    assert str(JobNotFoundError(name)) == f"no such job: {name!r}"
+
+
+def test_a_copy_of_an_error_is_the_same() -> None:
+    error = WaitTimeoutError(["job1"], 2.5)
+
+    twin = copy.copy(error)
+
+    assert (str(twin), vars(twin), twin.args) == (str(error), vars(error), error.args)

@@ -25,22 +25,26 @@ json_values = st.recursive(
     max_leaves=8,
 )
 field_names = st.sampled_from(JobInput.__struct_fields__)
+sound_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 job_objects = st.fixed_dictionaries(
-    {"command": st.text(min_size=1)},
+    {"command": sound_text.filter(str.strip)},
     optional={
-        "id": st.none() | st.text(),
-        "priority": st.none() | st.integers(-(10**12), 10**12),
-        "max_retries": st.none() | st.integers(-(10**12), 10**12),
-        "backoff_base": st.none() | st.floats(allow_nan=False, allow_infinity=False),
+        "id": st.none() | st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,9}", fullmatch=True),
+        "priority": st.none() | st.integers(-2_147_483_647, 2_147_483_647),
+        "max_retries": st.none() | st.integers(0, 1_000_000),
+        "backoff_base": st.none() | st.floats(0, 1000),
         "timeout": st.none() | st.integers(0, 315_360_000),
         "run_at": st.none() | st.just("2026-11-21T09:00:00Z"),
         "delay": st.none() | st.integers(0, 315_360_000),
-        "cwd": st.none() | st.text(),
-        "env": st.none() | st.dictionaries(st.text(), st.text(), max_size=3),
-        "tags": st.none() | st.lists(st.text(), max_size=3),
+        "cwd": st.none() | sound_text,
+        "env": st.none()
+        | st.dictionaries(st.from_regex(r"[A-Za-z_]{1,3}", fullmatch=True), sound_text, max_size=3),
+        "tags": st.none() | st.lists(st.text("ab\u00e9 -", min_size=1), max_size=3),
     },
-)
-good_lines = job_objects.map(lambda value: json.dumps(value).encode())
+).filter(lambda value: value.get("run_at") is None or value.get("delay") is None)
+# No id may stand twice in one input, so jobs that are drawn together have none.
+nameless_objects = job_objects.map(lambda value: value | {"id": None})
+good_lines = nameless_objects.map(lambda value: json.dumps(value).encode())
 bad_lines = st.sampled_from(
     [
         b"x",
@@ -56,6 +60,9 @@ bad_lines = st.sampled_from(
         b'{"command":"\xff"}',
         b'{"command":"x","timeout":"soon"}',
         b'{"command":"x","state":"dead"}',
+        b'{"command":" "}',
+        b'{"command":"x","id":"a b"}',
+        b'{"command":"x","run_at":"2026-11-21","delay":0}',
         b"\0",
     ]
 )
@@ -217,7 +224,11 @@ def spec_of(written: dict[str, Any]) -> JobSpec:
         (b'{"command":"x"} y', "line 1, column 17", "trailing characters"),
         (b'{"command":"x"}{"command":"y"}', "line 1, column 16", "trailing characters"),
         (b'{"command":"a\\qb"}', "line 1, column 15", "invalid escape character in string"),
+        (b'{"command":"a\\u00zz"}', "line 1, column 18", "invalid character in unicode escape"),
         (b'{"command":"x","id":nul}', "line 1, column 24", "invalid character"),
+        (b'{"command":"x","tags":[nul]}', "line 1, column 27", "invalid character"),
+        (b'{"command":"x","env":{"A":"\x01"}}', "line 1, column 28", "invalid character"),
+        (b'{"command":"x","priority":1x}', "line 1, column 28", "expected ',' or '}'"),
         (b"{", "line 1, column 2", "the text ends too early"),
         (b'{"command":"x"', "line 1, column 15", "the text ends too early"),
         (b'{\n  "command": "x",\n', "line 3, column 1", "the text ends too early"),
@@ -265,6 +276,12 @@ def test_half_a_surrogate_pair_is_not_called_a_text_that_ends(escape: str) -> No
     error = refusal(f'{{"command":"{escape}"}}'.encode())
 
     assert "surrogate" in str(error)
+
+
+def test_a_backslash_before_what_looks_like_half_a_pair_is_just_a_backslash() -> None:
+    error = refusal(rb'{"command":"C:\\ud800')
+
+    assert str(error) == "malformed JSON at line 1, column 22: the text ends too early"
 
 
 @pytest.mark.parametrize("text", [b"[" * 100_000, b"\n[" * 100_000], ids=["line", "lines"])
@@ -384,6 +401,18 @@ def test_a_value_of_the_wrong_type_is_refused_in_words_of_json(text: bytes, prob
         ("state", '"completed"', "a new job is pending, not 'completed'"),
         ("attempts", "2", "a new job has 0 attempts"),
         ("attempts", "-1", "a new job has 0 attempts"),
+        ("base_backoff", "-1", "out of range: -1 (expected 0 to 1000)"),
+        ("base_backoff", "1000000", "out of range: 1000000 (expected 0 to 1000)"),
+        (
+            "created_at",
+            '"today"',
+            "not a time: 'today' (expected RFC 3339, as in 2026-11-21T09:00:00Z)",
+        ),
+        (
+            "updated_at",
+            '"9999-01-01T00:00:00Z"',
+            "out of range: 9999-01-01T00:00:00+00:00 (expected 1971 to 9998)",
+        ),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_by_the_name_it_came_under(
@@ -495,6 +524,33 @@ def test_a_malformed_array_is_placed_in_the_whole_input() -> None:
     assert str(caught.value) == "malformed JSON at line 3, column 12: invalid character"
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (b'{\n"command": "a",\n"env":\n{"A": "b"},\n}\n', "line 5, column 1"),
+        (b'{"command": "a",\n"env": {\n"A": b}\n', "line 3, column 6"),
+        (b'{"command": "a"\n"id": "b"}\n', "line 2, column 1"),
+    ],
+    ids=ascii,
+)
+def test_a_malformed_object_over_lines_is_one_and_placed_in_the_whole(
+    text: bytes, place: str
+) -> None:
+    with pytest.raises(InvalidJobError) as caught:
+        parse_jobs(text)
+
+    assert str(caught.value).startswith(f"malformed JSON at {place}: ")
+
+
+@pytest.mark.parametrize(
+    "first", [b"{command:a}", b'{"command":"a"', b'  {"command":"a",}', b"{", b'{"command":a}']
+)
+def test_a_malformed_first_line_is_named_as_a_line(first: bytes) -> None:
+    error = refusals(first + b'\n{"command":"b"}\n{"command":"c"}\n')
+
+    assert [place for place, _ in error.problems] == [1]
+
+
 def test_every_bad_line_is_named_by_its_number_in_the_file() -> None:
     error = refusals(b'{"command":"a"}\n\n{"commandd":"b"}\n{"command":"c"}\n\n5\n')
 
@@ -541,6 +597,39 @@ def test_a_line_that_breaks_a_rule_is_named_with_the_malformed_ones(line: bytes)
     assert [place for place, _ in error.problems] == [3, 4]
 
 
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [
+        (b'{"command":"a","id":"x"}\n{"command":"b"}\n{"command":"c","id":"x"}\n', "line"),
+        (b'[{"command":"a","id":"x"},{"command":"b"},{"command":"c","id":"x"}]', "element"),
+    ],
+    ids=["lines", "array"],
+)
+def test_an_id_that_stands_twice_is_named_with_both_places(text: bytes, unit: str) -> None:
+    error = refusals(text)
+
+    assert error.problems == [(3, f"id: x is the id of {unit} 1 already")]
+
+
+def test_every_repetition_of_an_id_is_named_by_the_first() -> None:
+    lines = [b'{"command":"a","id":"x"}', b"{", *[b'{"command":"b","id":"x"}'] * 2]
+
+    error = refusals(b"\n".join(lines))
+
+    assert [place for place, _ in error.problems] == [2, 3, 4]
+    assert {text for _, text in error.problems[1:]} == {"id: x is the id of line 1 already"}
+
+
+def test_an_input_of_many_keeps_every_hint_once() -> None:
+    error = refusals(b'{command:a}\n{"command":"b","zzz":1}\n{command:c}\n{"command":"d"}')
+
+    assert error.hint == f"{QUOTES}; {FIELDS}"
+
+
+def test_an_input_of_many_without_hints_has_none() -> None:
+    assert refusals(b"{}\n{}").hint is None
+
+
 @given(st.lists(good_lines | bad_lines | st.sampled_from([b"", b"  "]), max_size=8))
 def test_every_bad_line_is_named_and_no_good_one(middle: list[bytes]) -> None:
     # A good line first and a bad one last make it an input of lines, whatever is between.
@@ -563,7 +652,7 @@ def is_good(line: bytes) -> bool:
     return True
 
 
-@given(st.lists(job_objects, min_size=2, max_size=5))
+@given(st.lists(nameless_objects, min_size=2, max_size=5))
 def test_lines_and_arrays_say_the_same(objects: list[dict[str, Any]]) -> None:
     lines = "\n".join(json.dumps(each) for each in objects).encode()
     array = json.dumps(objects, indent=2).encode()

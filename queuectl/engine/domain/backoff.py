@@ -5,7 +5,9 @@ from typing import Final
 
 import msgspec
 
-_FURTHEST: Final = timedelta(days=3650).total_seconds()
+from queuectl.engine.domain.durations import LONGEST
+
+_FURTHEST: Final = LONGEST.total_seconds()
 
 
 class Backoff(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +36,8 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
             luck: Where in the jitter's range to land, 0.0 to 1.0.
         """
         try:
-            seconds = self.base**attempts * (1 + self.jitter * luck)
+            # A whole base would be raised to a whole number of a million digits.
+            seconds = float(self.base) ** attempts * (1 + self.jitter * luck)
         except OverflowError:
             seconds = self.longest
 

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from queuectl.engine.errors import InvalidValueError
+from queuectl.engine.errors import InvalidValueError, plain, quoted
 
 _UNITS: Final[dict[str, float]] = {
     "ms": 0.001,
@@ -14,12 +14,17 @@ _UNITS: Final[dict[str, float]] = {
     "d": 86_400,
     "w": 604_800,
 }
-_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
-_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
-_FORMS: Final = "a number of seconds, or 90s, 10m, 1h30m, 2d"
+_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+_PART: Final = re.compile(rf"({_NUMBER.pattern}) ?(ms|[smhdw]) ?", re.ASCII)
+_PARTS: Final = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
 
 # Ten years: what is longer is a slip, and far from where dates overflow.
 LONGEST: Final = timedelta(days=3650)
+_LONGEST_SECONDS: Final = LONGEST.total_seconds()
+
+_FORMS: Final = "(expected a number of seconds, or 90s, 10m, 1h30m, 2d)"
+_RANGE: Final = f"(expected 0 s to {LONGEST.days} days)"
+_YEARS: Final = range(1971, 9999)
 
 
 def parse_duration(text: str) -> timedelta:
@@ -28,7 +33,8 @@ def parse_duration(text: str) -> timedelta:
 
     Args:
         text: Seconds as a number, or numbers with units from ``ms s m h d w``
-            in a row, the largest unit usually first.
+            in a row, the largest unit usually first; what `format_duration`
+            writes is understood.
 
     Raises:
         InvalidValueError: It is neither, or longer than ten years.
@@ -37,13 +43,15 @@ def parse_duration(text: str) -> timedelta:
 
     if _NUMBER.fullmatch(stripped):
         seconds = float(stripped)
-    elif stripped and not _PART.sub("", stripped):
+    elif _PARTS.fullmatch(stripped):
         seconds = sum(float(n) * _UNITS[unit] for n, unit in _PART.findall(stripped))
     else:
-        msg = f"not a duration: {text!r} (expected {_FORMS})"
-        raise InvalidValueError(msg)
+        raise InvalidValueError(f"not a duration: {quoted(text)} {_FORMS}")
 
-    return check_duration(seconds)
+    if seconds > _LONGEST_SECONDS:
+        raise InvalidValueError(f"out of range: {quoted(text)} {_RANGE}")
+
+    return timedelta(seconds=seconds)
 
 
 def check_duration(seconds: float) -> timedelta:
@@ -51,11 +59,14 @@ def check_duration(seconds: float) -> timedelta:
     Turn seconds into a duration.
 
     Raises:
-        InvalidValueError: Negative, not finite, or longer than ten years.
+        InvalidValueError: Negative, not finite, longer than ten years, or no
+            number at all.
     """
-    if not 0 <= seconds <= LONGEST.total_seconds():
-        msg = f"out of range: {seconds:g} s (expected 0 s to {LONGEST.days} days)"
-        raise InvalidValueError(msg)
+    if not isinstance(seconds, (int, float)):
+        raise InvalidValueError(f"expected a number of seconds, got {type(seconds).__name__}")
+
+    if not 0 <= seconds <= _LONGEST_SECONDS:
+        raise InvalidValueError(f"out of range: {plain(seconds)} s {_RANGE}")
 
     return timedelta(seconds=seconds)
 
@@ -71,10 +82,12 @@ def parse_time(text: str) -> datetime:
         InvalidValueError: It is not a time, or outside the years 1971 to 9998.
     """
     try:
-        moment = datetime.fromisoformat(text.strip())
+        # RFC 3339 allows "t" and "z"; fromisoformat does not.
+        moment = datetime.fromisoformat(text.strip().upper())
     except ValueError as error:
-        msg = f"not a time: {text!r} (expected RFC 3339, as in 2026-11-21T09:00:00Z)"
-        raise InvalidValueError(msg) from error
+        raise InvalidValueError(
+            f"not a time: {quoted(text)} (expected RFC 3339, as in 2026-11-21T09:00:00Z)"
+        ) from error
 
     return check_time(moment)
 
@@ -84,16 +97,19 @@ def check_time(moment: datetime) -> datetime:
     Bring a time to UTC; one without a zone is taken as local.
 
     Raises:
-        InvalidValueError: It is outside the years 1971 to 9998.
+        InvalidValueError: In UTC it is outside the years 1971 to 9998.
     """
-    # The margins keep every zone's offset inside what datetime can hold.
-    first_year, last_year = 1971, 9998
+    try:
+        utc = moment.astimezone(UTC)
+    except (OverflowError, ValueError, OSError):
+        utc = None
 
-    if not first_year <= moment.year <= last_year:
-        msg = f"out of range: {moment.isoformat()} (expected {first_year} to {last_year})"
-        raise InvalidValueError(msg)
+    if utc is None or utc.year not in _YEARS:
+        raise InvalidValueError(
+            f"out of range: {moment.isoformat()} (expected {_YEARS[0]} to {_YEARS[-1]})"
+        )
 
-    return moment.astimezone(UTC)
+    return utc
 
 
 def format_time(moment: datetime) -> str:
@@ -103,14 +119,18 @@ def format_time(moment: datetime) -> str:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Write a duration for a person: ``0.53 s``, ``12 s``, ``3 m 05 s``, ``2 h 10 m``, ``4 d 3 h``."""
-    seconds = duration.total_seconds()
-    minute, hour, day = 60, 3600, 86_400
+    """Write a duration for a person: ``0.53 s``, ``12 s``, ``3 m 05 s``, ``4 d 3 h``."""
+    seconds = round(duration.total_seconds(), 2)
+    few, minute, hour, day = 10, 60, 3600, 86_400
 
-    if seconds < minute:
-        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004
+    if seconds < few:
+        return f"{seconds:.2f} s"
 
-    whole = round(seconds)
+    # Rounded before the unit is chosen: 59.9 s are a minute.
+    whole = round(duration.total_seconds())
+
+    if whole < minute:
+        return f"{whole} s"
 
     if whole < hour:
         return f"{whole // minute} m {whole % minute:02d} s"

@@ -1,5 +1,6 @@
 """The whole retry and DLQ policy: what becomes of a job when an attempt ends."""
 
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import assert_never
 
@@ -31,7 +32,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     pause: timedelta = timedelta()
 
 
-class Transition(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Transition:
     """
     A decided move.
 
@@ -41,6 +43,8 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
         attempts: Runs charged from here on.
         run_at: Not before this time.
         reason: Why, where the job did not complete.
+        was_due: The time that ``run_at`` replaces, None where it stays. It is no
+            part of what was decided, so equal moves may differ in it.
     """
 
     state: JobState
@@ -48,6 +52,7 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     run_at: datetime
     reason: str | None
+    was_due: datetime | None = field(default=None, compare=False, repr=False)
 
 
 def decide(
@@ -80,23 +85,12 @@ def decide(
                 attempts=job.attempts - 1,
                 run_at=now + outcome.pause,
                 reason=outcome.reason,
+                was_due=job.run_at,
             )
         case (
-            OutcomeKind.FAILED
-            | OutcomeKind.TIMED_OUT
-            | OutcomeKind.LOST
-            | OutcomeKind.SPAWN_FAILED
+            OutcomeKind.FAILED | OutcomeKind.TIMED_OUT | OutcomeKind.LOST | OutcomeKind.SPAWN_FAILED
         ):
-            if job.attempts > job.max_retries:
-                return _end(job, JobState.DEAD, EventKind.DIED, outcome.reason)
-
-            return Transition(
-                state=JobState.FAILED,
-                event=EventKind.FAILED,
-                attempts=job.attempts,
-                run_at=now + backoff.delay(job.attempts, luck),
-                reason=outcome.reason,
-            )
+            return _retry(job, outcome, due=now + backoff.delay(job.attempts, luck))
         case _:
             assert_never(outcome.kind)
 
@@ -105,7 +99,8 @@ def cancelled_instead(transition: Transition, reason: str) -> Transition:
     """
     Return what becomes of a job that was asked to be cancelled while it ran.
 
-    A job that completed has completed; every other move is a cancellation.
+    A job that completed has completed; every other move is a cancellation, and
+    the due time stays as the record of when it was due.
     """
     if transition.state is JobState.COMPLETED:
         return transition
@@ -114,8 +109,23 @@ def cancelled_instead(transition: Transition, reason: str) -> Transition:
         state=JobState.CANCELLED,
         event=EventKind.CANCELLED,
         attempts=transition.attempts,
-        run_at=transition.run_at,
+        run_at=transition.was_due or transition.run_at,
         reason=reason,
+    )
+
+
+def _retry(job: Job, outcome: Outcome, *, due: datetime) -> Transition:
+    """Try again when it is due, as long as there is a retry left."""
+    if job.attempts > job.max_retries:
+        return _end(job, JobState.DEAD, EventKind.DIED, outcome.reason)
+
+    return Transition(
+        state=JobState.FAILED,
+        event=EventKind.FAILED,
+        attempts=job.attempts,
+        run_at=due,
+        reason=outcome.reason,
+        was_due=job.run_at,
     )
 
 

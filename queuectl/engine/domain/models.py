@@ -2,13 +2,27 @@
 
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
 from queuectl.engine.domain.states import TERMINAL, JobState
 
 
-class NewJob(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Discreet(msgspec.Struct, frozen=True):
+    """What does not show its environment: people paste what they print, and it holds secrets."""
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Name what may be shown, to rich and to ``repr``."""
+        return [(name, getattr(self, name)) for name in self.__struct_fields__ if name != "env"]
+
+    def __repr__(self) -> str:
+        """Write what may be shown."""
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({shown})"
+
+
+class NewJob(Discreet, frozen=True, kw_only=True, gc=False):
     """
     A job as it will be stored: complete, nothing unsaid.
 
@@ -33,7 +47,7 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tags: tuple[str, ...]
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
+class Job(Discreet, frozen=True, kw_only=True):
     """
     A job as last seen in the database; it does not change under the reader.
 
@@ -98,9 +112,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         """Whether only a person's hand can move it on: completed, dead or cancelled."""
         return self.state in TERMINAL
 
-    def __repr__(self) -> str:
-        """Leave out the environment: people paste what they print."""
-        return f"Job(id={self.id!r}, state={self.state.value!r}, command={self.command!r})"
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Name what fits into a line."""
+        return [("id", self.id), ("state", self.state.value), ("command", self.command)]
 
 
 class OutcomeKind(StrEnum):
@@ -208,3 +222,13 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     avg_duration: timedelta | None
     oldest_pending: timedelta | None
     workers: tuple[WorkerInfo, ...]
+
+
+def worker_name(number: int) -> str:
+    """Return the id by which people know a worker: ``w12``."""
+    return f"w{number}"
+
+
+def worker_number(name: str) -> int:
+    """Return what `worker_name` was made from."""
+    return int(name.removeprefix("w"))

@@ -101,14 +101,37 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 def job_record(job: Job) -> JobRecord:
     """Return the JSON form of a job."""
-    return JobRecord(**_job_fields(job))
+    return JobRecord(
+        id=job.id,
+        command=job.command,
+        state=job.state,
+        priority=job.priority,
+        attempts=job.attempts,
+        max_retries=job.max_retries,
+        timeout_sec=_seconds(job.timeout),
+        run_at=format_time(job.run_at),
+        created_at=format_time(job.created_at),
+        updated_at=format_time(job.updated_at),
+        started_at=_time(job.started_at),
+        finished_at=_time(job.finished_at),
+        duration_sec=_seconds(job.duration),
+        exit_code=job.exit_code,
+        signal=job.signal,
+        reason=job.reason,
+        tags=job.tags,
+        cwd=job.cwd,
+        worker=job.worker,
+        run_count=job.run_count,
+        backoff_base=job.backoff_base,
+        cancel_reason=job.cancel_reason,
+        env_names=sorted(job.env),
+    )
 
 
 def job_detail_record(job: Job, attempts: list[Attempt]) -> JobDetailRecord:
     """Return the JSON form of a job with its attempts."""
-    return JobDetailRecord(
-        **_job_fields(job), runs=[attempt_record(attempt) for attempt in attempts]
-    )
+    fields = msgspec.structs.asdict(job_record(job))
+    return JobDetailRecord(**fields, runs=[attempt_record(attempt) for attempt in attempts])
 
 
 def attempt_record(attempt: Attempt) -> AttemptRecord:
@@ -164,34 +187,6 @@ def event_record(event: Event) -> EventRecord:
         attempt=event.attempt,
         reason=event.reason,
     )
-
-
-def _job_fields(job: Job) -> dict[str, object]:
-    return {
-        "id": job.id,
-        "command": job.command,
-        "state": job.state,
-        "priority": job.priority,
-        "attempts": job.attempts,
-        "max_retries": job.max_retries,
-        "timeout_sec": _seconds(job.timeout),
-        "run_at": format_time(job.run_at),
-        "created_at": format_time(job.created_at),
-        "updated_at": format_time(job.updated_at),
-        "started_at": _time(job.started_at),
-        "finished_at": _time(job.finished_at),
-        "duration_sec": _seconds(job.duration),
-        "exit_code": job.exit_code,
-        "signal": job.signal,
-        "reason": job.reason,
-        "tags": job.tags,
-        "cwd": job.cwd,
-        "worker": job.worker,
-        "run_count": job.run_count,
-        "backoff_base": job.backoff_base,
-        "cancel_reason": job.cancel_reason,
-        "env_names": sorted(job.env),
-    }
 
 
 def _time(moment: datetime | None) -> str | None:

@@ -1,6 +1,7 @@
 """The config keys: their defaults, ranges and aliases."""
 
 import difflib
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
@@ -9,7 +10,11 @@ import msgspec
 
 from queuectl.engine.domain.backoff import Backoff
 from queuectl.engine.domain.durations import parse_duration
-from queuectl.engine.errors import ConfigError, InvalidValueError
+from queuectl.engine.errors import ConfigError, plain, quoted
+
+# Whatever str() makes of a number can be read again, 1e-05 too. What int() and float()
+# take beyond that is left out: 1_000, inf, the digits of every script.
+_NUMBER: Final = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,26 +56,27 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
         if not self.lowest <= value <= self.highest:
             raise self._refuse(text)
 
-        return value
+        # 3600.0 becomes 3600, so that it is shown as it was set.
+        return int(value) if value == int(value) else value
 
     @property
     def range(self) -> str:
         """The values allowed, as words: ``a whole number from 0 to 1000``."""
         noun = "a whole number" if self.whole else "a number"
         unit = " of seconds, or a duration such as 10m," if self.is_duration else ""
-        return f"{noun}{unit} from {self.lowest:g} to {self.highest:g}"
+        return f"{noun}{unit} from {plain(self.lowest)} to {plain(self.highest)}"
 
     def _number(self, text: str) -> int | float:
-        if self.whole:
-            return int(text)
+        if self.is_duration and not _NUMBER.fullmatch(text):
+            return parse_duration(text).total_seconds()
 
-        if self.is_duration:
-            return _plain(parse_duration(text).total_seconds())
+        if not _NUMBER.fullmatch(text):
+            raise ValueError(text)
 
-        return _plain(float(text))
+        return int(text) if self.whole else float(text)
 
     def _refuse(self, text: str) -> ConfigError:
-        return ConfigError(self.key, f"{text!r} is not {self.range}")
+        return ConfigError(self.key, f"{quoted(text)} is not {self.range}")
 
 
 _DECADE: Final = 315_360_000
@@ -151,10 +157,11 @@ def find_setting(name: str) -> Setting:
     Raises:
         ConfigError: There is no such key.
     """
-    key = _NAMES.get(name.strip().lower().replace("_", "-"))
+    wanted = name.strip().lower().replace("_", "-")
+    key = _NAMES.get(wanted)
 
     if key is None:
-        near = difflib.get_close_matches(name, _NAMES, n=1)
+        near = difflib.get_close_matches(wanted, _NAMES, n=1)
         question = f"did you mean {near[0]}? " if near else ""
         keys = ", ".join(SETTINGS)
         raise ConfigError(name, "no such config key", hint=f"{question}the keys are: {keys}")
@@ -177,15 +184,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """
         Read what the database holds; what it does not hold has its default.
 
-        Values that a newer queuectl wrote under keys unknown here are left out.
+        So has a value that is not taken here: a newer queuectl may have written it,
+        and the outcome of a run must not be lost for the sake of a number. Keys
+        unknown here are left out.
         """
-        values: dict[str, int | float] = {}
-
-        for setting in SETTINGS.values():
-            text = stored.get(setting.key)
-            values[setting.key] = setting.default if text is None else setting.parse(text)
-
-        return cls(values=values)
+        return cls(
+            values={key: _stored(setting, stored.get(key)) for key, setting in SETTINGS.items()}
+        )
 
     @property
     def max_retries(self) -> int:
@@ -222,13 +227,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+def _stored(setting: Setting, text: str | None) -> int | float:
+    try:
+        return setting.default if text is None else setting.parse(text)
+    except ConfigError:
+        return setting.default
+
+
 DEFAULTS: Final = Settings.from_stored({})
-
-
-def _plain(value: float) -> int | float:
-    """Write 3600.0 as 3600, so that it is shown as it was set."""
-    if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124 (NaN is not itself)
-        msg = "not a finite number"
-        raise InvalidValueError(msg)
-
-    return int(value) if value == int(value) else value

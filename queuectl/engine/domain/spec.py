@@ -2,19 +2,21 @@
 
 import posixpath
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-import msgspec
-
-from queuectl.engine.domain.durations import LONGEST, check_time
-from queuectl.engine.domain.models import NewJob
+from queuectl.engine.domain.durations import LONGEST, check_duration, check_time
+from queuectl.engine.domain.models import Discreet, NewJob
 from queuectl.engine.domain.settings import HIGHEST_PRIORITY, MOST_RETRIES, Settings
-from queuectl.engine.errors import InvalidJobError, InvalidValueError
+from queuectl.engine.errors import InvalidJobError, InvalidValueError, named, plain, quoted
 
 # Linux takes 128 KiB for one argument of a program (MAX_ARG_STRLEN, execve(2));
 # 8 KiB of it are kept for the wrapper that saves the exit code.
 MAX_COMMAND_BYTES: Final = 120 * 1024
+
+# The same limit holds for one "NAME=value" of the environment.
+MAX_VARIABLE_BYTES: Final = MAX_COMMAND_BYTES
 
 # Linux takes the environment and the arguments together up to a quarter of the
 # stack limit, 2 MiB as a rule; the worker's own environment needs its share.
@@ -25,11 +27,14 @@ MAX_TAG_LENGTH: Final = 128
 MAX_REASON_LENGTH: Final = 1000
 HIGHEST_BACKOFF_BASE: Final = 1000
 
+_NO_TIME: Final = timedelta()
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+_ID_RULE: Final = "(a letter or digit, then up to 127 of A-Z a-z 0-9 . _ : -)"
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
-class JobSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class JobSpec(Discreet, frozen=True, kw_only=True, gc=False):
     """
     What the caller said about a job; what is None was not said.
 
@@ -64,9 +69,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tags: tuple[str, ...] = ()
 
 
-def resolve(
-    spec: JobSpec, settings: Settings, *, now: datetime, made_id: str, here: str
-) -> NewJob:
+def resolve(spec: JobSpec, settings: Settings, *, now: datetime, made_id: str, here: str) -> NewJob:
     """
     Complete a job: what was said, else what the config says.
 
@@ -80,74 +83,145 @@ def resolve(
     Raises:
         InvalidJobError: A field breaks its rule; the error names it.
     """
+    check(spec)
     run_at = _due_time(spec, now)
 
     return NewJob(
-        id=made_id if spec.id is None else check_id(spec.id),
-        command=_check_command(spec.command),
-        priority=_check_priority(spec.priority, settings),
-        max_retries=_check_retries(spec.max_retries, settings),
-        backoff_base=_check_backoff(spec.backoff_base),
-        timeout=_check_timeout(spec.timeout, settings),
+        id=made_id if spec.id is None else spec.id,
+        command=spec.command,
+        priority=settings.priority if spec.priority is None else spec.priority,
+        max_retries=settings.max_retries if spec.max_retries is None else spec.max_retries,
+        backoff_base=spec.backoff_base,
+        timeout=settings.timeout if spec.timeout is None else spec.timeout or None,
         run_at=run_at,
         is_due=run_at <= now,
         created_at=now,
-        cwd=here if spec.cwd is None else posixpath.normpath(
-            posixpath.join(here, _check_text("cwd", spec.cwd))
-        ),
-        env=_check_env(spec.env) if spec.env else {},
-        tags=_check_tags(spec.tags) if spec.tags else (),
+        cwd=_folder(spec.cwd, here),
+        env=dict(spec.env) if spec.env else {},
+        tags=tuple(dict.fromkeys(spec.tags)) if spec.tags else (),
     )
 
 
-def check_id(text: str) -> str:
+def check(spec: JobSpec) -> None:
+    """
+    Check what was asked for, as far as that needs no config.
+
+    Raises:
+        InvalidJobError: A field breaks its rule; the error names it.
+    """
+    _check_command(spec.command)
+
+    if spec.id is not None:
+        check_id(spec.id)
+
+    if spec.cwd is not None:
+        _check_text("cwd", spec.cwd)
+
+    if spec.env is not None:
+        _check_env(spec.env)
+
+    if spec.tags:
+        _check_tags(spec.tags)
+
+    _check_numbers(spec)
+    _check_times(spec)
+
+
+def check_id(value: object) -> str:
     """
     Return the id.
 
     Raises:
         InvalidJobError: It does not match ``[A-Za-z0-9][A-Za-z0-9._:-]{0,127}``.
     """
-    if not _ID.fullmatch(text):
-        raise InvalidJobError(
-            f"not allowed: {text[:140]!r} (a letter or digit, then up to 127 of A-Z a-z 0-9 . _ : -)",
-            field="id",
-        )
+    if not isinstance(value, str):
+        raise _wrong_type("id", "text", value)
 
-    return text
+    if not _ID.fullmatch(value):
+        raise InvalidJobError(f"not allowed: {quoted(value)} {_ID_RULE}", field="id")
+
+    return value
 
 
-def check_reason(text: str | None) -> str | None:
+def check_reason(value: object) -> str | None:
     """
-    Return the reason that a person gave.
+    Return the reason that a person gave, or None where none was given.
 
     Raises:
         InvalidJobError: It is longer than 1000 characters, or not text.
     """
-    if text is None:
+    if value is None:
         return None
+
+    text = _check_text("reason", value)
 
     if len(text) > MAX_REASON_LENGTH:
         raise InvalidJobError(f"longer than {MAX_REASON_LENGTH} characters", field="reason")
 
-    return _check_text("reason", text)
-
-
-def _check_text(field: str, text: str) -> str:
-    """Refuse what neither the system nor the database takes as text."""
-    if "\0" in text:
-        raise InvalidJobError("holds a NUL character", field=field)
-
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise InvalidJobError("is not valid Unicode (a lone surrogate)", field=field)
-
     return text
 
 
-def _check_command(text: str) -> str:
+def check_backoff_base(field: str, value: object) -> None:
+    """
+    Check a backoff base that was given under this name.
+
+    Raises:
+        InvalidJobError: It is not a number from 0 to 1000.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _wrong_type(field, "a number", value)
+
+    _check_range(field, value, 0, HIGHEST_BACKOFF_BASE)
+
+
+def _due_time(spec: JobSpec, now: datetime) -> datetime:
+    if spec.run_at is not None:
+        return check_time(spec.run_at)
+
+    return now if spec.delay is None else now + spec.delay
+
+
+def _folder(cwd: str | None, here: str) -> str:
+    folder = here if cwd is None else posixpath.normpath(posixpath.join(here, cwd))
+
+    # The caller's folder comes from the system, where names may be any bytes.
+    return _check_text("cwd", folder)
+
+
+# Types are checked as well: the library is called from programs that no type checker reads.
+
+
+def _wrong_type(field: str, expected: str, value: object) -> InvalidJobError:
+    return InvalidJobError(f"expected {expected}, got {type(value).__name__}", field=field)
+
+
+def _flaw(text: str) -> str | None:
+    """Return why neither the system nor the database takes this as text, or None."""
+    if "\0" in text:
+        return "holds a NUL character"
+
+    if not text.isascii() and _SURROGATE.search(text):
+        return "is not valid Unicode (a lone surrogate)"
+
+    return None
+
+
+def _check_text(field: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise _wrong_type(field, "text", value)
+
+    if flaw := _flaw(value):
+        raise InvalidJobError(flaw, field=field)
+
+    return value
+
+
+def _check_command(value: object) -> None:
+    text = _check_text("command", value)
+
     if not text or text.isspace():
         raise InvalidJobError("is empty", field="command")
 
-    _check_text("command", text)
     size = len(text) if text.isascii() else len(text.encode())
 
     if size > MAX_COMMAND_BYTES:
@@ -157,112 +231,122 @@ def _check_command(text: str) -> str:
             hint="put it into a script file and enqueue a call of that",
         )
 
-    return text
+
+def _check_whole(field: str, value: object, lowest: int, highest: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _wrong_type(field, "a whole number", value)
+
+    _check_range(field, value, lowest, highest)
 
 
-def _check_priority(value: int | None, settings: Settings) -> int:
-    if value is None:
-        return settings.priority
+def _check_numbers(spec: JobSpec) -> None:
+    if spec.priority is not None:
+        _check_whole("priority", spec.priority, -HIGHEST_PRIORITY, HIGHEST_PRIORITY)
 
-    if not -HIGHEST_PRIORITY <= value <= HIGHEST_PRIORITY:
+    if spec.max_retries is not None:
+        _check_whole("max_retries", spec.max_retries, 0, MOST_RETRIES)
+
+    if spec.backoff_base is not None:
+        check_backoff_base("backoff_base", spec.backoff_base)
+
+
+def _check_range(field: str, value: float, lowest: int, highest: int) -> None:
+    if not lowest <= value <= highest:
         raise InvalidJobError(
-            f"out of range: {value} (expected {-HIGHEST_PRIORITY} to {HIGHEST_PRIORITY})",
-            field="priority",
+            f"out of range: {plain(value)} (expected {lowest} to {highest})", field=field
         )
 
-    return value
 
+def _check_times(spec: JobSpec) -> None:
+    if spec.timeout is not None:
+        _check_duration("timeout", spec.timeout)
 
-def _check_retries(value: int | None, settings: Settings) -> int:
-    if value is None:
-        return settings.max_retries
+    if spec.run_at is not None:
+        _check_time("run_at", spec.run_at)
 
-    if not 0 <= value <= MOST_RETRIES:
-        raise InvalidJobError(
-            f"out of range: {value} (expected 0 to {MOST_RETRIES})", field="max_retries"
-        )
+    if spec.delay is not None:
+        _check_duration("delay", spec.delay)
 
-    return value
-
-
-def _check_backoff(value: float | None) -> float | None:
-    if value is not None and not 0 <= value <= HIGHEST_BACKOFF_BASE:
-        raise InvalidJobError(
-            f"out of range: {value:g} (expected 0 to {HIGHEST_BACKOFF_BASE})",
-            field="backoff_base",
-        )
-
-    return value
-
-
-def _check_timeout(value: timedelta | None, settings: Settings) -> timedelta | None:
-    if value is None:
-        return settings.timeout
-
-    if not timedelta() <= value <= LONGEST:
-        raise InvalidJobError(
-            f"out of range: {value.total_seconds():g} s (expected 0 s to {LONGEST.days} days)",
-            field="timeout",
-        )
-
-    return value or None
-
-
-def _due_time(spec: JobSpec, now: datetime) -> datetime:
     if spec.run_at is not None and spec.delay is not None:
         raise InvalidJobError("give run_at or delay, not both", field="delay")
 
-    if spec.run_at is not None:
-        try:
-            return check_time(spec.run_at)
-        except InvalidValueError as error:
-            raise InvalidJobError(str(error), field="run_at") from error
 
-    if spec.delay is not None:
-        if not timedelta() <= spec.delay <= LONGEST:
-            raise InvalidJobError(
-                f"out of range: {spec.delay.total_seconds():g} s"
-                f" (expected 0 s to {LONGEST.days} days)",
-                field="delay",
-            )
+def _check_duration(field: str, value: object) -> None:
+    if not isinstance(value, timedelta):
+        raise _wrong_type(field, "a timedelta", value)
 
-        return now + spec.delay
+    # Asked for every job of thousands; the words are for the one that is refused.
+    if _NO_TIME <= value <= LONGEST:
+        return
 
-    return now
+    try:
+        check_duration(value.total_seconds())
+    except InvalidValueError as error:
+        raise InvalidJobError(str(error), field=field) from error
 
 
-def _check_env(env: dict[str, str]) -> dict[str, str]:
-    for name, value in env.items():
-        if not _VARIABLE.fullmatch(name):
-            raise InvalidJobError(f"not a variable's name: {name[:140]!r}", field="env")
+def _check_time(field: str, value: object) -> None:
+    if not isinstance(value, datetime):
+        raise _wrong_type(field, "a datetime", value)
 
-        if name.startswith("QUEUECTL_"):
-            raise InvalidJobError(f"{name} is for queuectl to set", field="env")
+    try:
+        check_time(value)
+    except InvalidValueError as error:
+        raise InvalidJobError(str(error), field=field) from error
 
-        _check_text("env", value)
 
-    size = sum(len(name) + len(value.encode()) + 2 for name, value in env.items())
+def _check_env(value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise _wrong_type("env", "a dict", value)
 
-    if size > MAX_ENV_BYTES or any(len(v.encode()) > MAX_COMMAND_BYTES for v in env.values()):
+    size = sum(_check_variable(name, text) for name, text in value.items())
+
+    if size > MAX_ENV_BYTES:
         raise InvalidJobError(
-            f"too long: {size} bytes (at most {MAX_ENV_BYTES}, and {MAX_COMMAND_BYTES} for one)",
-            field="env",
+            f"too long together: {size} bytes (at most {MAX_ENV_BYTES})", field="env"
         )
 
-    return env
+
+def _check_variable(name: object, value: object) -> int:
+    """Check one variable and return its size in bytes, as the system counts it."""
+    if not isinstance(name, str) or not isinstance(value, str):
+        raise _wrong_type("env", "text", value if isinstance(name, str) else name)
+
+    if not _VARIABLE.fullmatch(name):
+        raise InvalidJobError(f"not a variable's name: {quoted(name)}", field="env")
+
+    if name.startswith("QUEUECTL_"):
+        raise InvalidJobError(f"{named(name)} is for queuectl to set", field="env")
+
+    if flaw := _flaw(value):
+        raise InvalidJobError(f"{named(name)} {flaw}", field="env")
+
+    # "NAME=value" with a NUL at its end.
+    size = len(name) + len(value.encode()) + 2
+
+    if size > MAX_VARIABLE_BYTES:
+        raise InvalidJobError(
+            f"{named(name)} is too long: {size} bytes (at most {MAX_VARIABLE_BYTES})", field="env"
+        )
+
+    return size
 
 
-def _check_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
-    if len(tags) > MAX_TAGS:
-        raise InvalidJobError(f"too many: {len(tags)} (at most {MAX_TAGS})", field="tags")
+def _check_tags(value: object) -> None:
+    # A single text is a sequence of texts too, and never meant as one.
+    if not isinstance(value, (tuple, list)):
+        raise _wrong_type("tags", "a tuple of text", value)
 
-    for tag in tags:
+    if len(value) > MAX_TAGS:
+        raise InvalidJobError(f"too many: {len(value)} (at most {MAX_TAGS})", field="tags")
+
+    for tag in value:
+        if not isinstance(tag, str):
+            raise _wrong_type("tags", "text", tag)
+
+        # NUL and lone surrogates are not printable.
         if not 0 < len(tag) <= MAX_TAG_LENGTH or not tag.isprintable():
             raise InvalidJobError(
-                f"not allowed: {tag[:140]!r} (1 to {MAX_TAG_LENGTH} printable characters)",
+                f"not allowed: {quoted(tag)} (1 to {MAX_TAG_LENGTH} printable characters)",
                 field="tags",
             )
-
-        _check_text("tags", tag)
-
-    return tuple(dict.fromkeys(tags))

@@ -12,9 +12,11 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from queuectl.engine.store.base import Change
+
+_KNOWN: Final = (Change.STATE | Change.WORK | Change.ORDERS).value
 
 
 class Bus:
@@ -90,12 +92,13 @@ class Bus:
         except BlockingIOError:
             return
 
-        change = Change(0)
+        bits = 0
 
         for word in set(words):
-            change |= Change(word)
+            bits |= word
 
-        self._pass_on(change)
+        # A newer queuectl may know more kinds.
+        self._pass_on(Change(bits & _KNOWN))
 
     def _pass_on(self, change: Change) -> None:
         for listener in list(self._listeners):

@@ -93,6 +93,10 @@ class Executor:
         self._clock = clock
         self._files = files
         self._grace = grace
+        # What is ours is set anew for each job: a worker may itself run as one.
+        self._environ = {
+            name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_")
+        }
 
     async def run(self, run: Run, *, process_ended: Callable[[], None]) -> None:
         """
@@ -127,7 +131,7 @@ class Executor:
         began = self._clock.monotonic()
 
         try:
-            process = await self._runner.start(_request(run.job, files))
+            process = await self._runner.start(self._request(run.job, files))
         except OSError as error:
             process_ended()
             await self._recorder.record(run.job, _spawn_outcome(error), started_at=started_at)
@@ -142,6 +146,21 @@ class Executor:
             started_at=started_at,
             took=took,
             result=result,
+            files=files,
+        )
+
+    def _request(self, job: Job, files: RunFiles) -> RunRequest:
+        return RunRequest(
+            command=job.command,
+            note=run_note(job.seq, job.run_count),
+            cwd=job.cwd,
+            env={
+                **self._environ,
+                **job.env,
+                "QUEUECTL_JOB_ID": job.id,
+                "QUEUECTL_ATTEMPT": str(job.run_count),
+                "QUEUECTL_MAX_RETRIES": str(job.max_retries),
+            },
             files=files,
         )
 
@@ -171,23 +190,6 @@ class Executor:
             ended = self._clock.monotonic()
 
         return result, timedelta(seconds=ended - began)
-
-
-def _request(job: Job, files: RunFiles) -> RunRequest:
-    # What is ours is set anew: a worker may itself run as a job.
-    env = {name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_")}
-    env.update(job.env)
-    env["QUEUECTL_JOB_ID"] = job.id
-    env["QUEUECTL_ATTEMPT"] = str(job.run_count)
-    env["QUEUECTL_MAX_RETRIES"] = str(job.max_retries)
-
-    return RunRequest(
-        command=job.command,
-        note=run_note(job.seq, job.run_count),
-        cwd=job.cwd,
-        env=env,
-        files=files,
-    )
 
 
 def _spawn_outcome(error: OSError) -> Outcome:

@@ -31,7 +31,7 @@ class RunningWorker:
         self.error: BaseException | None = None
         self._stop = Stop.NOT
         self._started = asyncio.Event()
-        self._ended = asyncio.Event()
+        self.ended = asyncio.Event()
 
     def stop(self, how: Stop) -> None:
         """Stop it; see `Worker.stop`."""
@@ -57,7 +57,7 @@ class RunningWorker:
         Raises:
             Exception: What ended it, if it was not told to.
         """
-        await self._ended.wait()
+        await self.ended.wait()
         self._raise_error()
 
     async def live(
@@ -85,7 +85,7 @@ class RunningWorker:
             self.error = _only(error)
         finally:
             self._started.set()
-            self._ended.set()
+            self.ended.set()
 
     def _raise_error(self) -> None:
         if self.error is not None:
@@ -178,11 +178,23 @@ class Lifetime:
             prepare: Called before it works; may return a job that it has
                 claimed for the worker, which then runs that alone.
         """
-        self.check()
         running = RunningWorker()
+        await self._start(
+            running, concurrency=concurrency, until_settled=until_settled, prepare=prepare
+        )
+        return running
+
+    async def _start(
+        self,
+        running: RunningWorker,
+        *,
+        concurrency: int,
+        until_settled: bool,
+        prepare: Callable[[Worker], Awaitable[Job | None]] | None = None,
+    ) -> None:
+        self.check()
 
         async def live() -> None:
-            self._workers.add(running)
             await running.live(
                 self.around,
                 concurrency=concurrency,
@@ -196,16 +208,19 @@ class Lifetime:
             else:
                 self.bus.wake_listeners()
 
+        self._workers.add(running)
         self._tasks.start_soon(live)
 
         try:
             await running.until_started()
         except BaseException:
             running.stop(Stop.NOW)
+
+            with anyio.CancelScope(shield=True):
+                await running.ended.wait()
+
             self._workers.discard(running)
             raise
-
-        return running
 
     async def end_worker(self, running: RunningWorker, how: Stop) -> None:
         """Stop a worker and wait for it; where the caller is cancelled, end its jobs."""
@@ -264,9 +279,10 @@ class Lifetime:
         self, concurrency: int, *, until_settled: bool = False, signals: bool = False
     ) -> None:
         """Have a worker until it is told to stop, or stops by itself."""
-        running = await self.start_worker(concurrency, until_settled=until_settled)
+        running = RunningWorker()
 
         with stopping_on_signals(running.stop) if signals else nullcontext():
+            await self._start(running, concurrency=concurrency, until_settled=until_settled)
             await self.end_worker(running, Stop.NOT)
 
     async def _live(self) -> None:
@@ -307,9 +323,7 @@ class Lifetime:
 
         for running in list(self._workers):
             running.stop(Stop.NOW)
-
-            if running.error is None:
-                await running.until_ended()
+            await running.ended.wait()
 
         self.bus.close()
 

@@ -7,14 +7,14 @@ from typing import Final
 import anyio
 import msgspec
 
-from queuectl.engine.domain.models import Attempt, Job
+from queuectl.engine.domain.models import Attempt, Job, worker_name
 from queuectl.engine.domain.states import JobState
 from queuectl.engine.errors import RunNotFoundError
 from queuectl.engine.runtime.bus import Bus, Changes
 from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.runfiles import RunFiles, find_runs, run_note
 from queuectl.engine.runtime.threads import in_thread
-from queuectl.engine.store.base import JobStore
+from queuectl.engine.store.base import INLINE_OUTPUT_BYTES, JobStore
 
 # The most that is handed on at once.
 _CHUNK: Final = 256 * 1024
@@ -97,13 +97,19 @@ class OutputReader:
     async def _follow_run(self, job: Job, number: int) -> AsyncIterator[bytes]:
         """Yield what one run writes, until it is recorded."""
         sent = 0
+        live: _Source | None = None
 
         while True:
             # Seen as running before the look: what it wrote until then is in
             # the file, or will be in the record.
             current = await self._store.get(job.id)
-            is_running = current.state is JobState.PROCESSING and current.run_count == number
-            source = await self._find(current, number)
+            is_running = _is_running(current, number)
+
+            if is_running:
+                live = live or await self._find_live(current)
+                source = live or _NOTHING
+            else:
+                source = await self._find_recorded(current, number)
 
             while chunk := await source.read_from(sent, _CHUNK):
                 sent += len(chunk)
@@ -116,32 +122,43 @@ class OutputReader:
 
     async def _find(self, job: Job, number: int) -> "_Source":
         """Return where the output of a run is now."""
-        if job.state is JobState.PROCESSING and job.run_count == number:
-            files = await self._find_live(job)
+        if _is_running(job, number):
+            return await self._find_live(job) or _NOTHING
 
-            if files is not None:
-                return _LiveFile(note=run_note(job.seq, number), files=files)
+        return await self._find_recorded(job, number)
 
-            return _Kept(content=b"")
+    async def _find_recorded(self, job: Job, number: int) -> "_Source":
+        """Return where the output of a run that has ended is kept."""
+        runs = {run.number: run for run in await self._store.runs(job.id)}
+        run = runs.get(number)
 
-        content = await self._store.output(job.seq, number)
+        if run is None or not run.output_bytes:
+            return _NOTHING
 
-        if content is not None:
-            return _Kept(content=content)
+        if run.output_bytes > INLINE_OUTPUT_BYTES:
+            return _LargeFile(path=str(self._folder.output(job.seq, number)))
 
-        return _LargeFile(path=str(self._folder.output(job.seq, number)))
+        return _Kept(content=await self._store.output(job.seq, number) or b"")
 
-    async def _find_live(self, job: Job) -> RunFiles | None:
-        """Return the files of the running run, None where it has none yet."""
-        workers = {f"w{worker.number}": worker.token for worker in await self._store.workers()}
-        token = workers.get(job.worker or "")
+    async def _find_live(self, job: Job) -> "_Source | None":
+        """Return the output of the run that is under way, None where it has no files yet."""
+        tokens = {worker_name(row.number): row.token for row in await self._store.workers()}
+        token = tokens.get(job.worker or "")
 
         if token is None:
             return None
 
         note = run_note(job.seq, job.run_count)
-        runs = await in_thread(find_runs, self._folder.worker(token))
-        return next((run.files for run in runs if run.note == note), None)
+
+        for run in await in_thread(find_runs, self._folder.worker(token)):
+            if run.note == note:
+                return _LiveFile(note=note, files=run.files)
+
+        return None
+
+
+def _is_running(job: Job, number: int) -> bool:
+    return job.state is JobState.PROCESSING and job.run_count == number
 
 
 class _Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,6 +195,7 @@ class _LiveFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _Source = _Kept | _LargeFile | _LiveFile
+_NOTHING: Final = _Kept(content=b"")
 
 
 def _read_file(path: str, offset: int, size: int | None) -> bytes:

@@ -17,7 +17,7 @@ from queuectl.engine.runtime.wrapper import COMMAND_VARIABLE, SHELL, TRAP_PROBE,
 
 # How often a group is looked at while it is being ended, in seconds: often at
 # first, for most are gone at once.
-_LOOKS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+_LOOKS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):

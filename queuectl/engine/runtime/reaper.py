@@ -13,6 +13,9 @@ from typing import Any, Final, Self
 
 import msgspec
 
+# Seconds between two looks at a child where the system gives no sign.
+_LOOK: Final = 0.01
+
 
 class ProcessResult(msgspec.Struct, frozen=True, kw_only=True):
     """
@@ -68,10 +71,7 @@ class Reaper:
 
             call(pid, code, *args)
 
-        if hasattr(os, "pidfd_open"):
-            _wait_with_pidfd(loop, pid, reaped)
-        else:
-            _wait_with_thread(loop, pid, reaped)
+        _wait_for(loop, pid, reaped)
 
     def take(self, pid: int) -> "asyncio.Future[ProcessResult] | None":
         """Return the end of a process that was just started, None where it is not ours."""
@@ -128,10 +128,16 @@ def _as_watcher(reaper: Reaper) -> Iterator[None]:
         del policy.get_child_watcher
 
 
-def _wait_with_pidfd(
+def _wait_for(
     loop: asyncio.AbstractEventLoop, pid: int, reaped: Callable[[int, Any], None]
 ) -> None:
-    descriptor = os.pidfd_open(pid)
+    """Call back when a child has ended and is reaped."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        # macOS has none, and a process may have no descriptor left for one.
+        _look_for(loop, pid, reaped)
+        return
 
     def ready() -> None:
         loop.remove_reader(descriptor)
@@ -142,16 +148,15 @@ def _wait_with_pidfd(
     loop.add_reader(descriptor, ready)
 
 
-def _wait_with_thread(
+def _look_for(
     loop: asyncio.AbstractEventLoop, pid: int, reaped: Callable[[int, Any], None]
 ) -> None:
-    """Wait where the system has no pidfd, as on macOS."""
+    found, status, usage = os.wait4(pid, os.WNOHANG)
 
-    def wait() -> None:
-        _, status, usage = os.wait4(pid, 0)
-        loop.call_soon_threadsafe(reaped, status, usage)
-
-    threading.Thread(target=wait, name=f"queuectl-wait-{pid}", daemon=True).start()
+    if found:
+        reaped(status, usage)
+    else:
+        loop.call_later(_LOOK, _look_for, loop, pid, reaped)
 
 
 def named_result(code: int, usage: Any = None) -> ProcessResult:

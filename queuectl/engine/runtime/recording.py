@@ -62,48 +62,49 @@ class Recorder:
         Returns:
             False where the claim is not ours any more.
         """
-        size, output = (0, None) if files is None else self._keep_output(job, files)
-        run = RunRecord(
-            started_at=started_at,
-            finished_at=started_at + took,
-            outcome=outcome.kind,
-            exit_code=outcome.exit_code,
-            signal=outcome.signal,
-            reason=outcome.reason,
-            cpu=result.cpu if result else None,
-            max_rss_bytes=result.max_rss_bytes if result else None,
-            output_bytes=size,
-            output=output,
-        )
-        return await self._offer_until_taken(job, outcome, run)
+        pause = _FIRST_PAUSE
 
-    def _keep_output(self, job: Job, files: RunFiles) -> tuple[int, bytes | None]:
-        """Return the output's size, and a small output; move a large one out of the way."""
+        while True:
+            try:
+                size, output = self._keep_output(job, files)
+                run = RunRecord(
+                    started_at=started_at,
+                    finished_at=started_at + took,
+                    outcome=outcome.kind,
+                    exit_code=outcome.exit_code,
+                    signal=outcome.signal,
+                    reason=outcome.reason,
+                    cpu=result.cpu if result else None,
+                    max_rss_bytes=result.max_rss_bytes if result else None,
+                    output_bytes=size,
+                    output=output,
+                )
+                return await self._offer(job, outcome, run)
+            except StoreReplacedError:
+                raise
+            except (StoreError, OSError) as error:
+                level = logging.INFO if isinstance(error, StoreBusyError) else logging.ERROR
+                _log.log(level, "job %s: its result waits: %s", job.id, error)
+                await sleep(self._clock, pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _keep_output(self, job: Job, files: RunFiles | None) -> tuple[int, bytes | None]:
+        """
+        Move a large output out of the way.
+
+        Returns:
+            The output's size, and the output itself where it is small.
+        """
+        if files is None:
+            return 0, None
+
         size = files.output_size()
 
         if size <= INLINE_OUTPUT_BYTES:
             return size, files.read_output(size)
 
-        target = self._folder.output(job.seq, job.run_count)
-
-        if not target.exists():
-            files.move_output(target)
-
+        files.move_output(self._folder.output(job.seq, job.run_count))
         return size, None
-
-    async def _offer_until_taken(self, job: Job, outcome: Outcome, run: RunRecord) -> bool:
-        pause = _FIRST_PAUSE
-
-        while True:
-            try:
-                return await self._offer(job, outcome, run)
-            except StoreReplacedError:
-                raise
-            except StoreError as error:
-                level = logging.INFO if isinstance(error, StoreBusyError) else logging.ERROR
-                _log.log(level, "job %s: its result waits: %s", job.id, error)
-                await sleep(self._clock, pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _offer(self, job: Job, outcome: Outcome, run: RunRecord) -> bool:
         # Only what failed needs the config, and most jobs do not fail.

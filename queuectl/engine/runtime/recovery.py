@@ -145,7 +145,7 @@ class Recovery:
             if code is None
             else exit_outcome(code, None)
         )
-        files.open_output()
+        files.open_output(self._folder.output(job.seq, job.run_count))
 
         try:
             started_at = job.started_at or now

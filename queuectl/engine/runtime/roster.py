@@ -5,7 +5,7 @@ import builtins
 from collections.abc import Iterable
 from typing import Final
 
-from queuectl.engine.domain.models import WorkerInfo, WorkerState
+from queuectl.engine.domain.models import WorkerInfo, WorkerState, worker_name, worker_number
 from queuectl.engine.errors import WaitTimeoutError, WorkerNotFoundError
 from queuectl.engine.runtime.bus import Bus, Changes
 from queuectl.engine.runtime.folder import StateFolder
@@ -62,7 +62,7 @@ class Roster:
             if worker_id not in alive:
                 raise WorkerNotFoundError(worker_id)
 
-        numbers = [int(worker_id.removeprefix("w")) for worker_id in wanted]
+        numbers = [worker_number(worker_id) for worker_id in wanted]
         await self._store.ask_to_stop(numbers, stop="now" if now else "drain")
         left = wanted
 
@@ -82,7 +82,7 @@ class Roster:
 
 def _info(row: WorkerRow, *, is_alive: bool) -> WorkerInfo:
     return WorkerInfo(
-        id=f"w{row.number}",
+        id=worker_name(row.number),
         state=_STATES[row.stop] if is_alive else WorkerState.DEAD,
         host=row.host,
         pid=row.pid,

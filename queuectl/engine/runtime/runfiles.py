@@ -62,9 +62,15 @@ class RunFiles:
         self.close()
         return False
 
-    def open_output(self) -> None:
-        """Open the output alone, to keep what a dead worker's run wrote."""
-        self.output = open_private(self.output_path)
+    def open_output(self, moved_to: Path) -> None:
+        """
+        Open the output alone, to keep what a dead worker's run wrote.
+
+        Args:
+            moved_to: Where the worker has put it, if it came that far.
+        """
+        path = self.output_path if self.output_path.exists() else moved_to
+        self.output = open_private(path)
 
     def ended_at(self) -> datetime:
         """Return when the exit code was written."""
@@ -97,9 +103,11 @@ class RunFiles:
         os.write(self.output, content)
 
     def move_output(self, target: Path) -> None:
-        """Give the output away; the next run gets a new file."""
+        """Give the output away; the next run gets a new file. Doing it again does nothing."""
         target.parent.mkdir(mode=0o700, exist_ok=True)
-        self.output_path.rename(target)
+
+        if self.output_path.exists():
+            self.output_path.rename(target)
 
     def is_held(self) -> bool:
         """Whether a process still has the lock or the output."""
@@ -140,17 +148,16 @@ class RunFilesPool:
         Raises:
             OSError: The files cannot be opened.
         """
-        while self._free:
-            files = self._free.pop()
+        while True:
+            files = self._free.pop() if self._free else self._make()
 
             # A set that an escaped process still holds is left to it.
             if files.open(note):
                 return files
 
-        files = RunFiles(self._folder, self._made)
+    def _make(self) -> RunFiles:
         self._made += 1
-        files.open(note)
-        return files
+        return RunFiles(self._folder, self._made)
 
     def give_back(self, files: RunFiles) -> None:
         """Close a set whose run is recorded, for the next run."""

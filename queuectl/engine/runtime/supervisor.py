@@ -1,5 +1,6 @@
 """Starts and stops workers: registration, lock, recovery, and the way out."""
 
+import fcntl
 import logging
 import os
 import secrets
@@ -18,7 +19,7 @@ from queuectl.engine.runtime.bus import Bus
 from queuectl.engine.runtime.clock import Clock, sleep
 from queuectl.engine.runtime.executor import Executor
 from queuectl.engine.runtime.folder import StateFolder, make_private
-from queuectl.engine.runtime.locks import open_private, try_lock
+from queuectl.engine.runtime.locks import open_private
 from queuectl.engine.runtime.process import Runner
 from queuectl.engine.runtime.recording import Recorder
 from queuectl.engine.runtime.recovery import LOCK_NAME, Recovery
@@ -117,7 +118,8 @@ def _make_home(folder: StateFolder) -> tuple[Path, int]:
     home = folder.worker(secrets.token_hex(8))
     make_private(home)
     lock = open_private(home / LOCK_NAME)
-    try_lock(lock)
+    # Not "try": somebody who only looks whether it is held may hold it just now.
+    fcntl.flock(lock, fcntl.LOCK_EX)
     return home, lock
 
 

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
+import anyio
+
 from queuectl.engine.domain.events import Event
 from queuectl.engine.domain.models import Job
 from queuectl.engine.errors import WaitTimeoutError
@@ -12,6 +14,9 @@ from queuectl.engine.store.base import JobStore
 
 # Seconds between two looks where no hint arrives.
 LOOK: Final = 1.0
+
+# Seconds between two looks, for each job that is looked at.
+_PAUSE: Final = 0.00001
 
 _PAGE: Final = 1000
 
@@ -38,17 +43,18 @@ class Waiting:
         Raises:
             JobNotFoundError: One is missing, or was deleted meanwhile.
         """
+        missing = {job.id for job in await self._store.get_many(job_ids)}
+
         with Changes(self._bus) as changes:
-            while True:
-                await self._store.get_many(job_ids)
-                missing = await self._store.unfinished(job_ids)
+            while missing := await self._store.unfinished(list(missing)):
                 yield missing
 
-                if not missing:
-                    return
-
+                # A large set takes its time to look at.
+                await anyio.sleep(_PAUSE * len(missing))
                 await changes.next(LOOK)
                 self._check()
+
+        yield set()
 
     async def finish_of(self, job_ids: Sequence[str], timeout: float | None) -> list[Job]:
         """

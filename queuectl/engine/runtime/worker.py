@@ -11,7 +11,8 @@ import anyio
 import anyio.abc
 
 from queuectl.engine.domain.models import Job
-from queuectl.engine.errors import StoreError, StoreReplacedError
+from queuectl.engine.domain.settings import DEFAULTS
+from queuectl.engine.errors import StoreBusyError, StoreError, StoreReplacedError
 from queuectl.engine.runtime.bus import Bus
 from queuectl.engine.runtime.clock import Clock, Timer
 from queuectl.engine.runtime.executor import Executor, Run, StopReason
@@ -220,11 +221,23 @@ class Worker:
         self._ahead.clear()
 
     async def _is_settled(self) -> bool:
-        return self._until_settled and await self._store.is_settled(now=self._clock.now())
+        if not self._until_settled:
+            return False
+
+        try:
+            return await self._store.is_settled(now=self._clock.now())
+        except StoreBusyError:
+            return False
 
     async def _patience(self, next_due: float | None) -> float:
         """Return how long to wait for a hint before looking without one, in seconds."""
-        poll = (await self._store.settings()).poll_interval.total_seconds()
+        try:
+            settings = await self._store.settings()
+        except StoreError as error:
+            _log.error("cannot read the config: %s", error)
+            settings = DEFAULTS
+
+        poll = settings.poll_interval.total_seconds()
         return poll if next_due is None else max(0.0, min(poll, next_due))
 
     async def _until_attention(self, seconds: float | None) -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from queuectl.engine.domain.events import EventKind
 from queuectl.engine.domain.lifecycle import Transition, cancelled_instead
-from queuectl.engine.domain.models import Job, NewJob
+from queuectl.engine.domain.models import Job, NewJob, worker_number
 from queuectl.engine.domain.settings import Settings
 from queuectl.engine.domain.states import WAITING, JobState
 from queuectl.engine.errors import DuplicateJobError, JobNotFoundError, JobStateError
@@ -328,5 +328,5 @@ def _add_event(
 
 def _fence(job: Job) -> dict[str, int]:
     """Return what a claim is known by: the job, the run, the worker."""
-    worker = 0 if job.worker is None else int(job.worker.removeprefix("w"))
+    worker = 0 if job.worker is None else worker_number(job.worker)
     return {"seq": job.seq, "run": job.run_count, "worker": worker}

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from queuectl.engine.domain.events import Event, EventKind
-from queuectl.engine.domain.models import Attempt, Job, NewJob, OutcomeKind
+from queuectl.engine.domain.models import Attempt, Job, NewJob, OutcomeKind, worker_name
 from queuectl.engine.domain.states import JobState
 from queuectl.engine.store.base import RunRecord, WorkerRow
 
@@ -31,11 +31,6 @@ def due_ms(moment: datetime) -> int:
 def from_ms(milliseconds: int) -> datetime:
     """Return the time in UTC."""
     return _EPOCH + timedelta(milliseconds=milliseconds)
-
-
-def worker_name(number: int) -> str:
-    """Return the id by which people know a worker."""
-    return f"w{number}"
 
 
 def job_values(job: NewJob, seq: int) -> dict[str, Any]:

@@ -95,8 +95,13 @@ class Writer:
         return result
 
     async def serve(self) -> None:
-        """Answer operations until `close` is called and none is left."""
-        try:
+        """
+        Answer operations until `close` is called and none is left.
+
+        A cancellation from outside does not reach it: those who end work in
+        order then still need their results recorded.
+        """
+        with anyio.CancelScope(shield=True):
             while self._waiting or not self._closed:
                 if not self._waiting:
                     self._arrived.clear()
@@ -104,15 +109,9 @@ class Writer:
                     continue
 
                 size = min(len(self._waiting), LARGEST_BATCH)
-                batch = [self._waiting.popleft() for _ in range(size)]
+                await self._commit([self._waiting.popleft() for _ in range(size)])
 
-                # A cancelled engine still answers what it took.
-                with anyio.CancelScope(shield=True):
-                    await self._commit(batch)
-        finally:
-            self._closed = True
-            self._fail(list(self._waiting), EngineClosedError())
-            self._finished.set()
+        self._finished.set()
 
     async def close(self) -> None:
         """Take no more operations; return when the last is answered."""

@@ -1,0 +1,293 @@
+"""``list``, ``info``, ``wait``, ``cancel``, ``retry``, ``delete``, ``purge``: jobs."""
+
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from queuectl import JobState, QueueCtlError, format_duration
+from queuectl.cli import options, progress, render, screen
+from queuectl.cli.errors import CommandError, ExitCode, UsageError, explain
+from queuectl.cli.session import with_engine
+
+if TYPE_CHECKING:
+    from queuectl import Attempt, Job, QueueEngine
+
+_LIST_EXAMPLES: Final = """
+\b
+Examples:
+  queuectl list --state dead
+  queuectl list --limit 20
+  queuectl list --tag nightly -q | xargs queuectl retry
+"""
+_WAIT_EXAMPLES: Final = """
+\b
+Exit codes:
+  0 all are completed, 6 some ended in another way, 5 some are not finished in time
+"""
+
+# How much of a failed run's output `info` shows.
+_TAIL_LINES: Final = 10
+_TAIL_BYTES: Final = 4096
+
+app = typer.Typer()
+
+
+@app.command("list", epilog=_LIST_EXAMPLES)
+def list_jobs(
+    context: typer.Context,
+    state: options.State = None,
+    limit: options.Limit = None,
+    tag: options.Tag = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """List jobs in the order of their arrival."""
+    form = render.form_of(as_json=as_json, quiet=quiet)
+
+    async def work(engine: "QueueEngine") -> None:
+        await render.print_jobs(_jobs(engine, state, tag, limit), form)
+
+    with_engine(context, work)
+
+
+async def _jobs(
+    engine: "QueueEngine", state: JobState | None, tag: str | None, limit: int | None
+) -> AsyncIterator["Job"]:
+    if limit is None:
+        async for job in engine.iterate(state, tag=tag):
+            yield job
+    else:
+        for job in await engine.list(state, tag=tag, limit=limit):
+            yield job
+
+
+@app.command("info")
+def show_info(
+    context: typer.Context, job_id: options.JobId, as_json: options.AsJson = False
+) -> None:
+    """Show everything about a job, with its attempts and last error."""
+    from queuectl import job_detail_record
+
+    job, attempts, tail = with_engine(context, lambda engine: _look_at(engine, job_id))
+
+    if as_json:
+        render.print_json(job_detail_record(job, attempts))
+    else:
+        render.print_detail(job, attempts, tail)
+
+
+async def _look_at(engine: "QueueEngine", job_id: str) -> "tuple[Job, list[Attempt], str]":
+    job = await engine.get(job_id)
+    attempts = await engine.attempts(job_id)
+    failed = [attempt.number for attempt in attempts if attempt.reason]
+
+    if not failed:
+        return job, attempts, ""
+
+    end = await engine.output_bytes(job_id, attempt=failed[-1], last=_TAIL_BYTES)
+    lines = end.decode(errors="backslashreplace").splitlines(keepends=True)
+    return job, attempts, "".join(lines[-_TAIL_LINES:])
+
+
+@app.command("wait", epilog=_WAIT_EXAMPLES)
+def wait(
+    context: typer.Context,
+    job_ids: options.JobIds,
+    timeout: options.WaitTimeout = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Wait until jobs are finished, and tell how they ended."""
+
+    async def work(engine: "QueueEngine") -> "list[Job]":
+        async with progress.waiting_bar(engine, job_ids):
+            seconds = None if timeout is None else timeout.total_seconds()
+            return await engine.wait_all(job_ids, timeout=seconds)
+
+    jobs = with_engine(context, work)
+    _print_jobs(jobs, render.form_of(as_json=as_json, quiet=quiet), render.one_line)
+    failed = [job for job in jobs if job.state is not JobState.COMPLETED]
+
+    if failed:
+        names = ", ".join(f"{job.id} ({job.state})" for job in failed)
+        raise CommandError(
+            f"{len(failed)} of {len(jobs)} jobs did not complete: {names}",
+            exit_code=ExitCode.NOT_COMPLETED,
+        )
+
+
+@app.command("cancel")
+def cancel(
+    context: typer.Context,
+    job_ids: options.JobIds,
+    reason: Annotated[
+        str | None, typer.Option("--reason", metavar="R", help="Why; kept with the job.")
+    ] = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Cancel jobs; one that runs is ended by its worker."""
+
+    def told(job: "Job") -> str:
+        is_ending = job.state is JobState.PROCESSING
+        return f"Cancelling job: {job.id}" if is_ending else f"Cancelled job: {job.id}"
+
+    async def work(engine: "QueueEngine") -> None:
+        done, errors = await _each(job_ids, lambda job_id: engine.cancel(job_id, reason=reason))
+        _print_done(done, errors, render.form_of(as_json=as_json, quiet=quiet), told)
+
+    with_engine(context, work)
+
+
+@app.command("retry")
+def retry(
+    context: typer.Context,
+    job_ids: options.JobIds,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """
+    Put failed, dead or cancelled jobs back to pending.
+
+    All of them or none; their attempts count from 0 again.
+    """
+    jobs = with_engine(context, lambda engine: engine.retry(*job_ids))
+    print_retried(jobs, render.form_of(as_json=as_json, quiet=quiet))
+
+
+@app.command("delete")
+def delete(
+    context: typer.Context,
+    job_ids: options.JobIds,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """
+    Delete jobs, with their attempts and outputs.
+
+    One that runs must be cancelled first.
+    """
+
+    async def work(engine: "QueueEngine") -> None:
+        async def delete_one(job_id: str) -> "Job":
+            job = await engine.get(job_id)
+            await engine.delete(job_id)
+            return job
+
+        done, errors = await _each(job_ids, delete_one)
+        form = render.form_of(as_json=as_json, quiet=quiet)
+        _print_done(done, errors, form, lambda job: f"Deleted job: {job.id}")
+
+    with_engine(context, work)
+
+
+@app.command("purge")
+def purge(
+    context: typer.Context,
+    state: options.States = None,
+    older_than: options.OlderThan = None,
+    yes: options.Yes = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """
+    Delete all finished jobs, or all in the states given.
+
+    Their attempts and outputs go with them. It asks first; where nobody is at a
+    terminal to answer, --yes must be given.
+    """
+    states = state or [JobState.COMPLETED, JobState.DEAD, JobState.CANCELLED]
+    purge_states(context, states, older_than, yes=yes, as_json=as_json)
+
+
+def purge_states(
+    context: typer.Context,
+    states: Sequence[JobState],
+    older_than: timedelta | None,
+    *,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Delete all jobs in some states, when a person has agreed."""
+    age = older_than or timedelta()
+    what = f"{_any_of(states)} jobs"
+
+    if older_than:
+        what += f" that have been so for {format_duration(older_than)}"
+
+    if not yes:
+        _ask(f"Delete all {what}, with their outputs?")
+
+    count = with_engine(context, lambda engine: engine.purge(states, older_than=age))
+
+    if as_json:
+        render.print_json({"purged": count})
+    else:
+        screen.write_line(f"Purged {count} {'job' if count == 1 else 'jobs'}")
+
+
+def print_retried(jobs: "Sequence[Job]", form: render.Form) -> None:
+    """Print jobs that were put back to pending."""
+    _print_jobs(jobs, form, lambda job: f"Retrying job: {job.id}")
+
+
+def _any_of(states: Sequence[JobState]) -> str:
+    names = [state.value for state in dict.fromkeys(states)]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _ask(question: str) -> None:
+    if not (screen.is_terminal(sys.stdin) and screen.is_terminal(sys.stderr)):
+        raise UsageError("nobody is there to confirm it", hint="add --yes to delete without asking")
+
+    if not screen.ask(question):
+        raise CommandError("nothing was deleted")
+
+
+async def _each(
+    job_ids: Sequence[str], act: "Callable[[str], Awaitable[Job]]"
+) -> "tuple[list[Job], list[QueueCtlError]]":
+    """Do something to each job, and go on where it is not possible."""
+    done: list[Job] = []
+    errors: list[QueueCtlError] = []
+
+    for job_id in job_ids:
+        try:
+            done.append(await act(job_id))
+        except QueueCtlError as error:
+            errors.append(error)
+
+    return done, errors
+
+
+def _print_done(
+    done: "Sequence[Job]",
+    errors: Sequence[QueueCtlError],
+    form: render.Form,
+    sentence: "Callable[[Job], str]",
+) -> None:
+    """Print what was done; raise what was not as one error, the first of which says how to exit."""
+    if done or not errors:
+        _print_jobs(done, form, sentence)
+
+    if not errors:
+        return
+
+    problems = [explain(error) for error in errors]
+    raise CommandError(
+        "\n".join(problem.message for problem in problems),
+        exit_code=ExitCode(problems[0].exit_code),
+        hint=problems[0].hint,
+    )
+
+
+def _print_jobs(jobs: "Sequence[Job]", form: render.Form, sentence: "Callable[[Job], str]") -> None:
+    match form:
+        case render.Form.JSON:
+            render.print_job_array(jobs)
+        case render.Form.IDS:
+            render.print_ids(jobs)
+        case render.Form.TABLE:
+            screen.write("".join(f"{sentence(job)}\n" for job in jobs))

@@ -1,0 +1,73 @@
+"""``status``: the queue at a glance."""
+
+import sys
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Final
+
+import anyio
+import typer
+
+from queuectl.cli import options, render, screen
+from queuectl.cli.session import with_engine
+from queuectl.cli.table import make_console
+
+if TYPE_CHECKING:
+    from queuectl import QueueEngine
+
+_EXAMPLES: Final = """
+\b
+Examples:
+  queuectl status
+  queuectl status --watch --interval 5s
+  queuectl status --json | jq .counts.pending
+"""
+_USUAL_INTERVAL: Final = timedelta(seconds=2)
+
+app = typer.Typer()
+
+
+@app.command("status", epilog=_EXAMPLES)
+def show_status(
+    context: typer.Context,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C.")
+    ] = False,
+    interval: options.Interval = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show the number of jobs in each state, and the workers."""
+    pause = (interval or _USUAL_INTERVAL).total_seconds()
+
+    async def work(engine: "QueueEngine") -> None:
+        if not watch:
+            render.print_status(await engine.stats(), as_json=as_json)
+        elif not as_json and screen.is_animated(sys.stdout):
+            await _watch_live(engine, pause)
+        else:
+            await _watch_plainly(engine, pause, as_json=as_json)
+
+    with_engine(context, work)
+
+
+async def _watch_live(engine: "QueueEngine", pause: float) -> None:
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=make_console(), auto_refresh=False) as live:
+        while True:
+            live.update(Text(render.status_text(await engine.stats())), refresh=True)
+            await anyio.sleep(pause)
+
+
+async def _watch_plainly(engine: "QueueEngine", pause: float, *, as_json: bool) -> None:
+    """Print a snapshot an interval: an object a line, or lines with an empty one between."""
+    while True:
+        stats = await engine.stats()
+
+        if as_json:
+            render.print_status_line(stats)
+        else:
+            screen.write_line(render.status_text(stats))
+            screen.flush()
+
+        await anyio.sleep(pause)

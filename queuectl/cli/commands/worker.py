@@ -1,0 +1,234 @@
+"""``worker``: start, stop and list workers."""
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
+
+import anyio
+import typer
+
+from queuectl.cli import log, options, progress, render, screen
+from queuectl.cli.session import session_of, with_engine
+
+if TYPE_CHECKING:
+    from queuectl import QueueEngine, WorkerInfo, WorkerRecord
+    from queuectl.cli.launch import Launch
+
+_START_EXAMPLES: Final = """
+\b
+Examples:
+  queuectl worker start --count 4
+  queuectl worker start --count 4 --detach
+  queuectl worker start --drain
+
+Ctrl-C and TERM stop it: the first time it takes no more jobs and waits for those
+that run, the second time it ends them and gives them back, the third time it leaves
+at once.
+"""
+
+_log = logging.getLogger(__name__)
+
+# Seconds between two looks for the worker's own registration.
+_LOOK: Final = 0.01
+
+app = typer.Typer(
+    name="worker", help="Start, stop and list workers, which run the jobs.", no_args_is_help=True
+)
+
+_Slots = Annotated[
+    int, typer.Option("--count", "-c", min=1, metavar="N", help="How many jobs to run at once.")
+]
+_Processes = Annotated[
+    int,
+    typer.Option("--processes", min=1, metavar="P", help="Start P processes of N slots each."),
+]
+
+
+@app.command("start", epilog=_START_EXAMPLES)
+def start(
+    context: typer.Context,
+    count: _Slots = 1,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Start it in the background, with a log file.")
+    ] = False,
+    drain: Annotated[
+        bool,
+        typer.Option(
+            "--drain",
+            help="End when nothing is due, running or waiting for a retry; do not wait for"
+            " jobs with a later run_at.",
+        ),
+    ] = False,
+    processes: _Processes = 1,
+    as_json: options.AsJson = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Log only what is amiss; with --detach, ids only.")
+    ] = False,
+) -> None:
+    """
+    Start a worker, which runs jobs until it is stopped.
+
+    It stays in the foreground and logs a line an event to stderr. With --json
+    it prints itself to stdout, as an object on a line, as soon as it is there.
+    """
+    plan = Plan(slots=count, drain=drain, as_json=as_json, quiet=quiet)
+
+    if detach:
+        _start_detached(context, plan, processes)
+    elif processes > 1:
+        _start_several(context, plan, processes)
+    else:
+        log.show_log(is_debugging=session_of(context).is_debugging, is_quiet=quiet)
+        with_engine(context, lambda engine: _work(engine, plan))
+
+
+class Plan(NamedTuple):
+    """
+    What a worker is to do.
+
+    Attributes:
+        slots: How many jobs it runs at once.
+        drain: Whether it ends when the queue is settled.
+        as_json: Whether it is shown as JSON.
+        quiet: Whether it tells of troubles only.
+    """
+
+    slots: int
+    drain: bool
+    as_json: bool
+    quiet: bool
+
+
+async def _work(engine: "QueueEngine", plan: Plan) -> None:
+    """Be a worker, until told to stop."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_announce, engine, plan)
+
+        if plan.drain:
+            async with progress.draining_bar(engine):
+                await engine.drain(plan.slots, handle_signals=True)
+        else:
+            await engine.run(plan.slots, handle_signals=True)
+
+        tasks.cancel_scope.cancel()
+
+
+async def _announce(engine: "QueueEngine", plan: Plan) -> None:
+    """Say which worker this is, as soon as it is registered."""
+    from queuectl import worker_record
+
+    ours: list[WorkerInfo] = []
+
+    while not ours:
+        await anyio.sleep(_LOOK)
+        ours = [worker for worker in await engine.list_workers() if _is_ours(worker)]
+
+    [*_, worker] = ours
+
+    slots = "1 slot" if plan.slots == 1 else f"{plan.slots} slots"
+    _log.info("worker %s started: pid %d, %s", worker.id, worker.pid, slots)
+
+    if plan.as_json:
+        render.print_json_line(worker_record(worker))
+
+
+def _is_ours(worker: "WorkerInfo") -> bool:
+    return worker.is_alive and worker.pid == os.getpid()
+
+
+def _start_detached(context: typer.Context, plan: Plan, processes: int) -> None:
+    from queuectl.cli import launch
+
+    started: list[launch.Detached] = []
+    order, log_folder = _prepare(context, plan, processes)
+
+    for worker in launch.detach(order, log_folder):
+        if worker is None:
+            screen.note("there was nothing to drain; the worker has ended")
+            continue
+
+        started.append(worker)
+
+        if plan.quiet and not plan.as_json:
+            screen.write_line(worker.id)
+        elif not plan.as_json:
+            screen.write_line(
+                f"Started worker: {worker.id}, pid {worker.pid},"
+                f" log {screen.escape_line(worker.log_file)}"
+            )
+
+    if plan.as_json:
+        render.print_json(started if processes > 1 or not started else started[0])
+
+
+def _start_several(context: typer.Context, plan: Plan, processes: int) -> None:
+    from queuectl.cli import launch
+
+    def ready(worker: "WorkerRecord") -> None:
+        if plan.as_json:
+            render.print_json_line(worker)
+
+    order, _ = _prepare(context, plan, processes)
+    raise typer.Exit(launch.supervise(order, ready))
+
+
+def _prepare(context: typer.Context, plan: Plan, processes: int) -> "tuple[Launch, Path]":
+    """
+    Open the database, so that what is wrong with it is told before anything is started.
+
+    Returns:
+        The order for `queuectl.cli.launch`, and the folder for log files.
+    """
+    from queuectl.cli.launch import Launch
+
+    async def work(engine: "QueueEngine") -> "tuple[Launch, Path]":
+        order = Launch(
+            database=engine.database,
+            processes=processes,
+            count=plan.slots,
+            drain=plan.drain,
+            quiet=plan.quiet,
+            debug=session_of(context).is_debugging,
+        )
+        return order, engine.log_folder
+
+    return with_engine(context, work)
+
+
+@app.command("stop")
+def stop(
+    context: typer.Context,
+    worker_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID...]", help="Which, as w12; else all.")
+    ] = None,
+    now: Annotated[
+        bool,
+        typer.Option("--now", help="End running jobs and give them back; else wait for them."),
+    ] = False,
+    timeout: options.WaitTimeout = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Stop workers of any process, and wait until they are gone."""
+    seconds = None if timeout is None else timeout.total_seconds()
+    workers = with_engine(
+        context,
+        lambda engine: engine.stop_workers(worker_ids or None, now=now, timeout=seconds),
+    )
+
+    if as_json or quiet:
+        render.print_workers(workers, render.form_of(as_json=as_json, quiet=quiet))
+    elif workers:
+        screen.write("".join(f"Stopped worker: {worker.id}\n" for worker in workers))
+    else:
+        screen.note("no worker is alive")
+
+
+@app.command("list")
+def list_workers(
+    context: typer.Context, as_json: options.AsJson = False, quiet: options.Quiet = False
+) -> None:
+    """List workers of every process, and dead ones with jobs left."""
+    workers = with_engine(context, lambda engine: engine.list_workers())
+    render.print_workers(workers, render.form_of(as_json=as_json, quiet=quiet))

@@ -1,0 +1,224 @@
+"""
+Worker processes: the only place of the command line that starts any.
+
+A worker process is this program again, as ``worker start --json``. The line of
+JSON that it prints when it is registered is how its starter knows that it is
+there.
+"""
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import msgspec
+
+from queuectl import WorkerRecord
+from queuectl.cli.errors import CommandError
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SHOWN_LOG_LINES: Final = 20
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    How worker processes are to be started.
+
+    Attributes:
+        database: The file, absolute.
+        processes: How many.
+        count: The slots of each.
+        drain: Whether they end when the queue is settled.
+        quiet: Whether they tell of troubles only.
+        debug: Whether they tell of everything.
+    """
+
+    database: Path
+    processes: int
+    count: int
+    drain: bool
+    quiet: bool
+    debug: bool
+
+
+class Detached(WorkerRecord, frozen=True, kw_only=True):
+    """A worker that goes on by itself, and the file that it writes its log to."""
+
+    log_file: str
+
+
+def detach(launch: Launch, log_folder: Path) -> Iterator[Detached | None]:
+    """
+    Start workers that outlive this program and its terminal; yield each when it is there.
+
+    A worker that found nothing to drain has ended with success: None.
+
+    Raises:
+        CommandError: One ended before it was there; the error shows the end of its log.
+    """
+    for _ in range(launch.processes):
+        yield _detach_one(launch, log_folder)
+
+
+def supervise(launch: Launch, ready: Callable[[WorkerRecord], None]) -> int:
+    """
+    Start workers and stay with them; hand on the signals that ask them to stop.
+
+    Args:
+        launch: How.
+        ready: Called with each worker when it is there.
+
+    Returns:
+        The worst of their exit codes.
+    """
+    children: list[subprocess.Popen[bytes]] = []
+
+    with _handing_on_signals(children) as signals:
+        while not signals and len(children) < launch.processes:
+            children.append(_start(launch))
+
+        for child in children:
+            record = _first_words(child)
+
+            if record is not None:
+                ready(record)
+
+        codes = [child.wait() for child in children]
+
+    return max((_shell_code(code) for code in codes), default=0)
+
+
+def _detach_one(launch: Launch, log_folder: Path) -> Detached | None:
+    log_file = log_folder / f"starting-{secrets.token_hex(8)}.log"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+    log = os.open(log_file, flags, 0o600)
+
+    try:
+        child = _start(launch, log=log)
+    finally:
+        os.close(log)
+
+    try:
+        record = _first_words(child)
+    except BaseException:
+        child.terminate()
+        raise
+
+    if record is None:
+        _explain_end(child.wait(), log_file)
+        return None
+
+    # Ids are never used again, so the name is free.
+    named = log_file.rename(log_folder / f"{record.id}.log")
+    # It lives on; Popen would warn that nobody waited for it.
+    child.returncode = 0
+    return Detached(**msgspec.structs.asdict(record), log_file=str(named))
+
+
+def _start(launch: Launch, *, log: int | None = None) -> subprocess.Popen[bytes]:
+    """Start a worker process: in a session of its own with a log, else in a group of its own."""
+    return subprocess.Popen(
+        _command_line(launch),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        start_new_session=log is not None,
+        # A terminal sends Ctrl-C to its whole foreground group: the worker
+        # would get it from there and from us, and take it for the second.
+        process_group=None if log is not None else 0,
+    )
+
+
+def _command_line(launch: Launch) -> list[str]:
+    switches = {
+        "--debug": launch.debug,
+        "worker": True,
+        "start": True,
+        "--json": True,
+        "--drain": launch.drain,
+        "--quiet": launch.quiet,
+    }
+
+    return [
+        sys.executable,
+        *_path_switch(),
+        "-m",
+        "queuectl",
+        f"--db={launch.database}",
+        *(switch for switch, is_on in switches.items() if is_on),
+        f"--count={launch.count}",
+    ]
+
+
+def _path_switch() -> list[str]:
+    """
+    Keep Python from importing what lies in the current folder, such as a ``queue.py``.
+
+    Where the package itself lies there, it has to look.
+    """
+    try:
+        is_here = Path(__file__).parents[2] == Path.cwd()
+    except FileNotFoundError:
+        # The folder was deleted.
+        is_here = False
+
+    return [] if is_here else ["-P"]
+
+
+def _first_words(child: subprocess.Popen[bytes]) -> WorkerRecord | None:
+    """Return what a worker says when it is there, None where it ended without a word."""
+    if child.stdout is None:
+        return None
+
+    with child.stdout as words:
+        line = words.readline()
+
+    return msgspec.json.decode(line, type=WorkerRecord) if line else None
+
+
+def _explain_end(code: int, log_file: Path) -> None:
+    """Raise what a worker said before it ended too early; one that succeeded is no error."""
+    lines = log_file.read_text(errors="backslashreplace").splitlines()
+
+    if code == 0:
+        log_file.unlink()
+        return
+
+    end = "".join(f"\n  {line}" for line in lines[-_SHOWN_LOG_LINES:])
+    raise CommandError(
+        f"the worker ended before it was ready; its log ends:{end}", hint=f"see {log_file}"
+    )
+
+
+@contextmanager
+def _handing_on_signals(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
+    """Pass signals to the children inside the context; yield those that came."""
+    came: list[int] = []
+
+    def hand_on(number: int, _: FrameType | None) -> None:
+        came.append(number)
+
+        for child in children:
+            # Does nothing to one that was waited for.
+            child.send_signal(number)
+
+    # What was ignored when we were started, as by nohup, stays ignored.
+    handled = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, hand_on) for number in handled}
+
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _shell_code(code: int) -> int:
+    """Return an exit code as a shell says it: 128 and the signal, where one ended it."""
+    return 128 - code if code < 0 else code

@@ -1,0 +1,56 @@
+"""The log of a worker on its standard error: one line an event."""
+
+import logging
+import sys
+import time
+from typing import Final
+
+from queuectl.cli import screen
+
+_TIMES: Final = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def show_log(*, is_debugging: bool, is_quiet: bool = False) -> None:
+    """
+    Write what the engine says to the standard error.
+
+    Args:
+        is_debugging: Everything.
+        is_quiet: Only what is amiss; else also what happens to jobs.
+    """
+    level = logging.WARNING if is_quiet else logging.INFO
+    handler = _LineHandler()
+    handler.setFormatter(_LineFormatter("%(asctime)s %(message)s", datefmt=_TIMES))
+    logger = logging.getLogger("queuectl")
+    logger.setLevel(logging.DEBUG if is_debugging else level)
+    logger.addHandler(handler)
+    logger.propagate = False
+
+
+class _LineHandler(logging.Handler):
+    """Writes to what is the standard error now: a progress bar puts itself in between."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(f"{self.format(record)}\n")
+            sys.stderr.flush()
+        except OSError:
+            # Nobody reads any more; the work goes on.
+            self.close()
+        except Exception:  # noqa: BLE001 (logging's own way: a bad record stops nobody)
+            self.handleError(record)
+
+
+class _LineFormatter(logging.Formatter):
+    """Names the level where something is amiss, and lets nothing steer the terminal."""
+
+    converter = staticmethod(time.gmtime)
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = screen.escape(super().format(record))
+
+        if record.levelno < logging.WARNING:
+            return line
+
+        stamp, _, rest = line.partition(" ")
+        return f"{stamp} {record.levelname.lower()}: {rest}"

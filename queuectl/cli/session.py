@@ -1,0 +1,50 @@
+"""From a typer command into the engine: one event loop, one open database."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from queuectl import QueueEngine
+
+T = TypeVar("T")
+
+
+class Session(NamedTuple):
+    """
+    What was said before the command.
+
+    Attributes:
+        database: The file, None for the usual one.
+        is_debugging: Whether errors come with everything that is known.
+    """
+
+    database: str | None
+    is_debugging: bool
+
+
+def session_of(context: typer.Context) -> Session:
+    """Return what was said before the command."""
+    session = context.find_object(Session)
+    return session or Session(database=None, is_debugging=False)
+
+
+def make_engine(context: typer.Context) -> "QueueEngine":
+    """Return the engine of the database that is meant, not open."""
+    from queuectl import QueueEngine
+
+    return QueueEngine(session_of(context).database)
+
+
+def with_engine(
+    context: typer.Context, work: Callable[["QueueEngine"], Coroutine[Any, Any, T]]
+) -> T:
+    """Open the engine, do the work, close the engine, and return what the work returned."""
+
+    async def main() -> T:
+        async with make_engine(context) as engine:
+            return await work(engine)
+
+    return asyncio.run(main())

@@ -1,0 +1,172 @@
+"""What every test stands on: a scrubbed environment, a guarded event loop, a clock, a store."""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import anyio
+import pytest
+from blockbuster import blockbuster_ctx
+from hypothesis import settings
+
+from queuectl.engine.store.base import JobStore
+from queuectl.engine.store.open import open_store
+from queuectl.engine.testing import FakeClock
+from tests.factories import NOW
+
+OpenStore = Callable[[Path], Awaitable[JobStore]]
+
+# The same examples in every run, and none fails because a machine was slow.
+settings.register_profile("queuectl", derandomize=True, deadline=None)
+settings.load_profile("queuectl")
+
+# What the engine does on the event loop on purpose: calls that take microseconds,
+# where a hop through a thread would take a hundred times that.
+# File, functions, what they call, reason. A call to SQLite is never in this list.
+ALLOWED_ON_THE_LOOP: Final = (
+    (
+        "store/sqlite/writer.py",
+        ("_identity",),
+        ("os.stat",),
+        "before each acknowledgement: is it still the same file",
+    ),
+    (
+        "store/sqlite/checkpoint.py",
+        ("_size",),
+        ("os.stat",),
+        "after each commit: how long is the log",
+    ),
+    (
+        "store/sqlite/connection.py",
+        ("close",),
+        ("threading.Lock.acquire",),
+        "joins a thread that has said its last word",
+    ),
+    (
+        "runtime/bus.py",
+        ("listen", "close", "_names", "_write"),
+        ("os.rename", "os.unlink", "os.listdir"),
+        "wake-up pipes, one for each listening process",
+    ),
+    (
+        "runtime/runfiles.py",
+        ("ended_at", "move_output", "_first_line"),
+        ("os.stat", "os.mkdir", "os.rename", "io.BufferedReader.read"),
+        "small files of one run; a large output is moved, not copied",
+    ),
+    (
+        "runtime/recording.py",
+        ("_keep_output",),
+        ("os.stat",),
+        "was the large output moved already",
+    ),
+    (
+        "runtime/process.py",
+        ("_has_living_member",),
+        ("os.stat", "os.listdir", "io.BufferedReader.read"),
+        "/proc is memory, and is read only while a group is being ended",
+    ),
+    (
+        "runtime/folder.py",
+        ("make_private",),
+        ("os.mkdir", "os.stat"),
+        "a worker's folder, once in its life",
+    ),
+    (
+        "runtime/supervisor.py",
+        ("boot_id", "_make_home", "_remove_home"),
+        (
+            "io.TextIOWrapper.read",
+            "os.mkdir",
+            "os.path.samestat",
+            "os.rmdir",
+            "os.scandir",
+            "os.stat",
+            "os.unlink",
+        ),
+        "a worker's folder, once at its start and once at its end",
+    ),
+    (
+        "runtime/recovery.py",
+        ("is_alive",),
+        ("os.stat",),
+        "one lock file for each worker",
+    ),
+    (
+        "engine/api.py",
+        ("_here",),
+        ("os.getcwd",),
+        "asks the kernel, not the disk",
+    ),
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def guarded_loop() -> Iterator[None]:
+    """Let a call of the package that blocks the event loop raise BlockingError."""
+    with blockbuster_ctx("queuectl") as blockbuster:
+        for file, functions, calls, _ in ALLOWED_ON_THE_LOOP:
+            for call in calls:
+                blockbuster.functions[call].can_block_in(f"queuectl/engine/{file}", functions)
+
+        yield
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """asyncio only, as aiosqlite is."""
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def scrubbed_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the developer's queue and settings out of the tests, and the tests out of them."""
+    for name in list(os.environ):
+        if name.startswith("QUEUECTL_"):
+            monkeypatch.delenv(name)
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that moves when told to, and begins where the factories do."""
+    return FakeClock(NOW)
+
+
+@pytest.fixture
+def db_path(tmp_path: Path) -> Path:
+    """Where the database of the test is, or will be."""
+    return tmp_path / "queue.db"
+
+
+@pytest.fixture(params=["sqlite"])
+async def opened(clock: FakeClock) -> AsyncIterator[OpenStore]:
+    """
+    A function that opens a store; what it opened is closed after the test.
+
+    The parameters are the backends; a second one is chosen here by ``request.param``.
+    """
+    stores: list[JobStore] = []
+
+    # A writer that its store's close does not stop would keep the group open.
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+
+            async def open_and_keep(path: Path) -> JobStore:
+                store = await open_store(path, tasks, now=clock.now())
+                stores.append(store)
+                return store
+
+            try:
+                yield open_and_keep
+            finally:
+                for store in reversed(stores):
+                    await store.close()
+
+
+@pytest.fixture
+async def store(opened: OpenStore, db_path: Path) -> JobStore:
+    """A store with an empty database."""
+    return await opened(db_path)

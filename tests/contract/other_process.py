@@ -1,0 +1,103 @@
+"""
+Another process on the same database; tests run this file as a program.
+
+It says "ready", waits for a line, does its one thing, and says what came of it.
+"""
+
+import asyncio
+import os
+import sqlite3
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import anyio
+
+from queuectl.engine.domain.models import NewJob
+from queuectl.engine.store.open import open_store
+from queuectl.engine.store.sqlite.setup import prepare
+
+NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
+
+
+def wait_for_word() -> str:
+    """Say that everything is prepared, and return the line that starts it."""
+    print("ready", flush=True)  # noqa: T201
+    return sys.stdin.readline().strip()
+
+
+async def claim(path: Path, worker: int) -> None:
+    """Claim jobs, a few at a time, until there are none; tell which."""
+    async with anyio.create_task_group() as tasks:
+        store = await open_store(path, tasks, now=NOW)
+        await asyncio.to_thread(wait_for_word)
+        taken: list[str] = []
+
+        while jobs := (await store.claim(worker, 3, now=NOW)).jobs:
+            taken += [job.id for job in jobs]
+
+        await store.close()
+
+    print(*taken)  # noqa: T201
+
+
+async def insert(path: Path, job_id: str) -> None:
+    """Insert one job; tell how many there are."""
+    job = NewJob(
+        id=job_id,
+        command="echo hi",
+        priority=100,
+        max_retries=3,
+        backoff_base=None,
+        timeout=None,
+        run_at=NOW,
+        is_due=True,
+        created_at=NOW,
+        cwd="/",
+        env={},
+        tags=(),
+    )
+
+    async with anyio.create_task_group() as tasks:
+        store = await open_store(path, tasks, now=NOW)
+        await asyncio.to_thread(wait_for_word)
+        await store.insert(lambda _: [job], now=NOW)
+        stats = await store.stats(now=NOW)
+        await store.close()
+
+    print(sum(stats.counts.values()))  # noqa: T201
+
+
+def hold(path: Path, statement: str) -> None:
+    """Execute a statement, and keep the transaction that it began until told."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN")
+    connection.execute(statement).fetchone()
+    wait_for_word()
+    connection.execute("ROLLBACK")
+    connection.close()
+
+
+def migrate(folder: Path, count: int) -> None:
+    """Make databases that other processes make too; tell how many migrations were applied."""
+    wait_for_word()
+    print(sum(prepare(folder / f"{n}.db", now_ms=0) for n in range(count)))  # noqa: T201
+
+
+def main(action: str, path: str, argument: str) -> None:
+    """Do one thing."""
+    os.umask(0o077)
+
+    match action:
+        case "claim":
+            asyncio.run(claim(Path(path), int(argument)))
+        case "insert":
+            asyncio.run(insert(Path(path), argument))
+        case "hold":
+            hold(Path(path), argument)
+        case "migrate":
+            migrate(Path(path), int(argument))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,220 @@
+"""What a worker leaves that was killed: found, kept, and settled by another."""
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from queuectl import Event, EventKind, JobSpec, JobState, OutcomeKind, QueueEngine
+from tests.integration.processes import WORK, end, engine_process, is_running, pid_in
+from tests.waiting import wait_for_event, wait_until
+
+# Tells its pid, and goes on when a file named go is there.
+GATE = "echo began; echo $$ > pid; until [ -e go ]; do sleep 0.01; done; echo ended >> runs"
+
+
+async def test_a_job_goes_on_when_its_worker_is_killed_and_is_completed_once(
+    engine: QueueEngine, db_path: Path, tmp_path: Path
+) -> None:
+    await engine.enqueue(f"{GATE}; echo ended", id="job", cwd=tmp_path)
+
+    async with engine_process(WORK, db_path, 1) as dying:
+        pid = await pid_in(tmp_path / "pid")
+        await dying.kill()
+    async with engine.workers():
+        await wait_until(lambda: is_running(pid), seconds=1)
+        running = await engine.get("job")
+        (tmp_path / "go").touch()
+        job = await engine.wait("job", timeout=10)
+
+    (run,) = await engine.attempts("job")
+    assert running.state is JobState.PROCESSING
+    assert (job.state, job.exit_code, job.run_count) == (JobState.COMPLETED, 0, 1)
+    assert run.outcome is OutcomeKind.COMPLETED
+    assert await engine.output("job") == "began\nended\n"
+    assert (tmp_path / "runs").read_text() == "ended\n"
+
+
+async def test_a_job_that_ends_while_nobody_lives_is_settled_by_the_code_it_left(
+    engine: QueueEngine, db_path: Path, tmp_path: Path
+) -> None:
+    await engine.config.set("max-retries", 0)
+    await engine.enqueue(f"{GATE}; head -c 20000 /dev/zero; exit 7", id="job", cwd=tmp_path)
+
+    async with engine_process(WORK, db_path, 1) as dying:
+        pid = await pid_in(tmp_path / "pid")
+        await dying.kill()
+    (tmp_path / "go").touch()
+    await wait_until(lambda: not is_running(pid))
+    async with engine.workers():
+        job = await engine.wait("job", timeout=10)
+
+    assert (job.state, job.exit_code, job.reason) == (JobState.DEAD, 7, "exit_code=7")
+    assert len(await engine.output("job")) == 20_006
+    assert (tmp_path / "runs").read_text() == "ended\n"
+
+
+async def test_a_job_whose_processes_were_killed_too_is_lost_and_tried_again(
+    engine: QueueEngine, db_path: Path, tmp_path: Path
+) -> None:
+    await engine.enqueue(GATE, id="job", cwd=tmp_path, backoff_base=0)
+
+    async with engine_process(WORK, db_path, 1) as dying:
+        pid = await pid_in(tmp_path / "pid")
+        await dying.kill()
+    os.killpg(pid, signal.SIGKILL)
+    await wait_until(lambda: not is_running(pid))
+    (tmp_path / "go").touch()
+    async with engine.workers():
+        job = await engine.wait("job", timeout=10)
+
+    first, second = await engine.attempts("job")
+    assert (first.outcome, first.reason) == (OutcomeKind.LOST, "lost")
+    assert second.outcome is OutcomeKind.COMPLETED
+    assert (job.attempts, job.run_count) == (2, 2)
+    assert await engine.output("job", attempt=1) == "began\n"
+
+
+async def test_a_lost_job_without_retries_is_dead(
+    engine: QueueEngine, db_path: Path, tmp_path: Path
+) -> None:
+    await engine.enqueue(GATE, id="job", cwd=tmp_path, max_retries=0)
+
+    async with engine_process(WORK, db_path, 1) as dying:
+        pid = await pid_in(tmp_path / "pid")
+        await dying.kill()
+    os.killpg(pid, signal.SIGKILL)
+    async with engine.workers():
+        job = await engine.wait("job", timeout=10)
+
+    assert (job.state, job.reason) == (JobState.DEAD, "lost")
+
+
+async def test_a_lost_job_that_was_to_be_cancelled_is_cancelled(
+    engine: QueueEngine, db_path: Path, tmp_path: Path
+) -> None:
+    await engine.enqueue(GATE, id="job", cwd=tmp_path)
+
+    async with engine_process(WORK, db_path, 1) as dying:
+        pid = await pid_in(tmp_path / "pid")
+        await dying.kill()
+    await engine.cancel("job", reason="too late")
+    os.killpg(pid, signal.SIGKILL)
+    async with engine.workers():
+        job = await engine.wait("job", timeout=10)
+
+    assert (job.state, job.reason) == (JobState.CANCELLED, "too late")
+
+
+async def test_jobs_that_were_claimed_and_not_started_come_back_uncharged(
+    engine: QueueEngine, db_path: Path, tmp_path: Path
+) -> None:
+    # Many short jobs let the worker claim ahead of the one that stays.
+    short = [JobSpec(command=":") for _ in range(60)]
+    after = [JobSpec(command=":", id=f"after-{n}") for n in range(20)]
+    held = JobSpec(command=GATE, id="held", cwd=str(tmp_path))
+    await engine.enqueue_many([*short, held, *after])
+
+    async with engine_process(WORK, db_path, 1) as dying:
+        pid = await pid_in(tmp_path / "pid")
+        await dying.kill()
+    try:
+        async with engine.workers():
+            jobs = await engine.wait_all([spec.id or "" for spec in after], timeout=10)
+            (tmp_path / "go").touch()
+            await engine.wait("held", timeout=10)
+    finally:
+        end(pid)
+
+    assert {(job.state, job.attempts, job.run_count) for job in jobs} == {("completed", 1, 1)}
+
+
+async def test_a_killed_worker_is_shown_as_dead_and_then_gone(
+    engine: QueueEngine, db_path: Path, tmp_path: Path
+) -> None:
+    await engine.enqueue(GATE, id="job", cwd=tmp_path)
+
+    async with engine_process(WORK, db_path, 2) as dying:
+        pid = await pid_in(tmp_path / "pid")
+        (before,) = await engine.list_workers()
+        await dying.kill()
+    (dead,) = await engine.list_workers()
+    async with engine.workers():
+        (tmp_path / "go").touch()
+        await engine.wait("job", timeout=10)
+        await wait_until(lambda: len(list(db_path.parent.glob("queue.db-run/workers/*"))) == 1)
+        (alive,) = await engine.list_workers()
+
+    assert not is_running(pid)
+    assert (before.state, dead.state, dead.id) == ("running", "dead", before.id)
+    assert alive.id != dead.id
+
+
+async def test_engines_that_start_at_once_settle_a_dead_workers_jobs_once(
+    engine: QueueEngine, db_path: Path, tmp_path: Path
+) -> None:
+    command = "echo $$ > pid-$QUEUECTL_JOB_ID; until [ -e go ]; do sleep 0.01; done; exit 3"
+    jobs = [
+        JobSpec(command=command, id=f"job-{n}", cwd=str(tmp_path), max_retries=0) for n in range(8)
+    ]
+    await engine.enqueue_many(jobs)
+
+    async with engine_process(WORK, db_path, 8) as dying:
+        pids = [await pid_in(tmp_path / f"pid-job-{n}") for n in range(8)]
+        await dying.kill()
+    (tmp_path / "go").touch()
+    await wait_until(lambda: not any(is_running(pid) for pid in pids))
+    async with (
+        QueueEngine(db_path) as one,
+        QueueEngine(db_path) as two,
+        engine.workers(),
+        one.workers(),
+        two.workers(),
+    ):
+        done = await engine.wait_all([f"job-{n}" for n in range(8)], timeout=10)
+
+    died = [event async for event in _events_so_far(engine) if event.kind is EventKind.DIED]
+    assert {(job.state, job.exit_code, job.run_count) for job in done} == {("dead", 3, 1)}
+    assert len(died) == 8
+
+
+async def _events_so_far(engine: QueueEngine) -> AsyncIterator[Event]:
+    last = await engine.last_event()
+    async for event in engine.events(since=0):
+        yield event
+        if event.seq == last:
+            return
+
+
+async def test_a_job_whose_worker_died_is_followed_to_its_end(
+    engine: QueueEngine, db_path: Path, tmp_path: Path
+) -> None:
+    await engine.enqueue(f"{GATE}; echo ended", id="job", cwd=tmp_path)
+    text = b""
+
+    async with engine_process(WORK, db_path, 1) as dying:
+        await pid_in(tmp_path / "pid")
+        await dying.kill()
+    async with engine.workers():
+        async for chunk in engine.follow("job"):
+            text += chunk
+            (tmp_path / "go").touch()
+
+    assert text == b"began\nended\n"
+
+
+async def test_a_pipe_of_a_killed_process_is_removed_by_the_next_change(
+    engine: QueueEngine, db_path: Path
+) -> None:
+    wake = db_path.parent / "queue.db-run" / "wake"
+
+    async with engine_process(WORK, db_path, 1) as dying:
+        before = set(wake.iterdir())
+        await dying.kill()
+    await engine.enqueue("true", id="job")
+    async with engine.workers():
+        await wait_for_event(engine, EventKind.COMPLETED, "job")
+        after = set(wake.iterdir())
+
+    assert len(before) == 1
+    assert not before & after

@@ -1,0 +1,232 @@
+"""The shell code around a command changes nothing that the command does, and keeps its code."""
+
+import os
+import re
+import subprocess  # noqa: TID251 (runs the code as the engine's runner would, without it)
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import pytest
+
+from queuectl.engine.runtime import wrapper
+from queuectl.engine.runtime.wrapper import COMMAND_VARIABLE, TRAP_PROBE, wrap
+
+COMMANDS: Final = {
+    "builtin": "true",
+    "builtin that fails": "false",
+    "exit": "exit 7",
+    "exit 255": "exit 255",
+    "exit 137 is a code": "exit 137",
+    "program": "/bin/echo hello",
+    "program that fails": "ls /no/such/file",
+    "missing program": "no-such-program",
+    "not executable": "/etc/passwd",
+    "folder": "/tmp",
+    "and": "true && false",
+    "or": "false || exit 4",
+    "not": "! true",
+    "pipeline": "echo a b | tr a-z A-Z | cat",
+    "pipeline that fails at its end": "echo a | (cat; exit 9)",
+    "pipeline that fails at its start": "false | true",
+    "several lines": "echo one\necho two\nexit 3\n",
+    "exec": "exec /bin/echo hello",
+    "exec that fails": "exec sh -c 'exit 11'",
+    "exec of what is missing": "exec no-such-program",
+    "exec redirects": "exec 2>&1; echo out; echo err >&2; exit 2",
+    "exec closes": "exec >&-; exit 6",
+    "trap": "trap 'echo bye' EXIT; exit 5",
+    "trap that changes the code": "trap 'exit 8' EXIT; exit 5",
+    "trap of a signal": "trap 'echo got; exit 12' TERM; kill -TERM $$; sleep 5",
+    "trap that ignores": "trap '' TERM; kill -TERM $$; echo alive",
+    "trap taken back": "trap - EXIT; exit 5",
+    "subshell": "(exit 3)",
+    "subshell goes on": "(cd /; exit 3); echo $?",
+    "substitution": 'x=$(exit 3); echo "$?"',
+    "syntax error": "echo a; )",
+    "syntax error later": "echo a\nif true; then\n",
+    "open quote": "echo 'a",
+    "open double quote": 'echo "a',
+    "open substitution": "echo $(a",
+    "heredoc": "cat <<END\nhello $((1 + 1))\nEND\nexit 4",
+    "heredoc quoted": "cat <<'END'\nhello $((1 + 1))\nEND",
+    "heredoc at the end": "cat <<END\nhello\nEND",
+    "heredoc open": "cat <<END\nhello",
+    "set -e": "set -e; false; echo not here",
+    "set -e goes through": "set -e; true; echo here",
+    "set -eu in a function": "f() { set -eu; false; }; f; echo not here",
+    "set -C": "set -C; echo a > /dev/null; exit 4",
+    "set -u": "set -u; echo $no_such_variable; echo not here",
+    "set -f": "set -f; echo *",
+    "set -n": "set -n; echo not here",
+    "set -x": "set -x; exit 3",
+    "set -- arguments": 'set -- a b; echo "$#$1"; exit $#',
+    "background": "sleep 0.01 & exit 3",
+    "background waited for": "sh -c 'exit 6' & wait $!",
+    "background only": "true &",
+    "comment": "exit 3 # the end",
+    "comment only": "# nothing",
+    "trailing semicolon": "exit 3;",
+    "trailing ampersands": "true && ",
+    "trailing backslash": "echo a \\",
+    "trailing newline and backslash": "echo a\n\\",
+    "trailing newlines": "exit 3\n\n",
+    "leading newline": "\n\nexit 3",
+    "blank first": "   exit 3",
+    "closed output": "echo hello >&-",
+    "closed output for all": "{ echo hello; exit 3; } >&- 2>&-",
+    "closed input": "cat <&-",
+    "function named echo": "echo() { exit 99; }; exit 3",
+    "function named echo called": "echo() { printf 'mine\\n'; }; echo; exit 3",
+    "function named printf": "printf() { return 99; }; exit 3",
+    "function named exit": "f() { return 6; }; f",
+    "function named command": "command() { return 99; }; exit 3",
+    "alias": "alias echo=false\nexit 3",
+    "alias of command": "alias command=false\nexit 3",
+    "killed": "kill -9 $$",
+    "terminated": "kill -TERM $$",
+    "interrupted": "kill -INT $$",
+    "child killed": "sh -c 'kill -9 $$'; exit $?",
+    "killed by its child": "sh -c 'kill -9 $PPID'",
+    "killed after a trap": "trap : USR1; kill -9 $$",
+    "killed in exec": "exec sh -c 'kill -9 $$'",
+    "cd": "cd / && pwd",
+    "cd away": "cd /; exit 3",
+    "umask": "umask 077; exit 3",
+    "no path": "PATH=; exit 3",
+    "unset path": "unset PATH; exit 3",
+    "separator": "IFS=0123456789; exit 3",
+    "single quotes": "echo 'it'\\''s'",
+    "double quotes": "echo \"it's $((3 * 4)) \\\"\\$HOME\\\"\"",
+    "dollars": "echo $$ > /dev/null; echo \\$\\$ '$?' $0 $#",
+    "status at the start": "echo $?",
+    "backticks": "echo `echo nested`",
+    "glob": "echo /etc/passw?",
+    "tilde": "HOME=/x; echo ~",
+    "percent": "printf '%s%%\\n' 100",
+    "unicode": "echo 'grüße, 世界'; exit 3",
+    "carriage return": "echo a\r",
+    "long": "echo " + "x" * 119_000,
+    "long and dangerous": "eval :; echo " + "'y' " * 29_000,
+    "many lines": "x=1\n" * 20_000 + "exit 5",
+    "eval": "eval 'exit 5'",
+    "eval of its own variable": "eval 'echo \"[$c]\"'",
+    "dot": ". /dev/null; exit 3",
+    "dot of what is missing": ". /no/such/file; echo not here",
+    "read": "read line; echo \"$? $line\"",
+    "return": "return 4",
+    "break": "break 2>/dev/null; exit 3",
+    "times": "times > /dev/null; exit 3",
+    "wait for nothing": "wait; exit 3",
+    "limit of files": "ulimit -n 10; exit 3",
+}
+
+NOTE: Final = "12 3"
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """What a shell did: its code as Python gives it, and what it wrote."""
+
+    code: int
+    output: str
+
+
+@pytest.fixture(params=["dash", "bash"])
+def shell(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """A shell under the name of sh, which is what it goes by."""
+    program = Path("/bin") / request.param
+
+    if not program.exists():
+        pytest.skip(f"there is no {program}")
+
+    link = tmp_path / "sh"
+    link.symlink_to(program)
+    monkeypatch.setattr(wrapper, "SHELL", str(link))
+    return link
+
+
+def run(shell: Path, code: str, **env: str) -> Ended:
+    """Run shell code in a session of its own, as a job is."""
+    done = subprocess.run(
+        [shell, "-c", code],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={"PATH": os.environ["PATH"], "c": "its own", **env},
+        start_new_session=True,
+        timeout=20,
+        check=False,
+        cwd="/",
+    )
+    return Ended(done.returncode, _without_line_numbers(done.stdout.decode()))
+
+
+def _without_line_numbers(text: str) -> str:
+    """Drop what a line more at the top changes in the shell's own messages."""
+    return re.sub(r"(?m)^(\S*sh: )(line )?\d+: ", r"\1", text)
+
+
+def run_wrapped(shell: Path, command: str, exit_file: Path) -> Ended:
+    """Run a command in its wrapping, chosen as the runner chooses it."""
+    is_safe = not run(shell, TRAP_PROBE).output
+    code, in_variable = wrap(command, NOTE, exit_file, trap_is_safe=is_safe)
+    return run(shell, code, **({COMMAND_VARIABLE: command} if in_variable else {}))
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
+def test_a_wrapped_command_ends_and_writes_as_a_plain_one(
+    shell: Path, tmp_path: Path, command: str
+) -> None:
+    plain = run(shell, command)
+
+    wrapped = run_wrapped(shell, command, tmp_path / "0.exit")
+
+    assert wrapped == plain
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
+def test_a_wrapped_command_leaves_its_code_and_a_killed_one_none(
+    shell: Path, tmp_path: Path, command: str
+) -> None:
+    plain = run(shell, command)
+    exit_file = tmp_path / "0.exit"
+
+    run_wrapped(shell, command, exit_file)
+
+    kept = exit_file.read_text() if exit_file.exists() else None
+    assert kept == (f"{NOTE} {plain.code}\n" if plain.code >= 0 else None)
+
+
+def test_a_code_replaces_the_one_of_an_earlier_run(shell: Path, tmp_path: Path) -> None:
+    exit_file = tmp_path / "0.exit"
+    exit_file.write_text("11 1 255 and more\n")
+
+    run_wrapped(shell, "set -C; exit 3", exit_file)
+
+    assert exit_file.read_text() == f"{NOTE} 3\n"
+
+
+def test_a_code_is_kept_in_a_folder_with_any_name(shell: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "it's \"a\" $HOME `x` \\ folder\n"
+    folder.mkdir()
+
+    for command in ("exit 3", "eval 'exit 3'"):
+        exit_file = folder / "0.exit"
+        run_wrapped(shell, command, exit_file)
+
+        assert exit_file.read_text() == f"{NOTE} 3\n"
+        exit_file.unlink()
+
+
+def test_a_code_is_kept_where_a_signal_to_the_whole_group_ends_the_command(
+    shell: Path, tmp_path: Path
+) -> None:
+    command = "trap 'exit 9' TERM; kill -TERM 0; sleep 5"
+
+    ended = run_wrapped(shell, command, tmp_path / "0.exit")
+
+    assert ended.code == 9
+    assert (tmp_path / "0.exit").read_text() == f"{NOTE} 9\n"
