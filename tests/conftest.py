@@ -1,11 +1,15 @@
 """What every test stands on: a scrubbed environment, a guarded event loop, a clock, a store."""
 
+import asyncio
+import functools
+import inspect
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import anyio
+import anyio.abc
 import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import settings
@@ -14,6 +18,8 @@ from queuectl.engine.store.base import JobStore
 from queuectl.engine.store.open import open_store
 from queuectl.engine.testing import FakeClock
 from tests.factories import NOW
+
+PATIENCE: Final = 15
 
 OpenStore = Callable[[Path], Awaitable[JobStore]]
 
@@ -39,7 +45,7 @@ ALLOWED_ON_THE_LOOP: Final = (
     ),
     (
         "store/sqlite/connection.py",
-        ("close",),
+        ("open", "close"),
         ("threading.Lock.acquire",),
         "joins a thread that has said its last word",
     ),
@@ -102,6 +108,27 @@ ALLOWED_ON_THE_LOOP: Final = (
 )
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """
+    End a test that hangs from inside its event loop.
+
+    pytest-timeout interrupts the loop itself, and then no fixture can be left.
+    """
+    test = pyfuncitem.obj
+
+    if inspect.iscoroutinefunction(test) and not pyfuncitem.get_closest_marker("timeout"):
+
+        @functools.wraps(test)
+        async def test_with_deadline(*args: Any, **kwargs: Any) -> None:
+            with anyio.fail_after(PATIENCE):
+                await test(*args, **kwargs)
+
+        pyfuncitem.obj = test_with_deadline
+
+    return (yield)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def guarded_loop() -> Iterator[None]:
     """Let a call of the package that blocks the event loop raise BlockingError."""
@@ -149,21 +176,35 @@ async def opened(clock: FakeClock) -> AsyncIterator[OpenStore]:
     The parameters are the backends; a second one is chosen here by ``request.param``.
     """
     stores: list[JobStore] = []
+    closing = asyncio.Event()
+    group: asyncio.Future[anyio.abc.TaskGroup] = asyncio.get_running_loop().create_future()
 
-    # A writer that its store's close does not stop would keep the group open.
-    with anyio.fail_after(20):
+    async def keep_group() -> None:
         async with anyio.create_task_group() as tasks:
+            group.set_result(tasks)
+            await closing.wait()
 
-            async def open_and_keep(path: Path) -> JobStore:
-                store = await open_store(path, tasks, now=clock.now())
-                stores.append(store)
-                return store
+    async def open_and_keep(path: Path) -> JobStore:
+        store = await open_store(path, await group, now=clock.now())
+        stores.append(store)
+        return store
 
-            try:
-                yield open_and_keep
-            finally:
+    # In a task of its own: a writer that fails would cancel the task around it, and
+    # in this one the plugin runs every test.
+    keeper = asyncio.create_task(keep_group())
+    try:
+        yield open_and_keep
+    finally:
+        try:
+            with anyio.fail_after(PATIENCE):
                 for store in reversed(stores):
                     await store.close()
+
+                # A writer that its store's close did not stop would hold this up.
+                closing.set()
+                await keeper
+        finally:
+            keeper.cancel()
 
 
 @pytest.fixture

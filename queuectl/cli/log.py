@@ -36,7 +36,7 @@ class _LineHandler(logging.Handler):
             sys.stderr.flush()
         except OSError:
             # Nobody reads any more; the work goes on.
-            self.close()
+            screen.abandon()
         except Exception:  # noqa: BLE001 (logging's own way: a bad record stops nobody)
             self.handleError(record)
 

@@ -70,6 +70,16 @@ def _reading(reader: Callable[[str], T]) -> Callable[[str], T]:
     return read
 
 
+def _text(text: str) -> str:
+    """Refuse bytes that are not text: no id and no tag has them, and nothing can look for them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter(f"not UTF-8: {text}") from None
+
+    return text
+
+
 def _duration(text: str) -> timedelta:
     return _reading(parse_duration)(text)
 
@@ -93,10 +103,15 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print ids only.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 # Which jobs.
-JobId = Annotated[str, typer.Argument(metavar="ID", help="The job.", show_default=False)]
-JobIds = Annotated[list[str], typer.Argument(metavar="ID...", help="The jobs.", show_default=False)]
+JobId = Annotated[
+    str, typer.Argument(parser=_text, metavar="ID", help="The job.", show_default=False)
+]
+JobIds = Annotated[
+    list[str], typer.Argument(parser=_text, metavar="ID...", help="The jobs.", show_default=False)
+]
 SomeJobIds = Annotated[
-    list[str] | None, typer.Argument(metavar="[ID...]", help="The jobs.", show_default=False)
+    list[str] | None,
+    typer.Argument(parser=_text, metavar="[ID...]", help="The jobs.", show_default=False),
 ]
 State = Annotated[
     JobState | None, typer.Option("--state", help="Only jobs in this state; else all.")
@@ -109,7 +124,9 @@ States = Annotated[
         " cancelled.",
     ),
 ]
-Tag = Annotated[str | None, typer.Option("--tag", metavar="T", help="Only jobs with this tag.")]
+Tag = Annotated[
+    str | None, typer.Option("--tag", parser=_text, metavar="T", help="Only jobs with this tag.")
+]
 Limit = Annotated[
     int | None,
     typer.Option("--limit", min=1, metavar="N", help="Only the N that arrived last; else all."),

@@ -84,16 +84,20 @@ def execute(arguments: list[str]) -> int:
     try:
         result = command.main(arguments, prog_name="queuectl", standalone_mode=False)
         screen.flush()
-    except screen.OutputClosedError:
+    except Exception as raised:  # noqa: BLE001 (whatever it is, it is shown)
+        error = errors.only_one(raised)
+
+        if not isinstance(error, screen.OutputClosedError):
+            return _show(error, arguments)
+
+        # Whoever read has seen enough, as head does.
         screen.abandon()
         return errors.ExitCode.OK
-    except Exception as error:  # noqa: BLE001 (whatever it is, it is shown)
-        return _show(error, arguments)
 
     return result if isinstance(result, int) else errors.ExitCode.OK
 
 
-def _show(error: Exception, arguments: list[str]) -> int:
+def _show(error: BaseException, arguments: list[str]) -> int:
     """Show an error, and return the exit code."""
     before_argv = arguments[: arguments.index("--")] if "--" in arguments else arguments
     problem = errors.explain(error)

@@ -31,6 +31,15 @@ def session_of(context: typer.Context) -> Session:
     return session or Session(database=None, is_debugging=False)
 
 
+def start_worker_words(context: typer.Context) -> str:
+    """Return the command that starts a worker on the database that is meant."""
+    import shlex
+
+    database = session_of(context).database
+    words = ["queuectl", *([] if database is None else ["--db", database]), "worker", "start"]
+    return shlex.join(words)
+
+
 def make_engine(context: typer.Context) -> "QueueEngine":
     """Return the engine of the database that is meant, not open."""
     from queuectl import QueueEngine

@@ -1,32 +1,34 @@
 """Tables: cut and coloured for a person at a terminal, plain and whole in a pipe."""
 
+import shutil
 import sys
+import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from queuectl.cli import screen
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
 
 _GAP: Final = "  "
 _NARROWEST: Final = 12
 
+# SGR parameters; see ECMA-48, 8.3.117.
+_BOLD: Final = "1"
+_RED, _GREEN, _YELLOW, _BLUE, _MAGENTA, _CYAN = "31", "32", "33", "34", "35", "36"
+
 _COLORS: Final = {
-    "pending": "cyan",
-    "processing": "blue",
-    "completed": "green",
-    "failed": "yellow",
-    "dead": "red",
-    "cancelled": "magenta",
-    "timed_out": "yellow",
-    "lost": "red",
-    "spawn_failed": "red",
-    "interrupted": "magenta",
-    "running": "green",
-    "draining": "yellow",
-    "stopping": "yellow",
+    "pending": _CYAN,
+    "processing": _BLUE,
+    "completed": _GREEN,
+    "failed": _YELLOW,
+    "dead": _RED,
+    "cancelled": _MAGENTA,
+    "timed_out": _YELLOW,
+    "lost": _RED,
+    "spawn_failed": _RED,
+    "interrupted": _MAGENTA,
+    "running": _GREEN,
+    "draining": _YELLOW,
+    "stopping": _YELLOW,
 }
 
 
@@ -59,91 +61,91 @@ class TablePrinter:
     """
 
     def __init__(self, columns: Sequence[Column]) -> None:
-        self._columns = columns
+        self._is_for_person = screen.is_terminal(sys.stdout)
+        self._is_colored = self._is_for_person and screen.is_colored()
+        # The order in which they are shown: their place in a row, and the column.
+        self._order = list(enumerate(columns))
         self._widths: list[int] = []
-        self._console = make_console() if screen.is_terminal(sys.stdout) else None
+
+        if not self._is_for_person:
+            self._order.sort(key=lambda item: item[1].is_elastic)
 
     def add(self, rows: Iterable[Sequence[str]]) -> None:
         """Print rows; the first time with the titles above them."""
-        safe = [[screen.escape_line(cell) for cell in row] for row in rows]
-        is_first = not self._widths
+        shown = [[screen.escape_line(row[place]) for place, _ in self._order] for row in rows]
 
-        if is_first:
-            self._widths = self._measure(safe)
-        elif not safe:
-            return
+        if not self._widths:
+            titles = [column.title for _, column in self._order]
+            self._widths = self._measure([titles, *shown])
+            screen.write(self._line(titles, [_BOLD] * len(titles)))
 
-        if self._console is None:
-            titles = [[column.title for column in self._columns]] if is_first else []
-            screen.write("".join(self._plain(row) for row in [*titles, *safe]))
-        else:
-            table = self._table(safe, has_titles=is_first)
-            print_rich(self._console, table)
+        screen.write("".join(self._line(row, self._styles(row)) for row in shown))
 
-    def _measure(self, rows: Iterable[Sequence[str]]) -> list[int]:
-        return [
-            max(len(cell) for cell in cells)
-            for cells in zip([column.title for column in self._columns], *rows, strict=True)
-        ]
+    def _measure(self, rows: Sequence[Sequence[str]]) -> list[int]:
+        """Return how wide each column must be, or may be where a person looks."""
+        widths = [max(map(_width, cells)) for cells in zip(*rows, strict=True)]
 
-    def _plain(self, row: Sequence[str]) -> str:
-        cells = list(zip(self._columns, row, self._widths, strict=True))
-        ordered = sorted(cells, key=lambda cell: cell[0].is_elastic)
-        return _GAP.join(text.ljust(width) for _, text, width in ordered).rstrip() + "\n"
+        if not self._is_for_person:
+            return widths
 
-    def _table(self, rows: Iterable[Sequence[str]], *, has_titles: bool) -> "Table":
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(
-            box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), show_header=has_titles
-        )
-
-        for column, width in zip(self._columns, self._fitted(), strict=True):
-            table.add_column(column.title, width=width, no_wrap=True, overflow="ellipsis")
-
-        for row in rows:
-            table.add_row(
-                *(
-                    Text(cell, style=_COLORS.get(cell, "") if column.is_state else "")
-                    for column, cell in zip(self._columns, row, strict=True)
-                )
-            )
-
-        return table
-
-    def _fitted(self) -> list[int]:
-        """Return the widths that fit the terminal."""
-        widths = [
+        columns = [column for _, column in self._order]
+        limits = [
             min(width, column.widest or width)
-            for column, width in zip(self._columns, self._widths, strict=True)
+            for column, width in zip(columns, widths, strict=True)
         ]
-        room = self._console.width if self._console else 0
-        taken = sum(
+        others = sum(
             width + len(_GAP)
-            for column, width in zip(self._columns, widths, strict=True)
+            for column, width in zip(columns, limits, strict=True)
             if not column.is_elastic
         )
-        left = max(_NARROWEST, room - taken - len(_GAP))
+        left = max(_NARROWEST, shutil.get_terminal_size().columns - others)
 
         return [
             min(width, left) if column.is_elastic else width
-            for column, width in zip(self._columns, widths, strict=True)
+            for column, width in zip(columns, limits, strict=True)
         ]
 
+    def _styles(self, row: Sequence[str]) -> list[str]:
+        return [
+            _COLORS.get(cell, "") if column.is_state else ""
+            for cell, (_, column) in zip(row, self._order, strict=True)
+        ]
 
-def make_console() -> "Console":
-    """Return a console on the standard output that keeps to what the environment says."""
-    from rich.console import Console
+    def _line(self, row: Sequence[str], styles: Sequence[str]) -> str:
+        cells = []
 
-    return Console(
-        color_system="auto" if screen.is_colored() else None, highlight=False, soft_wrap=False
-    )
+        for cell, width, style in zip(row, self._widths, styles, strict=True):
+            text = _cut(cell, width) if self._is_for_person else cell
+            padding = " " * (width - _width(text))
+            is_styled = style and self._is_colored
+            cells.append((f"\x1b[{style}m{text}\x1b[0m" if is_styled else text) + padding)
+
+        return _GAP.join(cells).rstrip() + "\n"
 
 
-def print_rich(console: "Console", content: object) -> None:
-    """Print what rich is to lay out; its text must be safe already."""
-    with console.capture() as captured:
-        console.print(content)
+def _width(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    return len(text) if text.isascii() else sum(map(_character_width, text))
 
-    screen.write(captured.get())
+
+def _character_width(character: str) -> int:
+    if unicodedata.category(character) in {"Mn", "Me", "Cf"}:
+        return 0
+
+    return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1
+
+
+def _cut(text: str, width: int) -> str:
+    """Shorten a text that is too wide, and show that it was."""
+    if _width(text) <= width:
+        return text
+
+    used = 1
+
+    for place, character in enumerate(text):
+        used += _character_width(character)
+
+        if used > width:
+            return f"{text[:place]}…"
+
+    return text

@@ -2,7 +2,7 @@
 
 import builtins
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -180,8 +180,8 @@ class QueueEngine:
             run_at=run_at,
             delay=_duration("delay", delay),
             cwd=None if cwd is None else os.fspath(cwd),
-            env=None if env is None else dict(env),
-            tags=tuple(tags),
+            env=env if env is None else dict(env),
+            tags=(tags,) if isinstance(tags, str) else tuple(tags),
         )
         return (await self.enqueue_many([spec]))[0]
 
@@ -436,7 +436,13 @@ class QueueEngine:
         async with self._open.working(_at_least_one(concurrency), grace=grace):
             yield
 
-    async def run(self, concurrency: int = 1, *, handle_signals: bool = False) -> None:
+    async def run(
+        self,
+        concurrency: int = 1,
+        *,
+        handle_signals: bool = False,
+        started: Callable[[str], object] | None = None,
+    ) -> None:
         """
         Run jobs until told to stop by `stop_workers`, a signal or cancellation.
 
@@ -445,10 +451,17 @@ class QueueEngine:
             handle_signals: Stop on SIGINT, SIGTERM and SIGHUP: the first
                 waits for running jobs, the second ends them and gives them
                 back, the third leaves at once.
+            started: Called with the worker's id when it is registered.
         """
-        await self._open.work(_at_least_one(concurrency), signals=handle_signals)
+        await self._open.work(_at_least_one(concurrency), signals=handle_signals, started=started)
 
-    async def drain(self, concurrency: int = 1, *, handle_signals: bool = False) -> None:
+    async def drain(
+        self,
+        concurrency: int = 1,
+        *,
+        handle_signals: bool = False,
+        started: Callable[[str], object] | None = None,
+    ) -> None:
         """
         Run jobs until nothing is due, running or waiting for a retry.
 
@@ -457,9 +470,13 @@ class QueueEngine:
         Args:
             concurrency: How many jobs to run at once.
             handle_signals: As for `run`.
+            started: As for `run`.
         """
         await self._open.work(
-            _at_least_one(concurrency), until_settled=True, signals=handle_signals
+            _at_least_one(concurrency),
+            until_settled=True,
+            signals=handle_signals,
+            started=started,
         )
 
     @asynccontextmanager

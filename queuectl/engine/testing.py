@@ -33,6 +33,11 @@ class FakeTimer:
         """Do not make it."""
         self.call = None
 
+    def fire(self) -> None:
+        """Make it, where it was not cancelled."""
+        if self.call is not None:
+            self.call()
+
 
 class FakeClock:
     """
@@ -59,6 +64,11 @@ class FakeClock:
     def call_later(self, seconds: float, call: Callable[[], object]) -> FakeTimer:
         """Call when this many seconds were let pass."""
         timer = FakeTimer(call)
+
+        if seconds <= 0:
+            asyncio.get_running_loop().call_soon(timer.fire)
+            return timer
+
         heapq.heappush(self._timers, (self._passed + seconds, next(self._order), timer))
         return timer
 
@@ -70,9 +80,7 @@ class FakeClock:
         while self._timers and self._timers[0][0] <= end:
             due, _, timer = heapq.heappop(self._timers)
             self._move_to(max(due, self._passed))
-
-            if timer.call is not None:
-                timer.call()
+            timer.fire()
 
         self._move_to(end)
 

@@ -149,11 +149,12 @@ async def test_cancelled_callers_leave_nothing_open_and_nobody_waiting(
         with anyio.fail_after(3):
             await other.go()
 
+    # Answered behind whatever the cancelled ones asked for.
+    assert (await add_one(store, "after")).id == "after"
     names = await ids(store)
     assert "other" in names
-    assert len(names) == len(set(names)) <= 301
-    assert (await add_one(store, "after")).id == "after"
-    assert len(await events(store)) == len(names) + 1
+    assert len(names) == len(set(names)) <= 302
+    assert len(await events(store)) == len(names)
     assert (await store.check()).problems == []
 
 
@@ -166,6 +167,8 @@ async def test_a_claim_whose_caller_was_cancelled_is_whole(store: JobStore) -> N
         await asyncio.sleep(0)
         callers.cancel_scope.cancel()
 
+    # Answered behind whatever the cancelled ones asked for.
+    await add_one(store, "after")
     held = [await store.held_jobs(worker) for worker in range(1, 11)]
     counts = (await store.stats(now=NOW)).counts
     assert counts[JobState.PROCESSING] == sum(map(len, held))

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,11 +18,10 @@ from queuectl.engine.store.sqlite.connection import APPLICATION_ID, ThreadConnec
 from queuectl.engine.store.sqlite.operations import read_settings
 from queuectl.engine.store.sqlite.store import SqliteStore
 from tests.conftest import OpenStore
+from tests.contract.conftest import SMALL_LOG
 from tests.contract.processes import other_process
 from tests.contract.steps import add, add_one, end, events, ids, take, take_one
 from tests.factories import NOW, make_new_job
-
-SMALL_LOG = 64 * 1024
 
 
 @pytest.fixture
@@ -190,7 +190,6 @@ async def test_the_log_stays_short_and_no_passive_checkpoint_is_made(
     assert longest < 2 * SMALL_LOG
     assert len(checkpoints) > 2
     assert all("(TRUNCATE)" in each or "(RESTART)" in each for each in checkpoints)
-    assert log_size(db_path) < SMALL_LOG
 
 
 async def test_the_log_is_cut_when_the_reader_that_kept_it_is_gone(
@@ -227,6 +226,19 @@ async def test_a_checkpoint_that_cannot_be_made_ends_nothing(
         await add_one(small_log, f"a{n}", command="x" * 5000)
 
     assert len(await ids(small_log)) == 40
+
+
+async def test_a_store_that_cannot_be_opened_leaves_no_thread(
+    opened: OpenStore, db_path: Path
+) -> None:
+    db_path.write_text("not a database, " * 1000)
+    before = threading.active_count()
+
+    for _ in range(5):
+        with pytest.raises(StoreError):
+            await opened(db_path)
+
+    assert threading.active_count() == before
 
 
 async def test_closing_leaves_one_file_and_everything_in_it(

@@ -1,10 +1,10 @@
-"""Processes of the system as tests meet them: alive or gone, and engines in processes of their own."""
+"""Processes as tests meet them: alive or gone, and engines in processes of their own."""
 
 import asyncio
 import os
 import signal
 import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -124,3 +124,25 @@ async def engine_process(script: str, *arguments: object) -> AsyncIterator[Engin
         except TimeoutError:
             process.kill()
             await process.wait()
+
+
+async def run_python(*arguments: str) -> tuple[int, str]:
+    """Run Python to its end; return its exit code, and what it wrote."""
+    process = await asyncio.create_subprocess_exec(  # noqa: TID251 (another program)
+        sys.executable,
+        *arguments,
+        stdout=PIPE,
+        stderr=STDOUT,
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+    )
+
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
+    except BaseException:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        raise
+
+    assert process.returncode is not None
+    return process.returncode, output.decode()

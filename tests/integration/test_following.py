@@ -1,6 +1,7 @@
 """Following what jobs write, before, while and after they run."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -153,7 +154,7 @@ async def test_a_job_that_is_given_back_before_it_starts_is_followed_all_the_sam
     store = engine._store
     now = (await engine.get("job")).created_at
     worker = await store.register_worker(
-        token="a-worker", host="here", pid=1, boot_id="", concurrency=1, now=now
+        token=secrets.token_hex(8), host="", pid=1, boot_id="", concurrency=1, now=now
     )
     claim = await store.claim(worker, 1, now=now)
     following = asyncio.create_task(all_of(engine.follow("job")))

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ async def test_a_job_that_always_fails_runs_once_and_three_times_more(
 
     job = await still_engine.get("job")
     starts = [run.started_at for run in await still_engine.attempts("job")]
-    waits = [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)]
+    waits = [later - earlier for earlier, later in pairwise(starts)]
     assert (job.state, job.attempts, job.reason) == (JobState.DEAD, 4, "exit_code=1")
     assert waits == [timedelta(seconds=2), timedelta(seconds=4), timedelta(seconds=8)]
 

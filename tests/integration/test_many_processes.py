@@ -96,8 +96,7 @@ async def test_engines_in_two_threads_start_processes_at_the_same_time(tmp_path:
             errors.append(error)
 
     threads = [
-        threading.Thread(target=live, args=[tmp_path / f"{name}.db"], daemon=True)
-        for name in "abc"
+        threading.Thread(target=live, args=[tmp_path / f"{name}.db"], daemon=True) for name in "abc"
     ]
 
     for thread in threads:

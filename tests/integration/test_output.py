@@ -8,7 +8,6 @@ import pytest
 from queuectl import JobSpec, JobState, QueueEngine, RunNotFoundError
 from queuectl.engine.store.base import INLINE_OUTPUT_BYTES
 from tests.integration.processes import pid_in
-from tests.waiting import wait_until
 
 # Waits for a file named go, and then writes.
 LATE = "until [ -e go ]; do sleep 0.01; done; echo late; touch done"
@@ -120,7 +119,7 @@ async def test_the_output_so_far_of_a_running_job_can_be_read(
 
 
 async def test_a_file_of_runs_serves_one_job_after_the_other(
-    engine: QueueEngine, tmp_path: Path
+    engine: QueueEngine,
 ) -> None:
     sizes = [5, 40_000, 0, 3, 16_385, 16_384, 7, 100_000, 1]
     jobs = await engine.enqueue_many(
@@ -137,10 +136,10 @@ async def test_a_file_of_runs_serves_one_job_after_the_other(
 
 
 ESCAPES = {
-    "with its files": f"setsid sh -c '{LATE}' & echo first; touch begun",
+    "with its files": f"setsid sh -c 'touch begun; {LATE}' &",
     "without its lock": (
         f'{sys.executable} -c "import subprocess as s;'
-        f" s.Popen(['sh', '-c', '{LATE}'], start_new_session=True)\"; echo first; touch begun"
+        f" s.Popen(['sh', '-c', 'touch begun; {LATE}'], start_new_session=True)\";"
     ),
 }
 
@@ -150,7 +149,8 @@ ESCAPES = {
 async def test_a_process_that_escaped_does_not_write_into_another_jobs_output(
     engine: QueueEngine, tmp_path: Path, command: str, padding: int
 ) -> None:
-    command = f"head -c {padding} /dev/zero; {command}"
+    escaped = "until [ -e begun ]; do sleep 0.01; done"
+    command = f"head -c {padding} /dev/zero; {command} {escaped}; echo first"
     waits = "until [ -e done ]; do sleep 0.01; done; echo second"
 
     async with engine.workers(1):
@@ -158,7 +158,6 @@ async def test_a_process_that_escaped_does_not_write_into_another_jobs_output(
         await engine.wait(first.id, timeout=5)
         # The next job runs while the escaped process writes.
         second = await engine.enqueue(waits, cwd=tmp_path)
-        await wait_until(lambda: (tmp_path / "begun").exists())
         (tmp_path / "go").touch()
         await engine.wait(second.id, timeout=5)
         third = await engine.enqueue("echo third")
@@ -184,12 +183,8 @@ async def test_deleting_a_job_removes_its_outputs_and_no_others(
     assert len(await engine.output("two")) == 20_000
 
 
-async def test_purging_removes_the_outputs_of_every_run(
-    engine: QueueEngine, db_path: Path
-) -> None:
-    await engine.enqueue(
-        "head -c 20000 /dev/zero; exit 1", id="job", max_retries=2, backoff_base=0
-    )
+async def test_purging_removes_the_outputs_of_every_run(engine: QueueEngine, db_path: Path) -> None:
+    await engine.enqueue("head -c 20000 /dev/zero; exit 1", id="job", max_retries=2, backoff_base=0)
     await engine.enqueue("head -c 20000 /dev/zero", id="kept")
     await engine.drain()
     before = large_files(db_path)

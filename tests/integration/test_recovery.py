@@ -2,8 +2,10 @@
 
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+
+import pytest
 
 from queuectl import Event, EventKind, JobSpec, JobState, OutcomeKind, QueueEngine
 from tests.integration.processes import WORK, end, engine_process, is_running, pid_in
@@ -11,6 +13,13 @@ from tests.waiting import wait_for_event, wait_until
 
 # Tells its pid, and goes on when a file named go is there.
 GATE = "echo began; echo $$ > pid; until [ -e go ]; do sleep 0.01; done; echo ended >> runs"
+
+
+@pytest.fixture(autouse=True)
+def opened_gate(tmp_path: Path) -> Iterator[None]:
+    """Let jobs that outlive their worker come to their end, however the test went."""
+    yield
+    (tmp_path / "go").touch()
 
 
 async def test_a_job_goes_on_when_its_worker_is_killed_and_is_completed_once(

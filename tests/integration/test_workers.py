@@ -276,7 +276,7 @@ async def test_a_worker_outlives_a_database_that_is_locked(
         with closing(sqlite3.connect(db_path, isolation_level=None)) as intruder:
             intruder.execute("BEGIN IMMEDIATE")
             (tmp_path / "go").touch()
-            await wait_until(lambda: (tmp_path / "ended").exists())
+            await wait_until((tmp_path / "ended").exists)
             # It tries in vain to record the job, and to claim the next.
             began = asyncio.get_running_loop().time()
             await wait_until(lambda: asyncio.get_running_loop().time() > began + 0.5)

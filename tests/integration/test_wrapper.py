@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess  # noqa: TID251 (runs the code as the engine's runner would, without it)
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +22,7 @@ COMMANDS: Final = {
     "program that fails": "ls /no/such/file",
     "missing program": "no-such-program",
     "not executable": "/etc/passwd",
-    "folder": "/tmp",
+    "folder": "/etc",
     "and": "true && false",
     "or": "false || exit 4",
     "not": "! true",
@@ -98,7 +97,7 @@ COMMANDS: Final = {
     "unset path": "unset PATH; exit 3",
     "separator": "IFS=0123456789; exit 3",
     "single quotes": "echo 'it'\\''s'",
-    "double quotes": "echo \"it's $((3 * 4)) \\\"\\$HOME\\\"\"",
+    "double quotes": 'echo "it\'s $((3 * 4)) \\"\\$HOME\\""',
     "dollars": "echo $$ > /dev/null; echo \\$\\$ '$?' $0 $#",
     "status at the start": "echo $?",
     "backticks": "echo `echo nested`",
@@ -114,7 +113,7 @@ COMMANDS: Final = {
     "eval of its own variable": "eval 'echo \"[$c]\"'",
     "dot": ". /dev/null; exit 3",
     "dot of what is missing": ". /no/such/file; echo not here",
-    "read": "read line; echo \"$? $line\"",
+    "read": 'read line; echo "$? $line"',
     "return": "return 4",
     "break": "break 2>/dev/null; exit 3",
     "times": "times > /dev/null; exit 3",
@@ -133,9 +132,7 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 @pytest.fixture(params=["dash", "bash"])
-def shell(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Path]:
+def shell(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A shell under the name of sh, which is what it goes by."""
     program = Path("/bin") / request.param
 
@@ -210,7 +207,7 @@ def test_a_code_replaces_the_one_of_an_earlier_run(shell: Path, tmp_path: Path) 
 
 
 def test_a_code_is_kept_in_a_folder_with_any_name(shell: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "it's \"a\" $HOME `x` \\ folder\n"
+    folder = tmp_path / 'it\'s "a" $HOME `x` \\ folder\n'
     folder.mkdir()
 
     for command in ("exit 3", "eval 'exit 3'"):

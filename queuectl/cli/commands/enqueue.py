@@ -9,7 +9,7 @@ import typer
 
 from queuectl.cli import options, progress, render, screen
 from queuectl.cli.errors import UsageError
-from queuectl.cli.session import session_of, with_engine
+from queuectl.cli.session import start_worker_words, with_engine
 
 if TYPE_CHECKING:
     from queuectl import Job, JobSpec, QueueEngine
@@ -35,6 +35,31 @@ _MANY: Final = 10_000
 
 app = typer.Typer()
 
+_Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[JSON | - | -- ARGV...]",
+        help="One object, an array, or - for an array or one object a line on stdin;"
+        " behind -- a program and its arguments.",
+        show_default=False,
+    ),
+]
+_File = Annotated[
+    str | None, typer.Option("--file", "-f", metavar="F", help="Read JSON from this file.")
+]
+_Command = Annotated[
+    str | None, typer.Option("--command", "-c", metavar="CMD", help="The shell command.")
+]
+
+
+class _Source(NamedTuple):
+    """Where jobs may come from; exactly one of these is to be given."""
+
+    words: list[str]
+    argv: list[str] | None
+    file: str | None
+    command: str | None
+
 
 class _Request(NamedTuple):
     """
@@ -52,21 +77,9 @@ class _Request(NamedTuple):
 @app.command("enqueue", cls=options.ArgvCommand, epilog=_EXAMPLES)
 def enqueue(
     context: typer.Context,
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[JSON | - | -- ARGV...]",
-            help="One object, an array, or - for an array or one object a line on stdin;"
-            " behind -- a program and its arguments.",
-            show_default=False,
-        ),
-    ] = None,
-    file: Annotated[
-        str | None, typer.Option("--file", "-f", metavar="F", help="Read JSON from this file.")
-    ] = None,
-    command: Annotated[
-        str | None, typer.Option("--command", "-c", metavar="CMD", help="The shell command.")
-    ] = None,
+    words: _Words = None,
+    file: _File = None,
+    command: _Command = None,
     id: options.Id = None,
     priority: options.Priority = None,
     max_retries: options.MaxRetries = None,
@@ -98,36 +111,30 @@ def enqueue(
         "env": options.parse_env(env),
         "tags": tuple(tag or ()),
     }
+    source = _Source(words or [], options.argv_of(context), file, command)
+    request, jobs, has_worker = _enqueue(context, source, said)
+    _print(jobs, request, render.form_of(as_json=as_json, quiet=quiet))
+
+    if jobs and not has_worker and not quiet:
+        screen.note(f"no worker is alive; start one with: {start_worker_words(context)}")
+
+
+def _enqueue(
+    context: typer.Context, source: _Source, said: dict[str, Any]
+) -> "tuple[_Request, list[Job], bool]":
+    """Enqueue what was given; return that, the jobs, and whether a worker is alive."""
+
+    async def work(engine: "QueueEngine") -> "tuple[list[Job], bool]":
+        jobs = await engine.enqueue_many(request.specs)
+        return jobs, engine.has_live_worker()
 
     with progress.bar() as bar:
-        request = _read(_Source(words or [], options.argv_of(context), file, command), bar)
-        request = _fill_in(request, said)
+        request = _fill_in(_read(source, bar), said)
 
         if len(request.specs) >= _MANY:
             bar.show(f"writing {len(request.specs)} jobs")
 
-        jobs, has_worker = with_engine(context, lambda engine: _enqueue(engine, request.specs))
-
-    _print(jobs, request, render.form_of(as_json=as_json, quiet=quiet))
-
-    if jobs and not has_worker and not quiet:
-        database = session_of(context).database
-        where = "" if database is None else f"--db {options.join_argv([database])} "
-        screen.note(f"no worker is alive; start one with: queuectl {where}worker start")
-
-
-async def _enqueue(engine: "QueueEngine", specs: "list[JobSpec]") -> "tuple[list[Job], bool]":
-    jobs = await engine.enqueue_many(specs)
-    return jobs, engine.has_live_worker()
-
-
-class _Source(NamedTuple):
-    """Where jobs may come from; exactly one of these is to be given."""
-
-    words: list[str]
-    argv: list[str] | None
-    file: str | None
-    command: str | None
+        return request, *with_engine(context, work)
 
 
 def _read(source: _Source, bar: progress.Bar) -> _Request:

@@ -2,17 +2,17 @@
 
 import codecs
 import sys
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 
 from queuectl import JobState, RunNotFoundError
 from queuectl.cli import options, render, screen
 from queuectl.cli.errors import CommandError
-from queuectl.cli.session import with_engine
+from queuectl.cli.session import start_worker_words, with_engine
 
 if TYPE_CHECKING:
-    from queuectl import Job, QueueEngine
+    from queuectl import QueueEngine
 
 _EXAMPLES: Final = """
 \b
@@ -56,18 +56,33 @@ def show_logs(
     With -f also before it has started. With --json an object, with both an
     object a line.
     """
+    shower = _Shower(job_id, raw=raw, as_json=as_json)
+    wanted = _Wanted(job_id, attempt, lines)
 
     async def work(engine: "QueueEngine") -> None:
-        shower = _Shower(job_id, raw=raw, as_json=as_json)
-
         if follow:
-            await _follow(engine, job_id, attempt, lines, shower)
+            await _follow(engine, wanted, shower, context)
         else:
-            await _print(engine, job_id, attempt, lines, shower)
+            await _print(engine, wanted, shower)
 
         shower.end()
 
     with_engine(context, work)
+
+
+class _Wanted(NamedTuple):
+    """
+    What is to be shown.
+
+    Attributes:
+        job_id: Of which job.
+        attempt: Of which run, None for the latest.
+        lines: How many of the last lines, None for all.
+    """
+
+    job_id: str
+    attempt: int | None
+    lines: int | None
 
 
 class _Shower:
@@ -123,90 +138,82 @@ def _new_decoder() -> codecs.IncrementalDecoder:
     return codecs.getincrementaldecoder("utf-8")(errors="backslashreplace")
 
 
-async def _print(
-    engine: "QueueEngine", job_id: str, attempt: int | None, lines: int | None, shower: _Shower
-) -> None:
+async def _print(engine: "QueueEngine", wanted: _Wanted, shower: _Shower) -> None:
     """Print what there is now."""
-    job = await engine.get(job_id)
-    number = attempt or job.run_count
+    job = await engine.get(wanted.job_id)
+    number = wanted.attempt or job.run_count
 
     if number == 0:
-        screen.note(f"job {job_id} has not started: it is {job.state}")
+        screen.note(f"job {job.id} has not started: it is {job.state}")
 
     is_ended = number < job.run_count or job.state is not JobState.PROCESSING
+    is_there = 0 < number <= job.run_count
 
     # Piece by piece: an output may be larger than the memory.
-    if lines is None and is_ended and 0 < number <= job.run_count and not shower.wants_whole:
-        async for piece in engine.follow(job_id, attempt=number):
+    if wanted.lines is None and is_there and is_ended and not shower.wants_whole:
+        async for piece in engine.follow(job.id, attempt=number):
             shower.show(number, piece)
     else:
-        shower.show_all(number, await _end_of(engine, job_id, attempt, lines))
+        shower.show_all(number, await _end_of(engine, wanted))
 
 
 async def _follow(
-    engine: "QueueEngine", job_id: str, attempt: int | None, lines: int | None, shower: _Shower
+    engine: "QueueEngine", wanted: _Wanted, shower: _Shower, context: typer.Context
 ) -> None:
     """Print what there is and what comes, until the job is finished."""
-    job = await engine.get(job_id)
-    number = attempt or max(job.run_count, 1)
+    job = await engine.get(wanted.job_id)
+    number = wanted.attempt or max(job.run_count, 1)
     skipped = 0
 
     if job.run_count < number and not job.is_finished:
-        screen.note(_waiting_for(job, has_worker=engine.has_live_worker()))
-    elif lines is not None and number <= job.run_count:
-        output = await engine.output_bytes(job_id, attempt=number)
-        shower.show(number, _last_lines(output, lines))
+        screen.note(f"job {job.id} is {job.state}; waiting for it to start")
+
+        if not engine.has_live_worker():
+            screen.note(f"no worker is alive; start one with: {start_worker_words(context)}")
+    elif wanted.lines is not None and number <= job.run_count:
+        output = await engine.output_bytes(job.id, attempt=number)
+        shower.show(number, _last_lines(output, wanted.lines))
         skipped = len(output)
 
     try:
-        await _follow_runs(engine, job_id, number, only=attempt, shower=shower, skipped=skipped)
+        await _follow_runs(engine, wanted, number, shower, skipped=skipped)
     except RunNotFoundError as error:
-        job = await engine.get(job_id)
+        job = await engine.get(job.id)
 
-        if attempt is None and job.run_count > 0:
+        # The runs before this one were shown; there is no other.
+        if wanted.attempt is None and job.run_count > 0:
             return
 
-        what = "not run" if attempt is None else f"no attempt {attempt}"
+        what = "not run" if wanted.attempt is None else f"no attempt {wanted.attempt}"
         reason = f": {screen.escape_line(job.reason)}" if job.reason else ""
         raise CommandError(
-            f"job {job_id} has {what}, and never will: it is {job.state}{reason}"
+            f"job {job.id} has {what}, and never will: it is {job.state}{reason}"
         ) from error
 
 
 async def _follow_runs(
-    engine: "QueueEngine",
-    job_id: str,
-    number: int,
-    *,
-    only: int | None,
-    shower: _Shower,
-    skipped: int,
+    engine: "QueueEngine", wanted: _Wanted, number: int, shower: _Shower, *, skipped: int
 ) -> None:
+    """Show one run after the other; begin behind what was shown already."""
     while True:
-        async for piece in engine.follow(job_id, attempt=number):
+        async for piece in engine.follow(wanted.job_id, attempt=number):
             new = piece[skipped:]
             skipped -= len(piece) - len(new)
 
             if new:
                 shower.show(number, new)
 
-        if only is not None:
+        if wanted.attempt is not None:
             return
 
         number += 1
+        skipped = 0
 
 
-def _waiting_for(job: "Job", *, has_worker: bool) -> str:
-    if has_worker:
-        return f"job {job.id} is {job.state}; waiting for it to start"
-
-    return f"job {job.id} is {job.state}, and no worker is alive; start one: queuectl worker start"
-
-
-async def _end_of(
-    engine: "QueueEngine", job_id: str, attempt: int | None, lines: int | None
-) -> bytes:
+async def _end_of(engine: "QueueEngine", wanted: _Wanted) -> bytes:
     """Return the output, or its last lines."""
+    job_id, attempt, lines = wanted
+
     if lines is None:
         return await engine.output_bytes(job_id, attempt=attempt)
 

@@ -9,7 +9,6 @@ import typer
 
 from queuectl.cli import options, render, screen
 from queuectl.cli.session import with_engine
-from queuectl.cli.table import make_console
 
 if TYPE_CHECKING:
     from queuectl import QueueEngine
@@ -53,7 +52,7 @@ async def _watch_live(engine: "QueueEngine", pause: float) -> None:
     from rich.live import Live
     from rich.text import Text
 
-    with Live(console=make_console(), auto_refresh=False) as live:
+    with Live(auto_refresh=False) as live:
         while True:
             live.update(Text(render.status_text(await engine.stats())), refresh=True)
             await anyio.sleep(pause)

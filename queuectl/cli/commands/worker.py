@@ -12,7 +12,7 @@ from queuectl.cli import log, options, progress, render, screen
 from queuectl.cli.session import session_of, with_engine
 
 if TYPE_CHECKING:
-    from queuectl import QueueEngine, WorkerInfo, WorkerRecord
+    from queuectl import QueueEngine, WorkerRecord
     from queuectl.cli.launch import Launch
 
 _START_EXAMPLES: Final = """
@@ -28,9 +28,6 @@ at once.
 """
 
 _log = logging.getLogger(__name__)
-
-# Seconds between two looks for the worker's own registration.
-_LOOK: Final = 0.01
 
 app = typer.Typer(
     name="worker", help="Start, stop and list workers, which run the jobs.", no_args_is_help=True
@@ -103,38 +100,34 @@ class Plan(NamedTuple):
 async def _work(engine: "QueueEngine", plan: Plan) -> None:
     """Be a worker, until told to stop."""
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_announce, engine, plan)
+
+        def started(worker_id: str) -> None:
+            slots = "1 slot" if plan.slots == 1 else f"{plan.slots} slots"
+            _log.info("worker %s started: pid %d, %s", worker_id, os.getpid(), slots)
+
+            if plan.as_json:
+                tasks.start_soon(_print_worker, engine, worker_id)
 
         if plan.drain:
             async with progress.draining_bar(engine):
-                await engine.drain(plan.slots, handle_signals=True)
+                await engine.drain(plan.slots, handle_signals=True, started=started)
         else:
-            await engine.run(plan.slots, handle_signals=True)
+            await engine.run(plan.slots, handle_signals=True, started=started)
 
         tasks.cancel_scope.cancel()
 
 
-async def _announce(engine: "QueueEngine", plan: Plan) -> None:
-    """Say which worker this is, as soon as it is registered."""
+async def _print_worker(engine: "QueueEngine", worker_id: str) -> None:
+    """Print which worker this is, for whoever started it."""
     from queuectl import worker_record
 
-    ours: list[WorkerInfo] = []
+    [worker] = [worker for worker in await engine.list_workers() if worker.id == worker_id]
 
-    while not ours:
-        await anyio.sleep(_LOOK)
-        ours = [worker for worker in await engine.list_workers() if _is_ours(worker)]
-
-    [*_, worker] = ours
-
-    slots = "1 slot" if plan.slots == 1 else f"{plan.slots} slots"
-    _log.info("worker %s started: pid %d, %s", worker.id, worker.pid, slots)
-
-    if plan.as_json:
+    try:
         render.print_json_line(worker_record(worker))
-
-
-def _is_ours(worker: "WorkerInfo") -> bool:
-    return worker.is_alive and worker.pid == os.getpid()
+    except screen.OutputClosedError:
+        # Whoever wanted to know has left; that is no reason to stop working.
+        screen.abandon()
 
 
 def _start_detached(context: typer.Context, plan: Plan, processes: int) -> None:

@@ -47,7 +47,7 @@ class NewJob(Discreet, frozen=True, kw_only=True, gc=False):
     tags: tuple[str, ...]
 
 
-class Job(Discreet, frozen=True, kw_only=True):
+class Job(Discreet, frozen=True, kw_only=True, gc=False):
     """
     A job as last seen in the database; it does not change under the reader.
 

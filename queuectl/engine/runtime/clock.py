@@ -36,7 +36,9 @@ class SystemClock:
 
     def now(self) -> datetime:
         """Return the time of day, in UTC."""
-        return datetime.now(UTC)
+        now = datetime.now(UTC)
+        # What is kept is kept in milliseconds; so nothing changes on its way.
+        return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
     def monotonic(self) -> float:
         """Return the loop's seconds."""

@@ -77,6 +77,7 @@ class Executor:
         clock: Tells the time.
         files: The worker's run files.
         grace: Seconds between TERM and KILL.
+        environ: Variables that every job gets.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Executor:
         clock: Clock,
         files: RunFilesPool,
         grace: float,
+        environ: dict[str, str],
     ) -> None:
         self._recorder = recorder
         self._runner = runner
@@ -96,7 +98,7 @@ class Executor:
         # What is ours is set anew for each job: a worker may itself run as one.
         self._environ = {
             name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_")
-        }
+        } | environ
 
     async def run(self, run: Run, *, process_ended: Callable[[], None]) -> None:
         """

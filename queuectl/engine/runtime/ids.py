@@ -1,13 +1,15 @@
 """Makes ids that sort by time."""
 
 import secrets
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 # Crockford's base 32: no letter that could be taken for a digit.
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS: Final = [high + low for high in _ALPHABET for low in _ALPHABET]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME_DIGITS: Final = 10
+_MILLISECOND: Final = timedelta(milliseconds=1)
 _RANDOM_DIGITS: Final = 10
 _RANDOM_BITS: Final = 5 * _RANDOM_DIGITS
 
@@ -22,26 +24,29 @@ class IdMaker:
 
     def __init__(self) -> None:
         self._last = (0, 0)
+        self._prefix = _digits(0, _TIME_DIGITS)
 
     def make(self, now: datetime) -> str:
         """Return a new id, greater than every one made before."""
-        millisecond = int((now - _EPOCH).total_seconds() * 1000)
+        millisecond = (now - _EPOCH) // _MILLISECOND
         last_millisecond, last_random = self._last
 
         if millisecond > last_millisecond:
             # The top bit is left free for counting up.
             self._last = millisecond, secrets.randbits(_RANDOM_BITS - 1)
+            self._prefix = _digits(millisecond, _TIME_DIGITS)
         else:
             self._last = last_millisecond, last_random + 1
 
-        return _digits(self._last[0], _TIME_DIGITS) + _digits(self._last[1], _RANDOM_DIGITS)
+        return self._prefix + _digits(self._last[1], _RANDOM_DIGITS)
 
 
 def _digits(number: int, length: int) -> str:
-    digits = []
+    """Write a number in base 32, two digits at a time."""
+    pairs = []
 
-    for _ in range(length):
-        number, digit = divmod(number, 32)
-        digits.append(_ALPHABET[digit])
+    for _ in range(length // 2):
+        number, pair = divmod(number, 1024)
+        pairs.append(_PAIRS[pair])
 
-    return "".join(reversed(digits))
+    return "".join(reversed(pairs))

@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import anyio.abc
 
-from queuectl.engine.domain.models import Job
+from queuectl.engine.domain.models import Job, worker_name
 from queuectl.engine.errors import EngineClosedError
 from queuectl.engine.runtime.bus import Bus
 from queuectl.engine.runtime.clock import Clock
@@ -67,19 +67,24 @@ class RunningWorker:
         concurrency: int,
         until_settled: bool,
         prepare: Callable[[Worker], Awaitable[Job | None]] | None,
+        started: Callable[[str], object] | None,
     ) -> None:
         """Be the worker; an error is kept for whoever waits."""
 
-        async def started(worker: Worker) -> Job | None:
+        async def begin(worker: Worker) -> Job | None:
             first = None if prepare is None else await prepare(worker)
             self.worker = worker
             self._started.set()
             worker.stop(self._stop)
+
+            if started is not None:
+                started(worker_name(worker.number))
+
             return first
 
         try:
             await run_worker(
-                around, concurrency=concurrency, until_settled=until_settled, started=started
+                around, concurrency=concurrency, until_settled=until_settled, started=begin
             )
         except Exception as error:  # noqa: BLE001 (kept for whoever waits)
             self.error = _only(error)
@@ -191,6 +196,7 @@ class Lifetime:
         concurrency: int,
         until_settled: bool,
         prepare: Callable[[Worker], Awaitable[Job | None]] | None = None,
+        started: Callable[[str], object] | None = None,
     ) -> None:
         self.check()
 
@@ -200,6 +206,7 @@ class Lifetime:
                 concurrency=concurrency,
                 until_settled=until_settled,
                 prepare=prepare,
+                started=started,
             )
 
             # One that failed stays, for `check` to tell of it.
@@ -276,13 +283,20 @@ class Lifetime:
                 timer.cancel()
 
     async def work(
-        self, concurrency: int, *, until_settled: bool = False, signals: bool = False
+        self,
+        concurrency: int,
+        *,
+        until_settled: bool = False,
+        signals: bool = False,
+        started: Callable[[str], object] | None = None,
     ) -> None:
         """Have a worker until it is told to stop, or stops by itself."""
         running = RunningWorker()
 
         with stopping_on_signals(running.stop) if signals else nullcontext():
-            await self._start(running, concurrency=concurrency, until_settled=until_settled)
+            await self._start(
+                running, concurrency=concurrency, until_settled=until_settled, started=started
+            )
             await self.end_worker(running, Stop.NOT)
 
     async def _live(self) -> None:
@@ -309,6 +323,7 @@ class Lifetime:
         await in_thread(self.folder.make)
         store.on_commit(self.bus.tell)
         self.around = Surroundings(
+            database=self._path,
             store=store,
             runner=self._runner,
             clock=self._clock,

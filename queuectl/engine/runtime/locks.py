@@ -9,6 +9,7 @@ import fcntl
 import os
 from pathlib import Path
 
+_HIGHEST_NAMED = 9
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -23,6 +24,22 @@ def open_private(path: Path, flags: int = 0) -> int:
         OSError: It is a link, or cannot be opened.
     """
     return os.open(path, _FLAGS | flags, 0o600)
+
+
+def lift(descriptor: int) -> int:
+    """
+    Move a descriptor out of the range that shell code can name, 0 to 9.
+
+    Returns:
+        The descriptor's new number; the old one is closed where it changed.
+    """
+    if descriptor > _HIGHEST_NAMED:
+        return descriptor
+
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGHEST_NAMED + 1)
+    finally:
+        os.close(descriptor)
 
 
 def try_lock(descriptor: int) -> bool:

@@ -13,6 +13,7 @@ from queuectl.engine.runtime.clock import Clock, sleep
 from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.reaper import ProcessResult
 from queuectl.engine.runtime.runfiles import RunFiles
+from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.store.base import INLINE_OUTPUT_BYTES, JobStore, RunRecord
 
 _log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class Recorder:
 
         while True:
             try:
-                size, output = self._keep_output(job, files)
+                size, output = await self._keep_output(job, files)
                 run = RunRecord(
                     started_at=started_at,
                     finished_at=started_at + took,
@@ -88,7 +89,7 @@ class Recorder:
                 await sleep(self._clock, pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _keep_output(self, job: Job, files: RunFiles | None) -> tuple[int, bytes | None]:
+    async def _keep_output(self, job: Job, files: RunFiles | None) -> tuple[int, bytes | None]:
         """
         Move a large output out of the way.
 
@@ -103,7 +104,7 @@ class Recorder:
         if size <= INLINE_OUTPUT_BYTES:
             return size, files.read_output(size)
 
-        files.move_output(self._folder.output(job.seq, job.run_count))
+        await in_thread(files.move_output, self._folder.output(job.seq, job.run_count))
         return size, None
 
     async def _offer(self, job: Job, outcome: Outcome, run: RunRecord) -> bool:

@@ -11,6 +11,7 @@ import os
 import shutil
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 from queuectl.engine.domain.lifecycle import Outcome
 from queuectl.engine.domain.models import Job, OutcomeKind
@@ -32,7 +33,7 @@ LOCK_NAME = "lock"
 def is_alive(folder: StateFolder, worker: WorkerRow) -> bool:
     """Whether a worker holds its lock."""
     path = folder.worker(worker.token) / LOCK_NAME
-    return is_locked(path) if path.exists() else _has_process(worker.pid)
+    return is_locked(path) if path.exists() else _has_process(worker)
 
 
 def has_live_worker(folder: StateFolder) -> bool:
@@ -40,16 +41,27 @@ def has_live_worker(folder: StateFolder) -> bool:
     return any(is_locked(home / LOCK_NAME) for home in folder.workers.iterdir())
 
 
-def _has_process(pid: int) -> bool:
-    """Whether there is such a process: all that is known where the lock was deleted."""
+def _has_process(worker: WorkerRow) -> bool:
+    """Whether its process is there: all that can be asked where the lock was deleted."""
+    if worker.boot_id != boot_id():
+        return False
+
     try:
-        os.kill(pid, 0)
+        os.kill(worker.pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
 
     return True
+
+
+def boot_id() -> str:
+    """Return what changes when the machine boots, empty where the system does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 class Recovery:
@@ -61,7 +73,6 @@ class Recovery:
         recorder: Records what became of a run.
         folder: Where the workers' files are.
         clock: Tells the time.
-        boot_id: Of the machine as it runs now.
     """
 
     def __init__(
@@ -71,13 +82,11 @@ class Recovery:
         recorder: Recorder,
         folder: StateFolder,
         clock: Clock,
-        boot_id: str,
     ) -> None:
         self._store = store
         self._recorder = recorder
         self._folder = folder
         self._clock = clock
-        self._boot_id = boot_id
 
     async def tick(self) -> None:
         """Look at every worker once, and settle what can be settled."""
@@ -134,9 +143,7 @@ class Recovery:
             await self._store.release([job], now=now)
             return
 
-        is_same_boot = worker.boot_id == self._boot_id
-
-        if is_same_boot and files.is_held():
+        if worker.boot_id == boot_id() and files.is_held():
             return
 
         code = files.exit_code(run_note(job.seq, job.run_count))

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from queuectl.engine.runtime.locks import is_locked, open_private, try_lock
+from queuectl.engine.runtime.locks import is_locked, lift, open_private, try_lock
 
 _LONGEST_NOTE: Final = 64
 
@@ -47,7 +47,7 @@ class RunFiles:
         Raises:
             OSError: The files cannot be opened.
         """
-        self.lock = open_private(self.lock_path)
+        self.lock = lift(open_private(self.lock_path))
         try:
             self.output = open_private(self.output_path, os.O_APPEND)
 
@@ -103,11 +103,22 @@ class RunFiles:
         os.write(self.output, content)
 
     def move_output(self, target: Path) -> None:
-        """Give the output away; the next run gets a new file. Doing it again does nothing."""
+        """
+        Give the output away; the next run gets a new file. Doing it again does nothing.
+
+        It is on the disk when this returns, before any row refers to it. Blocking.
+        """
         target.parent.mkdir(mode=0o700, exist_ok=True)
+        os.fsync(self.output)
 
         if self.output_path.exists():
             self.output_path.rename(target)
+
+        folder = os.open(target.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
     def is_held(self) -> bool:
         """Whether a process still has the lock or the output."""

@@ -43,11 +43,14 @@ def stopping_on_signals(stop: Callable[[Stop], None]) -> Iterator[None]:
         else:
             os._exit(_INTERRUPTED)
 
-    for number in _SIGNALS:
+    # What was ignored when we were started, as by nohup, stays ignored.
+    handled = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+
+    for number in handled:
         loop.add_signal_handler(number, handle)
 
     try:
         yield
     finally:
-        for number in _SIGNALS:
+        for number in handled:
             loop.remove_signal_handler(number)

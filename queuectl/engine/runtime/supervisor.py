@@ -22,7 +22,7 @@ from queuectl.engine.runtime.folder import StateFolder, make_private
 from queuectl.engine.runtime.locks import open_private
 from queuectl.engine.runtime.process import Runner
 from queuectl.engine.runtime.recording import Recorder
-from queuectl.engine.runtime.recovery import LOCK_NAME, Recovery
+from queuectl.engine.runtime.recovery import LOCK_NAME, Recovery, boot_id
 from queuectl.engine.runtime.runfiles import RunFilesPool
 from queuectl.engine.runtime.worker import Worker
 from queuectl.engine.store.base import JobStore
@@ -38,9 +38,11 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     What every worker of an engine shares.
 
     Attributes:
+        database: The file, absolute.
         grace: Seconds between TERM and KILL.
     """
 
+    database: Path
     store: JobStore
     runner: Runner
     clock: Clock
@@ -92,6 +94,7 @@ async def run_worker(
             clock=around.clock,
             files=RunFilesPool(home),
             grace=around.grace,
+            environ={"QUEUECTL_DB": str(around.database)},
         ),
         bus=around.bus,
         clock=around.clock,
@@ -148,7 +151,6 @@ async def _recover_for_ever(around: Surroundings, recorder: Recorder) -> None:
         recorder=recorder,
         folder=around.folder,
         clock=around.clock,
-        boot_id=boot_id(),
     )
 
     while True:
@@ -158,11 +160,3 @@ async def _recover_for_ever(around: Surroundings, recorder: Recorder) -> None:
             _log.error("cannot look for dead workers: %s", error)
 
         await sleep(around.clock, _RECOVERY_INTERVAL)
-
-
-def boot_id() -> str:
-    """Return what changes when the machine boots, empty where the system does not say."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections import deque
+from datetime import datetime
 from enum import IntEnum
 from functools import partial
 from typing import Final
@@ -90,6 +91,7 @@ class Worker:
 
         self._stop = how
         self._attention.set()
+        self._orders_due.set()
 
         if how is Stop.NOW:
             for run in self._runs.values():
@@ -132,7 +134,7 @@ class Worker:
                 raise
 
     async def _claim_until_stopped(self) -> None:
-        next_due: float | None = None
+        next_due: datetime | None = None
 
         while self._stop is Stop.NOT:
             wanted = self._wanted()
@@ -159,8 +161,8 @@ class Worker:
         # Not one by one: half of what is claimed ahead may run out first.
         return missing if missing > ahead // 2 else 0
 
-    async def _claim(self, wanted: int) -> float | None:
-        """Claim and start; return the seconds until the next job is due."""
+    async def _claim(self, wanted: int) -> datetime | None:
+        """Claim and start; return when the next job is due."""
         now = self._clock.now()
 
         try:
@@ -175,7 +177,7 @@ class Worker:
         self._is_dry = self._is_dry and len(claim.jobs) < wanted
         self._start_claimed()
 
-        return None if claim.next_due is None else (claim.next_due - now).total_seconds()
+        return claim.next_due
 
     def _start_claimed(self) -> None:
         """Start what is claimed, as far as there are slots."""
@@ -229,7 +231,7 @@ class Worker:
         except StoreBusyError:
             return False
 
-    async def _patience(self, next_due: float | None) -> float:
+    async def _patience(self, next_due: datetime | None) -> float:
         """Return how long to wait for a hint before looking without one, in seconds."""
         try:
             settings = await self._store.settings()
@@ -238,7 +240,11 @@ class Worker:
             settings = DEFAULTS
 
         poll = settings.poll_interval.total_seconds()
-        return poll if next_due is None else max(0.0, min(poll, next_due))
+
+        if next_due is None:
+            return poll
+
+        return max(0.0, min(poll, (next_due - self._clock.now()).total_seconds()))
 
     async def _until_attention(self, seconds: float | None) -> None:
         """Wait until something happens, or this long; then a claim may find something."""
@@ -299,3 +305,7 @@ class Worker:
 
         if orders.stop is not None:
             self.stop(Stop.NOW if orders.stop == "now" else Stop.DRAIN)
+        elif self._stop is not Stop.NOT:
+            # Told by other means, as by a signal: let everybody see it.
+            words = "now" if self._stop is Stop.NOW else "drain"
+            await self._store.ask_to_stop([self.number], stop=words)

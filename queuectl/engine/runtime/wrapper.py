@@ -46,11 +46,14 @@ def wrap(command: str, note: str, exit_file: Path, *, trap_is_safe: bool) -> tup
         report = _quote(f'command echo "{note} $?" >|{target}')
         return f"trap {report} EXIT\n{command}", False
 
-    # Signals to the whole group must not end this shell before the inner one.
-    # A trap that is set, rather than ignored, is not inherited.
+    # Signals to the whole group must not end this shell before the inner one;
+    # a trap that is set, rather than ignored, is not inherited. What this shell
+    # would say of the inner one's end, such as "Killed", is nobody's output.
+    # Positional parameters are no variables, so the command meets none of ours.
     code = (
-        f"trap : HUP INT QUIT TERM; c=${COMMAND_VARIABLE}; unset {COMMAND_VARIABLE}; "
-        f'{SHELL} -c "$c"; c=$?; echo "{note} $c" >|{target}; exit $c'
+        f'trap : HUP INT QUIT TERM; set -- "${COMMAND_VARIABLE}"; unset {COMMAND_VARIABLE}; '
+        f'exec 9>&2 2>/dev/null; (exec {SHELL} -c "$1" 2>&9 9>&-); set -- $?; '
+        f'echo "{note} $1" >|{target}; exit $1'
     )
     return code, True
 

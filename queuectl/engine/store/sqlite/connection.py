@@ -1,5 +1,6 @@
 """SQLite connections, set as they must be; the driver's errors, named."""
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from queuectl.engine.errors import (
     StoreBusyError,
     StoreDamagedError,
     StoreError,
+    StoreReplacedError,
 )
 
 T = TypeVar("T")
@@ -69,6 +71,14 @@ class ThreadConnection(aiosqlite.Connection):
         result: T = await self._execute(function, self._conn)  # type: ignore[no-untyped-call]
         return result
 
+    async def open(self) -> None:
+        """Connect; where that fails, the thread is gone when this raises."""
+        try:
+            await self
+        except BaseException:
+            self._thread.join()
+            raise
+
     async def close(self) -> None:
         """Close the connection; its thread is gone when this returns."""
         await super().close()
@@ -79,7 +89,7 @@ def connect(
     path: Path, *, reader: bool, prepare: Callable[[Path], object] | None = None
 ) -> ThreadConnection:
     """
-    Return a connection that is opened by awaiting it.
+    Return a connection that is not open yet.
 
     Args:
         path: The file; it must exist, or be made by ``prepare``.
@@ -113,6 +123,40 @@ def set_up(connection: sqlite3.Connection, *, reader: bool) -> None:
 
     if reader:
         connection.execute("PRAGMA query_only = ON")
+
+
+class FileIdentity:
+    """
+    Knows whether a path still names the file that was opened.
+
+    SQLite goes on reading and writing a file that was deleted or replaced.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._found = self._look()
+
+    def check(self) -> None:
+        """
+        Refuse to acknowledge what is in a file that nobody can find.
+
+        Raises:
+            StoreReplacedError: The path names another file, or none.
+        """
+        if self._look() != self._found:
+            raise StoreReplacedError(
+                self._path,
+                "the database was deleted or replaced while it was open",
+                hint="what was written since is lost; start again",
+            )
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return None
+
+        return found.st_dev, found.st_ino
 
 
 @contextmanager

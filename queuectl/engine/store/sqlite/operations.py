@@ -46,10 +46,10 @@ def insert(
     """Add jobs, all or none."""
     jobs = make(read_settings(connection))
     last = connection.execute(SQL["last_job_seq"]).fetchone()[0]
-    rows = [job_values(job, seq) for seq, job in enumerate(jobs, last + 1)]
+    numbered = list(enumerate(jobs, last + 1))
 
     try:
-        connection.executemany(SQL["insert_job"], rows)
+        connection.executemany(SQL["insert_job"], (job_values(job, seq) for seq, job in numbered))
     except sqlite3.IntegrityError as error:
         taken = _taken_ids(connection, [job.id for job in jobs], last)
 
@@ -60,14 +60,13 @@ def insert(
 
     connection.executemany(
         SQL["insert_tag"],
-        ({"tag": tag, "job": seq} for seq, job in enumerate(jobs, last + 1) for tag in job.tags),
+        ({"tag": tag, "job": seq} for seq, job in numbered for tag in job.tags),
     )
     moment, kind = to_ms(now), EventKind.ENQUEUED.value
     connection.executemany(
-        SQL["insert_event"],
-        ((moment, row["seq"], kind, 0, None) for row in rows),
+        SQL["insert_event"], ((moment, seq, kind, 0, None) for seq, _ in numbered)
     )
-    return [inserted_job(row, job) for row, job in zip(rows, jobs, strict=True)]
+    return [inserted_job(job, seq) for seq, job in numbered]
 
 
 def _taken_ids(connection: sqlite3.Connection, ids: list[str], last: int) -> list[str]:

@@ -1,12 +1,10 @@
 -- name: insert_job
+-- By position, here and below: a name costs as much as the row at 100,000 rows.
 INSERT INTO jobs (
     seq, id, command, state, priority, attempts, run_count, max_retries, backoff_base,
     timeout_ms, run_at, ready, created_at, updated_at, tags, cwd, env
 )
-VALUES (
-    :seq, :id, :command, 'pending', :priority, 0, 0, :max_retries, :backoff_base,
-    :timeout_ms, :run_at, :ready, :created_at, :created_at, :tags, :cwd, :env
-);
+VALUES (?, ?, ?, 'pending', ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: insert_tag
 INSERT INTO tags (tag, job) VALUES (:tag, :job);
@@ -21,7 +19,6 @@ WHERE id IN (SELECT value FROM json_each(:ids)) AND seq <= :last
 ORDER BY id;
 
 -- name: insert_event
--- By position: the one query that runs three times a job.
 INSERT INTO events (at, job, kind, run, reason) VALUES (?, ?, ?, ?, ?);
 
 -- name: make_ready
@@ -148,7 +145,7 @@ DELETE FROM jobs WHERE seq = :seq AND state <> 'processing';
 
 -- name: purgeable
 SELECT seq FROM jobs
-WHERE state = :state AND updated_at <= :until AND seq > :after
+WHERE state = :state AND state <> 'processing' AND updated_at <= :until AND seq > :after
 ORDER BY seq LIMIT :limit;
 
 -- name: large_runs

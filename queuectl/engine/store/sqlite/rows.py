@@ -1,7 +1,7 @@
 """Values to rows and back: milliseconds, JSON text, worker names."""
 
+import functools
 import sqlite3
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -33,31 +33,35 @@ def from_ms(milliseconds: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
-def job_values(job: NewJob, seq: int) -> dict[str, Any]:
-    """Return the parameters of ``insert_job``."""
-    return {
-        "seq": seq,
-        "id": job.id,
-        "command": job.command,
-        "priority": job.priority,
-        "max_retries": job.max_retries,
-        "backoff_base": job.backoff_base,
-        "timeout_ms": _timeout_ms(job.timeout),
-        "run_at": due_ms(job.run_at),
-        "ready": int(job.is_due),
-        "created_at": to_ms(job.created_at),
-        "tags": msgspec.json.encode(job.tags).decode() if job.tags else None,
-        "cwd": job.cwd,
-        "env": msgspec.json.encode(job.env).decode() if job.env else None,
-    }
+def job_values(job: NewJob, seq: int) -> tuple[Any, ...]:
+    """Return the parameters of ``insert_job``, in their order."""
+    created_at = to_ms(job.created_at)
+
+    return (
+        seq,
+        job.id,
+        job.command,
+        job.priority,
+        job.max_retries,
+        job.backoff_base,
+        _timeout_ms(job.timeout),
+        created_at if job.run_at is job.created_at else due_ms(job.run_at),
+        int(job.is_due),
+        created_at,
+        created_at,
+        msgspec.json.encode(job.tags).decode() if job.tags else None,
+        job.cwd,
+        msgspec.json.encode(job.env).decode() if job.env else None,
+    )
 
 
-def inserted_job(values: Mapping[str, Any], job: NewJob) -> Job:
-    """Return the job that ``insert_job`` made of these parameters."""
-    created_at = from_ms(values["created_at"])
+def inserted_job(job: NewJob, seq: int) -> Job:
+    """Return the job that ``insert_job`` made, as a reader will see it."""
+    created_at = _as_kept(job.created_at)
+    run_at = created_at if job.run_at is job.created_at else from_ms(due_ms(job.run_at))
 
     return Job(
-        seq=values["seq"],
+        seq=seq,
         id=job.id,
         command=job.command,
         state=JobState.PENDING,
@@ -66,8 +70,8 @@ def inserted_job(values: Mapping[str, Any], job: NewJob) -> Job:
         run_count=0,
         max_retries=job.max_retries,
         backoff_base=job.backoff_base,
-        timeout=job.timeout,
-        run_at=from_ms(values["run_at"]),
+        timeout=_milliseconds(_timeout_ms(job.timeout)),
+        run_at=run_at,
         created_at=created_at,
         updated_at=created_at,
         started_at=None,
@@ -182,6 +186,12 @@ def event_from_row(row: sqlite3.Row) -> Event:
     )
 
 
+def _as_kept(moment: datetime) -> datetime:
+    """Return a time as it comes back from the database."""
+    return moment if moment.microsecond % 1000 == 0 else from_ms(to_ms(moment))
+
+
+@functools.lru_cache(maxsize=1024)
 def _timeout_ms(timeout: timedelta | None) -> int | None:
     """Round up: a timeout below a millisecond is still one."""
     return None if timeout is None else max(1, -(-timeout // _MILLISECOND))
@@ -191,5 +201,6 @@ def _time(milliseconds: int | None) -> datetime | None:
     return None if milliseconds is None else from_ms(milliseconds)
 
 
+@functools.lru_cache(maxsize=1024)
 def _milliseconds(value: int | None) -> timedelta | None:
     return None if value is None else timedelta(milliseconds=value)

@@ -79,12 +79,26 @@ def _make_file(path: Path) -> None:
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
         os.close(os.open(path, flags, 0o600))
     except FileExistsError:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise StoreDamagedError(path, "not a file") from None
+        _check_kind(path)
     except OSError as error:
         raise StoreError(
             path, f"cannot make the database ({error.strerror})", hint="check the permissions"
         ) from error
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse what no database can be; a link may lead to one."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise StoreError(
+            path,
+            f"a link that leads to no file ({error.strerror})",
+            hint="remove the link, or make what it leads to",
+        ) from error
+
+    if not stat.S_ISREG(found.st_mode):
+        raise StoreDamagedError(path, "not a file")
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, now_ms: int) -> int:

@@ -1,5 +1,6 @@
 """The SQLite store: every method is an operation for the writer, or a read."""
 
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ from queuectl.engine.domain.lifecycle import Transition
 from queuectl.engine.domain.models import Attempt, Job, NewJob
 from queuectl.engine.domain.settings import Settings
 from queuectl.engine.domain.states import JobState
-from queuectl.engine.errors import StoreError
+from queuectl.engine.errors import InvalidValueError, StoreError
 from queuectl.engine.store.base import (
     Change,
     CheckReport,
@@ -30,7 +31,12 @@ from queuectl.engine.store.base import (
 )
 from queuectl.engine.store.sqlite import operations
 from queuectl.engine.store.sqlite.check import check_database
-from queuectl.engine.store.sqlite.connection import ThreadConnection, connect, name_error
+from queuectl.engine.store.sqlite.connection import (
+    FileIdentity,
+    ThreadConnection,
+    connect,
+    name_error,
+)
 from queuectl.engine.store.sqlite.operations import SQL
 from queuectl.engine.store.sqlite.rows import (
     attempt_from_row,
@@ -44,6 +50,8 @@ from queuectl.engine.store.sqlite.setup import prepare
 from queuectl.engine.store.sqlite.writer import Writer
 
 T = TypeVar("T")
+
+_NOT_TEXT = "not valid Unicode (a lone surrogate)"
 
 
 class SqliteStore:
@@ -60,6 +68,7 @@ class SqliteStore:
         self._reading: ThreadConnection | None = None
         self._opening_reader = anyio.Lock()
         self._writer: Writer
+        self._identity: FileIdentity
 
     async def open(self, tasks: anyio.abc.TaskGroup, *, now: datetime) -> None:
         """
@@ -72,7 +81,8 @@ class SqliteStore:
             self._path, reader=False, prepare=partial(prepare, now_ms=to_ms(now))
         )
         await _open(self._writing, self._path)
-        self._writer = Writer(self._writing, self._path)
+        self._identity = await self._writing.run(lambda _: FileIdentity(self._path))
+        self._writer = Writer(self._writing, self._path, self._identity)
         tasks.start_soon(self._writer.serve)
 
     def on_commit(self, listener: Callable[[Change], None]) -> None:
@@ -288,10 +298,18 @@ class SqliteStore:
         """Write a copy of the database to a new file."""
 
         def copy(connection: sqlite3.Connection) -> None:
-            connection.execute("VACUUM INTO ?", (target,))
+            # SQLite takes an empty file, but would make one for everybody to read.
+            try:
+                os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            except FileExistsError:
+                raise StoreError(target, "the file exists", hint="choose a new name") from None
+            except OSError as error:
+                raise StoreError(target, f"cannot make the file ({error.strerror})") from error
 
-        if await anyio.Path(target).exists():
-            raise StoreError(target, "the file exists", hint="choose a new name")
+            try:
+                connection.execute("VACUUM INTO ?", (target,))
+            except sqlite3.Error as error:
+                raise name_error(error, Path(target)) from error
 
         await self._writer.run_alone(copy)
 
@@ -322,10 +340,17 @@ class SqliteStore:
     async def _read(self, function: Callable[[sqlite3.Connection], T]) -> T:
         reader = self._reading or await self._open_reader()
 
+        def read(connection: sqlite3.Connection) -> T:
+            result = function(connection)
+            self._identity.check()
+            return result
+
         try:
-            return await reader.run(function)
+            return await reader.run(read)
         except sqlite3.Error as error:
             raise name_error(error, self._path) from error
+        except UnicodeEncodeError as error:
+            raise InvalidValueError(_NOT_TEXT) from error
 
     async def _open_reader(self) -> ThreadConnection:
         """Connect when the first read comes; a command may never need it."""
@@ -340,7 +365,7 @@ class SqliteStore:
 
 async def _open(connection: ThreadConnection, path: Path) -> None:
     try:
-        await connection
+        await connection.open()
     except sqlite3.Error as error:
         raise name_error(error, path) from error
 

@@ -7,7 +7,6 @@ the price of the disk, and the throughput grows with the load.
 """
 
 import asyncio
-import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable
@@ -18,10 +17,10 @@ from typing import Any, Final, TypeVar
 import anyio
 import msgspec
 
-from queuectl.engine.errors import EngineClosedError, StoreReplacedError
+from queuectl.engine.errors import EngineClosedError
 from queuectl.engine.store.base import Change
 from queuectl.engine.store.sqlite.checkpoint import Checkpointer
-from queuectl.engine.store.sqlite.connection import ThreadConnection, name_error
+from queuectl.engine.store.sqlite.connection import FileIdentity, ThreadConnection, name_error
 
 T = TypeVar("T")
 _Function = Callable[[sqlite3.Connection], T]
@@ -50,13 +49,14 @@ class Writer:
 
     Args:
         connection: Open; the writer is its only user.
-        path: The file, to see whether it is still the one that was opened.
+        path: The file.
+        identity: Checked before anything is acknowledged.
     """
 
-    def __init__(self, connection: ThreadConnection, path: Path) -> None:
+    def __init__(self, connection: ThreadConnection, path: Path, identity: FileIdentity) -> None:
         self._connection = connection
         self._path = path
-        self._identity = _identity(path)
+        self._identity = identity
         self._waiting: deque[_Operation] = deque()
         self._arrived = asyncio.Event()
         self._closed = False
@@ -132,8 +132,9 @@ class Writer:
 
     async def _commit(self, batch: list[_Operation]) -> None:
         try:
-            results, changed = await self._connection.run(partial(_run_batch, batch))
-            self._check_identity()
+            results, changed = await self._connection.run(
+                partial(_run_batch, batch, self._identity)
+            )
         except sqlite3.Error as error:
             self._fail(batch, name_error(error, self._path))
         except Exception as error:  # noqa: BLE001 (handed to everyone who waits)
@@ -173,30 +174,10 @@ class Writer:
         for listener in self._listeners:
             listener(change)
 
-    def _check_identity(self) -> None:
-        """
-        Refuse to acknowledge what was written into a file that is not there.
 
-        SQLite goes on writing to a file that was deleted or replaced.
-        """
-        if _identity(self._path) != self._identity:
-            raise StoreReplacedError(
-                self._path,
-                "the database was deleted or replaced while it was open",
-                hint="what was written since is lost; start again",
-            )
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-
-    return found.st_dev, found.st_ino
-
-
-def _run_batch(batch: list[_Operation], connection: sqlite3.Connection) -> tuple[list[Any], bool]:
+def _run_batch(
+    batch: list[_Operation], identity: FileIdentity, connection: sqlite3.Connection
+) -> tuple[list[Any], bool]:
     """
     Run operations in one transaction, in the connection's thread.
 
@@ -205,6 +186,9 @@ def _run_batch(batch: list[_Operation], connection: sqlite3.Connection) -> tuple
 
     Returns:
         The results, and whether anything was changed.
+
+    Raises:
+        StoreReplacedError: What was written is in a file that nobody can find.
     """
     before = connection.total_changes
     try:
@@ -214,6 +198,7 @@ def _run_batch(batch: list[_Operation], connection: sqlite3.Connection) -> tuple
     except Exception:  # noqa: BLE001 (the second round tells whose it is)
         results = _transaction(connection, batch, _run_isolated)
 
+    identity.check()
     return results, connection.total_changes > before
 
 

@@ -1,0 +1,165 @@
+-- application_id 0x7163746c, user_version 1
+
+CREATE TABLE counts (
+    state TEXT PRIMARY KEY,
+    jobs INTEGER NOT NULL CHECK (jobs >= 0),
+    duration_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    at INTEGER NOT NULL,
+    job INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    run INTEGER NOT NULL,
+    reason TEXT
+) STRICT;
+
+CREATE TABLE jobs (
+    -- Order of arrival; names files, so it is never used again.
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    command TEXT NOT NULL CHECK (command <> ''),
+    state TEXT NOT NULL CHECK (
+        state IN ('pending', 'processing', 'completed', 'failed', 'dead', 'cancelled')
+    ),
+    priority INTEGER NOT NULL,
+    -- Runs charged; set to 0 by hand. Fencing goes by run_count, which only rises.
+    attempts INTEGER NOT NULL CHECK (attempts >= 0),
+    run_count INTEGER NOT NULL CHECK (run_count >= attempts),
+    max_retries INTEGER NOT NULL CHECK (max_retries >= 0),
+    backoff_base REAL,
+    timeout_ms INTEGER CHECK (timeout_ms > 0),
+    run_at INTEGER NOT NULL,
+    -- 1: a worker may claim it; 0: not before run_at; NULL: not waiting at all.
+    -- A claim turns 0 into 1 when the time has come, so that the ready ones are
+    -- found by priority and the others by time, each through an index.
+    ready INTEGER CHECK (ready IN (0, 1)),
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    started_at INTEGER,
+    finished_at INTEGER,
+    exit_code INTEGER,
+    signal TEXT,
+    reason TEXT,
+    cancel_reason TEXT,
+    tags TEXT,
+    cwd TEXT NOT NULL,
+    env TEXT,
+    worker INTEGER,
+    CHECK ((ready IS NOT NULL) = (state IN ('pending', 'failed'))),
+    CHECK (state <> 'processing' OR (worker IS NOT NULL AND started_at IS NOT NULL)),
+    CHECK (state = 'processing' OR cancel_reason IS NULL),
+    CHECK (state <> 'completed' OR finished_at IS NOT NULL)
+) STRICT;
+
+CREATE INDEX jobs_due ON jobs (ready, run_at) WHERE ready IS NOT NULL;
+
+CREATE INDEX jobs_notable ON jobs (state, seq)
+WHERE state IN ('processing', 'failed', 'dead', 'cancelled');
+
+CREATE INDEX jobs_processing ON jobs (worker) WHERE state = 'processing';
+
+CREATE INDEX jobs_ready ON jobs (priority DESC, seq) WHERE ready = 1;
+
+CREATE TRIGGER jobs_count_delete AFTER DELETE ON jobs
+BEGIN
+    UPDATE counts
+    SET
+        jobs = jobs - 1,
+        duration_ms = duration_ms - coalesce(OLD.finished_at - OLD.started_at, 0)
+    WHERE state = OLD.state;
+END;
+
+CREATE TRIGGER jobs_count_insert AFTER INSERT ON jobs
+BEGIN
+    UPDATE counts SET jobs = jobs + 1 WHERE state = NEW.state;
+END;
+
+CREATE TRIGGER jobs_count_update AFTER UPDATE OF state ON jobs
+BEGIN
+    UPDATE counts
+    SET
+        jobs = jobs - 1,
+        duration_ms = duration_ms - coalesce(OLD.finished_at - OLD.started_at, 0)
+    WHERE state = OLD.state;
+    UPDATE counts
+    SET
+        jobs = jobs + 1,
+        duration_ms = duration_ms + coalesce(NEW.finished_at - NEW.started_at, 0)
+    WHERE state = NEW.state;
+END;
+
+CREATE TRIGGER jobs_transition BEFORE UPDATE OF state ON jobs
+WHEN NOT CASE OLD.state
+    WHEN 'pending' THEN NEW.state IN ('processing', 'cancelled')
+    WHEN 'processing' THEN NEW.state IN ('completed', 'failed', 'dead', 'cancelled', 'pending')
+    WHEN 'failed' THEN NEW.state IN ('processing', 'pending', 'cancelled')
+    WHEN 'dead' THEN NEW.state = 'pending'
+    WHEN 'cancelled' THEN NEW.state = 'pending'
+    ELSE 0
+END
+BEGIN
+    SELECT raise(ABORT, 'illegal transition');
+END;
+
+CREATE TABLE migrations (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    checksum TEXT NOT NULL,
+    applied_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE outputs (
+    job INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    content BLOB NOT NULL,
+    PRIMARY KEY (job, number),
+    FOREIGN KEY (job, number) REFERENCES runs (job, number) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE runs (
+    job INTEGER NOT NULL REFERENCES jobs (seq) ON DELETE CASCADE,
+    number INTEGER NOT NULL CHECK (number >= 1),
+    worker INTEGER NOT NULL,
+    started_at INTEGER NOT NULL,
+    finished_at INTEGER NOT NULL,
+    outcome TEXT NOT NULL CHECK (
+        outcome IN (
+            'completed', 'failed', 'timed_out', 'cancelled', 'interrupted', 'lost', 'spawn_failed'
+        )
+    ),
+    exit_code INTEGER,
+    signal TEXT,
+    reason TEXT,
+    cpu_ms INTEGER,
+    max_rss_kib INTEGER,
+    output_bytes INTEGER NOT NULL,
+    PRIMARY KEY (job, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE settings (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE tags (
+    tag TEXT NOT NULL,
+    job INTEGER NOT NULL REFERENCES jobs (seq) ON DELETE CASCADE,
+    PRIMARY KEY (tag, job)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX tags_job ON tags (job);
+
+CREATE TABLE workers (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    -- Names its folder, whose lock it held before this row was there.
+    token TEXT NOT NULL,
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    boot_id TEXT NOT NULL,
+    concurrency INTEGER NOT NULL CHECK (concurrency >= 1),
+    started_at INTEGER NOT NULL,
+    -- What it was asked to do: finish what runs, or end it.
+    stop TEXT CHECK (stop IN ('drain', 'now'))
+) STRICT;
