@@ -32,12 +32,6 @@ settings.load_profile("queuectl")
 # File, functions, what they call, reason. A call to SQLite is never in this list.
 ALLOWED_ON_THE_LOOP: Final = (
     (
-        "store/sqlite/writer.py",
-        ("_identity",),
-        ("os.stat",),
-        "before each acknowledgement: is it still the same file",
-    ),
-    (
         "store/sqlite/checkpoint.py",
         ("_size",),
         ("os.stat",),
@@ -57,8 +51,8 @@ ALLOWED_ON_THE_LOOP: Final = (
     ),
     (
         "runtime/runfiles.py",
-        ("ended_at", "move_output", "_first_line"),
-        ("os.stat", "os.mkdir", "os.rename", "io.BufferedReader.read"),
+        ("ended_at", "open_output", "write_output", "_first_line"),
+        ("os.stat", "os.write", "io.BufferedReader.read"),
         "small files of one run; a large output is moved, not copied",
     ),
     (
@@ -81,9 +75,8 @@ ALLOWED_ON_THE_LOOP: Final = (
     ),
     (
         "runtime/supervisor.py",
-        ("boot_id", "_make_home", "_remove_home"),
+        ("_make_home", "_remove_home"),
         (
-            "io.TextIOWrapper.read",
             "os.mkdir",
             "os.path.samestat",
             "os.rmdir",
@@ -95,9 +88,9 @@ ALLOWED_ON_THE_LOOP: Final = (
     ),
     (
         "runtime/recovery.py",
-        ("is_alive",),
-        ("os.stat",),
-        "one lock file for each worker",
+        ("is_alive", "boot_id", "has_live_worker"),
+        ("os.stat", "os.listdir", "os.scandir", "io.TextIOWrapper.read"),
+        "one lock file for each worker; the machine's boot, once",
     ),
     (
         "engine/api.py",

@@ -96,7 +96,7 @@ class QueueEngine:
         self._life = Lifetime(
             self._path,
             clock=self._clock,
-            runner=self._runner or ShellRunner(self._clock),
+            runner=self._runner or ShellRunner(),
             grace=self._grace,
         )
 

@@ -87,7 +87,7 @@ COMMANDS: Final = {
     "terminated": "kill -TERM $$",
     "interrupted": "kill -INT $$",
     "child killed": "sh -c 'kill -9 $$'; exit $?",
-    "killed by its child": "sh -c 'kill -9 $PPID'",
+    "killed by its child": "sh -c 'kill -9 $PPID'; exit 3",
     "killed after a trap": "trap : USR1; kill -9 $$",
     "killed in exec": "exec sh -c 'kill -9 $$'",
     "cd": "cd / && pwd",

@@ -7,6 +7,8 @@ database's folder, and whoever commits writes a byte into all of them.
 """
 
 import asyncio
+import errno
+import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator
@@ -15,6 +17,8 @@ from pathlib import Path
 from typing import Final, Self
 
 from queuectl.engine.store.base import Change
+
+_log = logging.getLogger(__name__)
 
 _KNOWN: Final = (Change.STATE | Change.WORK | Change.ORDERS).value
 
@@ -137,16 +141,20 @@ class Changes:
 def _names(folder: Path) -> list[str]:
     try:
         return [name for name in os.listdir(folder) if not name.startswith(".")]
-    except FileNotFoundError:
+    except OSError as error:
+        # A hint is not worth more than a word; without descriptors there is none.
+        _log.debug("cannot tell of a change: %s", error)
         return []
 
 
 def _write(path: Path, word: bytes) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        # It has no reader (ENXIO): a process that died without cleaning up.
-        path.unlink(missing_ok=True)
+    except OSError as error:
+        # ENXIO: it has no reader, for its process died without cleaning up.
+        if error.errno == errno.ENXIO:
+            path.unlink(missing_ok=True)
+
         return
 
     try:

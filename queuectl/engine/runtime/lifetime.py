@@ -146,8 +146,7 @@ class Lifetime:
         self._closing.set()
 
         if self._root is not None:
-            with anyio.CancelScope(shield=True):
-                await asyncio.wait({self._root})
+            await _until_done(self._root)
 
             if not self._root.cancelled() and (error := self._root.exception()):
                 raise _only(error)
@@ -226,7 +225,8 @@ class Lifetime:
             with anyio.CancelScope(shield=True):
                 await running.ended.wait()
 
-            self._workers.discard(running)
+            if running.ended.is_set():
+                self._workers.discard(running)
             raise
 
     async def end_worker(self, running: RunningWorker, how: Stop) -> None:
@@ -243,7 +243,9 @@ class Lifetime:
 
             raise
         finally:
-            self._workers.discard(running)
+            # Cancelled a second time by other means, it may still be ending.
+            if running.ended.is_set():
+                self._workers.discard(running)
 
     @asynccontextmanager
     async def working(
@@ -344,6 +346,22 @@ class Lifetime:
 
         if hasattr(self, "store"):
             await self.store.close()
+
+
+async def _until_done(task: asyncio.Task[None]) -> None:
+    """Wait for a task, however often the caller is cancelled meanwhile."""
+    cancelled: asyncio.CancelledError | None = None
+
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            # A scope does not shield from the cancellations of asyncio itself.
+            try:
+                await asyncio.wait({task})
+            except asyncio.CancelledError as error:
+                cancelled = error
+
+    if cancelled is not None:
+        raise cancelled
 
 
 def _only(error: BaseException) -> BaseException:

@@ -55,8 +55,11 @@ class OutputReader:
         if number == 0:
             return b""
 
+        if last == 0:
+            return b""
+
         source = await self._find(job, number)
-        return await source.read_from(-last if last else 0, None)
+        return await source.read_from(0 if last is None else -last, None)
 
     async def follow(self, job_id: str, attempt: int | None) -> AsyncIterator[bytes]:
         """
@@ -69,6 +72,9 @@ class OutputReader:
         Raises:
             RunNotFoundError: The job is finished and never had that run.
         """
+        if attempt is not None and attempt < 1:
+            raise RunNotFoundError(job_id, attempt)
+
         with Changes(self._bus) as changes:
             job = await self._store.get(job_id)
             number = job.run_count if attempt is None else attempt
@@ -92,7 +98,8 @@ class OutputReader:
                 if attempt is not None:
                     return
 
-                number += 1
+                # A run that was given back before it started is not counted.
+                number = min(number, (await self._store.get(job_id)).run_count) + 1
 
     async def _follow_run(self, job: Job, number: int) -> AsyncIterator[bytes]:
         """Yield what one run writes, until it is recorded."""

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 import anyio
 import msgspec
 
-from queuectl.engine.runtime.clock import Clock, sleep
+from queuectl.engine.runtime.clock import Clock, SystemClock, sleep
 from queuectl.engine.runtime.reaper import ProcessResult, Reaper, Watched, named_result
 from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.runtime.wrapper import COMMAND_VARIABLE, SHELL, TRAP_PROBE, wrap
@@ -74,12 +74,11 @@ class ShellRunner:
     """
     Starts real processes, each the leader of a session of its own.
 
-    Args:
-        clock: For the time between two signals.
+    Real processes take real time to end, so it has the machine's clock.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
+        self._clock = SystemClock()
         self._reaper = Reaper()
         self._trap_is_safe: bool | None = None
 

@@ -13,6 +13,9 @@ from typing import Any, Final, Self
 
 import msgspec
 
+# The policy is the process's: engines in two threads take turns at it.
+_STANDING_IN: Final = threading.Lock()
+
 # Seconds between two looks at a child where the system gives no sign.
 _LOOK: Final = 0.01
 
@@ -93,7 +96,7 @@ class Watched:
     def __await__(self) -> Generator[Any, Any, asyncio.subprocess.Process]:
         steps = self._spawn.__await__()
 
-        with _as_watcher(self._reaper):
+        with _STANDING_IN, _as_watcher(self._reaper):
             first = next(steps)
 
         try:

@@ -6,6 +6,7 @@ files are held still goes on and is left alone; one that left an exit code has
 ended with that; one that left nothing, and that nobody holds, is lost.
 """
 
+import functools
 import logging
 import os
 import shutil
@@ -56,6 +57,7 @@ def _has_process(worker: WorkerRow) -> bool:
     return True
 
 
+@functools.cache
 def boot_id() -> str:
     """Return what changes when the machine boots, empty where the system does not say."""
     try:

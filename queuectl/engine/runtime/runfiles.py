@@ -168,7 +168,10 @@ class RunFilesPool:
 
     def _make(self) -> RunFiles:
         self._made += 1
-        return RunFiles(self._folder, self._made)
+        files = RunFiles(self._folder, self._made)
+        # The shell would make it with the job's umask.
+        os.close(open_private(files.exit_path))
+        return files
 
     def give_back(self, files: RunFiles) -> None:
         """Close a set whose run is recorded, for the next run."""

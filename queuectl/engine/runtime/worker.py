@@ -26,6 +26,9 @@ _log = logging.getLogger(__name__)
 _SHORT_JOB: Final = 0.02
 _MOST_AHEAD: Final = 16
 
+# What is claimed ahead is given back when no slot became free for this long.
+_LONGEST_AHEAD: Final = 0.05
+
 # How much one more job changes the worker's idea of how long jobs take.
 _WEIGHT: Final = 0.2
 
@@ -80,6 +83,9 @@ class Worker:
         self._typical = 2 * _SHORT_JOB
         # Whether a claim would find nothing, as far as is known.
         self._is_dry = False
+        # Whether what was claimed ahead has waited too long.
+        self._is_stuck = False
+        self._patience_ahead: Timer | None = None
         self._attention = asyncio.Event()
         self._orders_due = asyncio.Event()
         self._tasks: anyio.abc.TaskGroup
@@ -125,6 +131,7 @@ class Worker:
                     self._start_claimed()
                 else:
                     await self._claim_until_stopped()
+                    await self._give_back()
 
                 while self._runs:
                     await self._until_attention(None)
@@ -137,6 +144,9 @@ class Worker:
         next_due: datetime | None = None
 
         while self._stop is Stop.NOT:
+            if self._is_stuck:
+                await self._give_back()
+
             wanted = self._wanted()
 
             if wanted:
@@ -188,6 +198,8 @@ class Worker:
             self._runs[job.seq, job.run_count] = run
             self._tasks.start_soon(self._execute, run)
 
+        self._watch_ahead()
+
     async def _execute(self, run: Run) -> None:
         began = self._clock.monotonic()
 
@@ -210,17 +222,33 @@ class Worker:
 
     async def _give_back(self) -> None:
         """Release what was claimed ahead and not started."""
-        if not self._ahead:
+        jobs = list(self._ahead)
+        self._ahead.clear()
+        self._is_stuck = False
+
+        if not jobs:
             return
 
         with anyio.CancelScope(shield=True):
             try:
-                await self._store.release(list(self._ahead), now=self._clock.now())
+                await self._store.release(jobs, now=self._clock.now())
             except StoreError as error:
-                # The next worker finds them: they have no run files.
+                # Whoever recovers this worker's jobs finds that they have no files.
                 _log.error("cannot give jobs back: %s", error)
 
-        self._ahead.clear()
+    def _watch_ahead(self) -> None:
+        """See to it that no claimed job waits long behind a long one."""
+        if self._patience_ahead is not None:
+            self._patience_ahead.cancel()
+            self._patience_ahead = None
+
+        if self._ahead:
+            self._patience_ahead = self._clock.call_later(_LONGEST_AHEAD, self._let_go)
+
+    def _let_go(self) -> None:
+        self._is_stuck = True
+        self._typical = 2 * _SHORT_JOB
+        self._attention.set()
 
     async def _is_settled(self) -> bool:
         if not self._until_settled:

@@ -14,9 +14,13 @@ SHELL: Final = "/bin/sh"
 # The variable that hands a command to the guarded form, which removes it.
 COMMAND_VARIABLE: Final = "QUEUECTL_COMMAND"
 
-# Words after which an EXIT trap in the same shell may not run, or be another:
-# they replace the shell or its traps, or bring in text that is not seen here.
-_UNSAFE: Final = re.compile(r"exec|trap|eval|source|(?:^|[\s;&|({])\.\s")
+# Words after which an EXIT trap in the same shell may not run, or fail, or be
+# seen: they replace the shell, its traps or its commands, switch on traces,
+# take descriptors away, or bring in text that is not seen here.
+_UNSAFE: Final = re.compile(
+    r"exec|trap|eval|source|alias|ulimit|xtrace|verbose|command\s*\("
+    r"|(?:^|[\s;&|({])\.\s|set\s+[-+]\w*[nvx]"
+)
 
 
 def wrap(command: str, note: str, exit_file: Path, *, trap_is_safe: bool) -> tuple[str, bool]:
