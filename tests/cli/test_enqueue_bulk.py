@@ -65,7 +65,7 @@ def test_one_bad_line_refuses_all_and_every_bad_line_is_named(queuectl: Queuectl
     assert result.err.startswith("error: nothing was enqueued: 3 bad lines\n")
     assert "  line 4: unknown field 'prio', did you mean 'priority'?\n" in result.err
     assert "  line 5: malformed JSON at column 11: " in result.err
-    assert "  line 6: command: is missing\n" in result.err
+    assert "  line 7: command: is missing\n" in result.err
     assert queuectl.json("list") == []
 
 

@@ -2,26 +2,129 @@
 
 from pathlib import Path
 
-from tests.cli.program import Queuectl
-from tests.cli.schema import check_job, check_jobs
-from tests.cli.states import fill, pretended_worker
+import pytest
 
-def test_x(queuectl: Queuectl, db_path: Path) -> None:
+from tests.cli.program import Queuectl, Result
+from tests.cli.schema import STATES, check_job, check_jobs, is_number, is_time
+from tests.cli.states import FAILS, START_TEXT, fill, pretended_worker, run_jobs
+
+GOLDEN = Path(__file__).with_name("golden")
+ALL = ("completed", "dead", "failed", "cancelled", "pending")
+
+
+def test_the_table_shows_every_job_in_the_order_of_arrival(
+    queuectl: Queuectl, db_path: Path
+) -> None:
     fill(db_path)
-    print(file=open("/tmp/c1/o","a"), *[queuectl.ok("list").out])
-    print(file=open("/tmp/c1/o","a"), *[queuectl.ok("dlq", "list").out])
-    print(file=open("/tmp/c1/o","a"), *[queuectl.ok("info", "failed").out])
-    print(file=open("/tmp/c1/o","a"), *[queuectl.ok("info", "dead").out])
-    print(file=open("/tmp/c1/o","a"), *[queuectl.ok("status").out])
-    with pretended_worker(db_path, "busy") as worker:
-        print(file=open("/tmp/c1/o","a"), *[queuectl.ok("status").out])
-        print(file=open("/tmp/c1/o","a"), *[queuectl.ok("worker", "list")])
-        print(file=open("/tmp/c1/o","a"), *[queuectl.ok("logs", "busy")])
-        print(file=open("/tmp/c1/o","a"), *[queuectl("list", "--state", "nope")])
-        print(file=open("/tmp/c1/o","a"), *[queuectl("list", "--state", "nope", "--json")])
-    print(file=open("/tmp/c1/o","a"), *[queuectl.ok("status").out])
-    print(file=open("/tmp/c1/o","a"), *[queuectl.json("list")])
-    print(file=open("/tmp/c1/o","a"), *[queuectl.error("info", "x")])
-    print(file=open("/tmp/c1/o","a"), *[queuectl("delete", "busy", "x")])
-    print(file=open("/tmp/c1/o","a"), *[queuectl("config")])
-    raise
+
+    assert queuectl("list") == Result(0, (GOLDEN / "list.txt").read_text(), "")
+
+
+def test_json_has_every_job_with_every_key(queuectl: Queuectl, db_path: Path) -> None:
+    fill(db_path)
+
+    check_jobs(queuectl.json("list"), *ALL)
+
+
+def test_quiet_prints_ids_alone(queuectl: Queuectl, db_path: Path) -> None:
+    fill(db_path)
+
+    assert queuectl("list", "-q") == Result(0, "".join(f"{job}\n" for job in ALL), "")
+
+
+def test_an_empty_queue_is_a_heading_an_empty_array_and_no_ids(queuectl: Queuectl) -> None:
+    assert queuectl.ok("list").out == "ID  State  Duration  Attempts  Reason  Command\n"
+    assert queuectl("list", "--json") == Result(0, "[]\n", "")
+    assert queuectl("list", "-q") == Result(0, "", "")
+
+
+@pytest.mark.parametrize("state", ALL)
+def test_a_state_shows_the_jobs_in_it(state: str, queuectl: Queuectl, db_path: Path) -> None:
+    fill(db_path)
+
+    check_jobs(queuectl.json("list", "--state", state), state)
+    assert queuectl.json("list", "--state", "processing") == []
+
+
+def test_running_jobs_are_shown_as_processing(queuectl: Queuectl, db_path: Path) -> None:
+    with pretended_worker(db_path, "busy"):
+        [job] = queuectl.json("list", "--state", "processing")
+
+    check_job(job)
+    assert (job["id"], job["started_at"], job["finished_at"]) == ("busy", START_TEXT, None)
+
+
+def test_an_unknown_state_is_refused_with_the_states(queuectl: Queuectl) -> None:
+    result = queuectl.error("list", "--state", "running")
+
+    assert result.code == 2
+    assert all(state in result.err for state in STATES)
+
+
+def test_a_limit_shows_those_that_arrived_last(queuectl: Queuectl, db_path: Path) -> None:
+    fill(db_path)
+
+    assert queuectl.ok("list", "-q", "--limit", "2").out == "cancelled\npending\n"
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "x", "1.5"])
+def test_a_limit_that_is_none_is_refused(limit: str, queuectl: Queuectl) -> None:
+    assert queuectl.error("list", "--limit", limit).code == 2
+
+
+def test_a_tag_shows_the_jobs_that_have_it(queuectl: Queuectl, db_path: Path) -> None:
+    fill(db_path)
+
+    check_jobs(queuectl.json("list", "--tag", "night"), "completed")
+    assert queuectl.json("list", "--tag", "nigh") == []
+    assert queuectl.json("list", "--tag", "red", "--state", "dead") == []
+
+
+def test_a_thousand_jobs_are_listed_page_by_page(queuectl: Queuectl) -> None:
+    queuectl.ok("enqueue", "-", stdin='{"command":"x"}\n' * 1203)
+
+    assert len(queuectl.ok("list").out.splitlines()) == 1204
+    assert len(queuectl.json("list")) == 1203
+
+
+def test_info_shows_every_field_the_attempts_and_the_last_error(
+    queuectl: Queuectl, db_path: Path
+) -> None:
+    run_jobs(db_path, ("job1", "exit 1", FAILS))
+
+    assert queuectl("info", "job1") == Result(0, (GOLDEN / "info.txt").read_text(), "")
+
+
+def test_info_in_json_is_the_job_with_its_runs(queuectl: Queuectl, db_path: Path) -> None:
+    run_jobs(db_path, ("job1", "exit 1", FAILS), max_retries=2)
+    job = queuectl.json("info", "job1")
+
+    check_job(job)
+    assert (job["state"], job["attempts"], job["reason"]) == ("dead", 3, "exit_code=1")
+    assert [run["attempt"] for run in job["runs"]] == [1, 2, 3]
+
+    for run in job["runs"]:
+        assert is_time(run["started_at"])
+        assert is_time(run["finished_at"])
+        assert is_number(run["duration_sec"])
+        assert (run["exit_code"], run["reason"]) == (1, "exit_code=1")
+
+
+def test_info_of_a_job_that_has_not_run_has_an_empty_array_of_runs(queuectl: Queuectl) -> None:
+    queuectl.ok("enqueue", "--id", "a", "--", "true")
+
+    assert queuectl.json("info", "a")["runs"] == []
+
+
+def test_info_shows_the_lines_of_a_command_below_each_other(queuectl: Queuectl) -> None:
+    queuectl.ok("enqueue", "--id", "a", "--command", "echo 1\necho 2")
+
+    assert "command        echo 1\n               echo 2\n" in queuectl.ok("info", "a").out
+
+
+def test_info_of_a_job_that_is_not_there_is_exit_code_3(queuectl: Queuectl) -> None:
+    result = queuectl.error("info", "nobody")
+
+    assert result == Result(
+        3, "", "error: no such job: nobody\nhint: see what is there with: queuectl list\n"
+    )

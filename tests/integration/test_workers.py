@@ -80,8 +80,8 @@ async def _claim_ahead_behind_a_long_job(
 ) -> None:
     """Let a worker with one slot claim short jobs ahead, and then meet a long one."""
     runner.script("long", long)
-    short = [JobSpec(command="short", id=f"before-{n}") for n in range(40)]
-    after = [JobSpec(command="short", id=f"after-{n}") for n in range(3)]
+    short = [JobSpec(command="true", id=f"before-{n}") for n in range(40)]
+    after = [JobSpec(command="true", id=f"after-{n}") for n in range(3)]
     await engine.enqueue_many([*short, JobSpec(command="long", id="long"), *after])
     await wait_until(lambda: any(run.command == "long" for run in runner.started))
 
