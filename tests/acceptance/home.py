@@ -65,10 +65,10 @@ class Program:
         await wait_until(lambda: text in self.err or not self.is_running, seconds=PATIENCE)
         assert text in self.err
 
-    async def ended(self) -> int:
+    async def ended(self, seconds: float = PATIENCE) -> int:
         """Return its exit code, when it has ended by itself."""
         try:
-            return await asyncio.wait_for(self._process.wait(), PATIENCE)
+            return await asyncio.wait_for(self._process.wait(), seconds)
         except TimeoutError:
             raise AssertionError(f"still running: {self.out}{self.err}") from None
 

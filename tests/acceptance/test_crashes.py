@@ -153,8 +153,9 @@ async def test_a_bulk_enqueue_that_is_killed_has_added_all_or_nothing(
         enqueue = await home.start("enqueue", "-q", "--file", "jobs")
         sizes = {"opening": 0, "writing": 1, "committing": 1_000_000}
         await wait_until(
-            lambda: (log.exists() and log.stat().st_size >= sizes[moment])
-            or not enqueue.is_running,
+            lambda: (
+                (log.exists() and log.stat().st_size >= sizes[moment]) or not enqueue.is_running
+            ),
             seconds=PATIENCE,
         )
         await enqueue.kill()

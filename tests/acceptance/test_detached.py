@@ -1,7 +1,8 @@
 """Workers in the background: how they outlive their terminal, and how they are stopped."""
 
+import os
+import signal
 import sys
-from pathlib import Path
 from typing import Any
 
 from tests.acceptance.home import PATIENCE, Home, is_running
@@ -52,10 +53,15 @@ async def test_a_detached_worker_outlives_its_terminal_until_it_is_stopped(home:
 
 async def test_stopping_waits_for_running_jobs(home: Home) -> None:
     await home.enqueue(gated(), appending("ended", id="waiting"))
-    worker = await detach(home)
+    await detach(home)
     await home.has_lines("began")
     stop = await home.start("worker", "stop")
-    await wait_until(lambda: "stopping" in Path(worker["log_file"]).read_text() or stop.err != "")
+
+    async def is_draining() -> bool:
+        [worker] = await home.json("worker", "list")
+        return bool(worker["state"] == "draining")
+
+    await wait_until(is_draining, seconds=PATIENCE)
     assert stop.is_running
     home.file("go").touch()
 
@@ -126,9 +132,6 @@ async def test_one_of_several_workers_can_be_stopped(home: Home) -> None:
 async def test_a_worker_that_is_asked_to_stop_while_it_is_suspended_stops_when_it_goes_on(
     home: Home,
 ) -> None:
-    import os
-    import signal
-
     worker = await detach(home)
     os.kill(worker["pid"], signal.SIGSTOP)
     result = await home.run("worker", "stop", "--timeout", "0.2")

@@ -2,6 +2,7 @@
 
 import signal
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -100,7 +101,7 @@ async def test_failed_jobs_are_retried_after_the_backoff_and_keep_every_output(
 
     times = [float(text) for text in home.lines("times")]
     job = await home.job("job")
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(times)]
     assert (job["state"], job["attempts"], job["reason"]) == ("dead", 3, "exit_code=3")
     assert [run["reason"] for run in job["runs"]] == ["exit_code=1", "exit_code=2", "exit_code=3"]
     assert len(gaps) == 2

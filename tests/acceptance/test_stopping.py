@@ -1,6 +1,5 @@
 """How a worker in the foreground works and stops."""
 
-
 import signal
 import sys
 

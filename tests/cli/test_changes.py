@@ -40,7 +40,7 @@ def test_a_running_job_is_cancelled_by_its_worker(queuectl: Queuectl, db_path: P
 
     assert result == Result(0, "Cancelling job: busy\n", "")
     job = queuectl.json("info", "busy")
-    assert (job["state"], job["cancel_reason"]) == ("cancelled", "too loud")
+    assert (job["state"], job["reason"]) == ("cancelled", "too loud")
 
 
 @pytest.mark.parametrize("state", ["completed", "dead", "cancelled"])

@@ -35,7 +35,13 @@ class Model:
     last_seq: int = 0
 
     def insert(
-        self, ids: Sequence[str], *, priority: int, max_retries: int, run_at: datetime, now: datetime
+        self,
+        ids: Sequence[str],
+        *,
+        priority: int,
+        max_retries: int,
+        run_at: datetime,
+        now: datetime,
     ) -> bool:
         """Return False where an id is taken."""
         if len(set(ids)) < len(ids) or set(ids) & self.jobs.keys():
@@ -94,8 +100,8 @@ class Model:
             transition = cancelled_instead(transition, job.cancel_reason)
 
         job.runs.append(job.run_count)
-        job.state, job.attempts, job.run_at = transition.state, transition.attempts, transition.run_at
-        job.ready = job.run_at <= now
+        job.state, job.attempts = transition.state, transition.attempts
+        job.run_at, job.ready = transition.run_at, transition.run_at <= now
         job.cancel_reason, job.updated_at = None, now
         return True
 

@@ -79,9 +79,14 @@ def hold(path: Path, statement: str) -> None:
 
 
 def migrate(folder: Path, count: int) -> None:
-    """Make databases that other processes make too; tell how many migrations were applied."""
-    wait_for_word()
-    print(sum(prepare(folder / f"{n}.db", now_ms=0) for n in range(count)))  # noqa: T201
+    """Make databases that others make at the same moment; tell how many migrations it did."""
+    applied = 0
+
+    for n in range(count):
+        wait_for_word()
+        applied += prepare(folder / f"{n}.db", now_ms=0)
+
+    print(applied)  # noqa: T201
 
 
 def main(action: str, path: str, argument: str) -> None:

@@ -28,9 +28,13 @@ class OtherProcess:
         """Return when it waits for the word."""
         assert await self._stdout.receive_until(b"\n", 100) == b"ready"
 
+    async def say_go(self) -> None:
+        """Give the word."""
+        await self._stdin.send(b"go\n")
+
     async def go(self) -> str:
         """Give the word; return what it says at its end."""
-        await self._stdin.send(b"go\n")
+        await self.say_go()
         words = b""
 
         while True:

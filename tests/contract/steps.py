@@ -24,7 +24,8 @@ async def add(store: JobStore, *jobs: NewJob, now: datetime = NOW) -> list[Job]:
 
 async def add_one(store: JobStore, job_id: str = "job-1", **fields: Unpack[NewJobFields]) -> Job:
     """Insert a job that is due at once, unless the fields say otherwise."""
-    [job] = await add(store, make_new_job(**{**fields, "id": job_id}))
+    fields["id"] = job_id
+    [job] = await add(store, make_new_job(**fields))
     return job
 
 

@@ -139,9 +139,7 @@ async def test_what_is_due_beyond_the_limit_is_no_next_due_time(store: JobStore)
 
 async def test_jobs_that_become_due_by_the_thousand_are_all_found(store: JobStore) -> None:
     due = NOW + SECOND
-    await add(
-        store, *(make_new_job(id=f"j{n}", run_at=due, is_due=False) for n in range(5001))
-    )
+    await add(store, *(make_new_job(id=f"j{n}", run_at=due, is_due=False) for n in range(5001)))
 
     first = await store.claim(1, 1, now=due)
     second = await store.claim(1, 6000, now=due)

@@ -31,9 +31,7 @@ LARGE = INLINE_OUTPUT_BYTES + 1
 async def add_with_everything(store: JobStore, job_id: str) -> int:
     """Add a dead job with a tag, a large and a small output; return its sequence number."""
     await add_one(store, job_id, tags=("keep", "me"), max_retries=1)
-    await end(
-        store, await take_one(store), OutcomeKind.FAILED, output=None, output_bytes=LARGE
-    )
+    await end(store, await take_one(store), OutcomeKind.FAILED, output=None, output_bytes=LARGE)
     job = await take_one(store, now=LATER)
     await end(store, job, OutcomeKind.FAILED, output=b"small", now=LATER)
     return job.seq

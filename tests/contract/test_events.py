@@ -1,6 +1,7 @@
 """Every change of a state is told once, in one sequence that never goes back."""
 
 import asyncio
+import itertools
 from datetime import timedelta
 from pathlib import Path
 
@@ -39,7 +40,7 @@ async def test_a_whole_life_is_a_chain_of_legal_moves(store: JobStore) -> None:
     states = [event.state for event in await events(store)]
 
     assert states[0] is JobState.PENDING
-    assert all(new in TRANSITIONS[old] for old, new in zip(states, states[1:], strict=False))
+    assert all(new in TRANSITIONS[old] for old, new in itertools.pairwise(states))
     assert states[-1] is JobState.COMPLETED
     assert len(states) == 10
 

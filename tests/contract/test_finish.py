@@ -166,14 +166,15 @@ async def test_a_run_ends_once(store: JobStore, kind: OutcomeKind) -> None:
 async def test_a_lost_claim_changes_nothing(store: JobStore, forged: JobFields) -> None:
     await add_one(store)
     job = await take_one(store, 1)
-    held: JobFields = {
+    claim: JobFields = {
         "seq": job.seq,
         "state": job.state,
         "attempts": 1,
         "run_count": job.run_count,
         "worker": job.worker,
     }
-    stranger = make_job(**{**held, **forged})
+    claim.update(forged)
+    stranger = make_job(**claim)
 
     is_ours = await end(store, stranger, output=b"not mine")
 

@@ -38,7 +38,7 @@ async def test_a_new_job_is_pending_and_has_never_run(store: JobStore) -> None:
     assert (job.attempts, job.run_count, job.worker) == (0, 0, None)
     assert (job.priority, job.max_retries, job.tags) == (7, 2, ("a",))
     assert (job.created_at, job.updated_at, job.run_at) == (NOW, NOW, NOW)
-    assert job.started_at is job.finished_at is job.duration is None
+    assert (job.started_at, job.finished_at, job.duration) == (None, None, None)
 
 
 async def test_every_job_comes_back_as_it_went_in(store: JobStore) -> None:

@@ -1,6 +1,7 @@
 """What only SQLite needs: how its files are made, set, logged and kept short."""
 
 import asyncio
+import fcntl
 import os
 import sqlite3
 import threading
@@ -193,12 +194,12 @@ async def test_the_log_stays_short_and_no_passive_checkpoint_is_made(
 
 
 async def test_the_log_is_cut_when_the_reader_that_kept_it_is_gone(
-    small_log: SqliteStore, db_path: Path, impatient: None  # noqa: ARG001
+    small_log: SqliteStore,
+    db_path: Path,
+    impatient: None,  # noqa: ARG001
 ) -> None:
     async with other_process("hold", db_path, "SELECT count(*) FROM jobs") as reader:
-        await asyncio.gather(
-            *(add_one(small_log, f"a{n}", command="x" * 5000) for n in range(40))
-        )
+        await asyncio.gather(*(add_one(small_log, f"a{n}", command="x" * 5000) for n in range(40)))
         assert log_size(db_path) > SMALL_LOG
         await reader.go()
 
@@ -220,10 +221,15 @@ async def test_a_reader_that_stays_holds_nobody_up(small_log: SqliteStore, db_pa
 async def test_a_checkpoint_that_cannot_be_made_ends_nothing(
     small_log: SqliteStore, db_path: Path
 ) -> None:
-    db_path.with_name(f"{db_path.name}-checkpoint").mkdir()
+    gate = os.open(db_path.with_name(f"{db_path.name}-checkpoint"), os.O_RDWR)
+    # As held by another process that commits all the time.
+    fcntl.flock(gate, fcntl.LOCK_SH)
 
-    for n in range(40):
-        await add_one(small_log, f"a{n}", command="x" * 5000)
+    try:
+        for n in range(40):
+            await add_one(small_log, f"a{n}", command="x" * 5000)
+    finally:
+        os.close(gate)
 
     assert len(await ids(small_log)) == 40
 

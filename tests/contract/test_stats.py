@@ -58,9 +58,7 @@ STEPS: list[tuple[str, Step]] = [
     ("insert for later", lambda store: add_due_at(store, "later", LATER + LATER.resolution)),
     (
         "insert and claim",
-        lambda store: store.insert_claimed(
-            lambda _: make_new_job(id="claimed"), worker=2, now=NOW
-        ),
+        lambda store: store.insert_claimed(lambda _: make_new_job(id="claimed"), worker=2, now=NOW),
     ),
     ("claim", take_one),
     ("release", release_one),

@@ -55,9 +55,7 @@ async def test_times_in_other_zones_are_the_same_moments(store: JobStore) -> Non
 
 
 @pytest.mark.parametrize("beyond", [MICROSECOND, 500 * MICROSECOND, 999 * MICROSECOND])
-async def test_a_job_is_not_claimed_a_microsecond_early(
-    store: JobStore, beyond: timedelta
-) -> None:
+async def test_a_job_is_not_claimed_a_microsecond_early(store: JobStore, beyond: timedelta) -> None:
     due = NOW + beyond
     await add_due_at(store, "job-1", due)
 

@@ -1,59 +1,87 @@
-"""Moves the write-ahead log into the database, one process at a time."""
+"""Moves the write-ahead log into the database, while nobody of ours commits."""
 
 import fcntl
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 # About a thousand small commits; a checkpoint of this takes some milliseconds.
 LARGEST_WAL: Final = 4 * 1024 * 1024
 
+# Milliseconds that a checkpoint waits for readers; everybody's writes wait too.
+_READERS_MS: Final = 100
+
 
 class Checkpointer:
     """
     Checkpoints when the log has grown.
 
-    Only RESTART and TRUNCATE are used: they take the writer's lock before they
-    read the log's header, so that no commit can reset the log meanwhile. A
-    PASSIVE one racing a commit can lose it in SQLite 3.7.0 to 3.51.2
-    (https://sqlite.org/wal.html#walresetbug).
+    In SQLite 3.7.0 to 3.51.2 a PASSIVE checkpoint that races a commit can lose
+    it (https://sqlite.org/wal.html#walresetbug). TRUNCATE takes the writer's
+    lock first, which rules that out, but falls back to PASSIVE where it does
+    not get the lock. So every commit of ours holds a shared file lock, and a
+    checkpoint is made only by who has that lock alone: then the writer's lock
+    is free, and only readers can make it wait.
+
+    Args:
+        path: The database.
     """
 
     def __init__(self, path: Path) -> None:
         self._wal = path.with_name(path.name + "-wal")
-        self._lock = path.with_name(path.name + "-checkpoint")
         self._limit = LARGEST_WAL
+        flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._gate = os.open(path.with_name(path.name + "-checkpoint"), flags, 0o600)
+
+    def close(self) -> None:
+        """Close the file lock; closing twice is the same."""
+        if self._gate >= 0:
+            os.close(self._gate)
+            self._gate = -1
+
+    @contextmanager
+    def committing(self) -> Iterator[None]:
+        """Keep checkpoints away while in the context."""
+        fcntl.flock(self._gate, fcntl.LOCK_SH)
+
+        try:
+            yield
+        finally:
+            fcntl.flock(self._gate, fcntl.LOCK_UN)
 
     def is_due(self) -> bool:
         """Whether the log is long enough to bother."""
         return self._size() >= self._limit
 
     def run(self, connection: sqlite3.Connection) -> None:
-        """Checkpoint; where that cannot be now, ask for more log before the next."""
-        size = self._size()
-        self._limit = LARGEST_WAL if self.checkpoint(connection) else size + LARGEST_WAL
-
-    def checkpoint(self, connection: sqlite3.Connection) -> bool:
-        """
-        Move the whole log into the database and cut it.
-
-        Returns:
-            False where another process does it already, or a reader needs
-            the log still.
-        """
-        flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-        lock = os.open(self._lock, flags, 0o600)
+        """Checkpoint; where a reader is in the way, wait for twice the log."""
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(lock)
-            return False
+            # Somebody commits; there is another chance after the next commit.
+            return
+
+        # Raised first: whatever goes wrong, the next commit does not try again.
+        self._limit = max(LARGEST_WAL, 2 * self._size())
+
+        try:
+            if self._truncate(connection):
+                self._limit = LARGEST_WAL
+        finally:
+            fcntl.flock(self._gate, fcntl.LOCK_UN)
+
+    def _truncate(self, connection: sqlite3.Connection) -> bool:
+        """Move the whole log into the database and cut it; False where a reader needs it."""
+        patience = connection.execute("PRAGMA busy_timeout").fetchone()[0]
+        connection.execute(f"PRAGMA busy_timeout = {_READERS_MS}")
 
         try:
             busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:
-            os.close(lock)
+            connection.execute(f"PRAGMA busy_timeout = {patience}")
 
         return not busy
 

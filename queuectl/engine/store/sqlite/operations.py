@@ -225,7 +225,7 @@ def retry(
     now: datetime,
 ) -> list[Job]:
     """Put jobs back to pending, all or none."""
-    for job in get_jobs(connection, job_ids):
+    for job in get_jobs(connection, list(dict.fromkeys(job_ids))):
         if job.state not in allowed:
             raise JobStateError(job.id, job.state, "retry", hint=_RETRY_HINTS.get(job.state))
 

@@ -34,7 +34,9 @@ UPDATE jobs SET
     worker = :worker, started_at = :now, updated_at = :now, finished_at = NULL,
     exit_code = NULL, signal = NULL, reason = NULL
 WHERE seq IN (
-    SELECT seq FROM jobs WHERE ready = 1 ORDER BY priority DESC, seq LIMIT :limit
+    -- Named, for the planner would take the other index and sort everything.
+    SELECT seq FROM jobs INDEXED BY jobs_ready
+    WHERE ready = 1 ORDER BY priority DESC, seq LIMIT :limit
 )
 RETURNING *;
 
@@ -65,7 +67,7 @@ WHERE seq = :seq AND state = 'processing' AND run_count = :run AND worker = :wor
 -- Given back before it was started: as if it had never been claimed.
 UPDATE jobs SET
     state = 'pending', ready = 1, attempts = attempts - 1, run_count = run_count - 1,
-    started_at = NULL, updated_at = :now, cancel_reason = NULL
+    started_at = NULL, updated_at = :now, cancel_reason = NULL, worker = NULL
 WHERE seq = :seq AND state = 'processing' AND run_count = :run AND worker = :worker;
 
 -- name: insert_run
@@ -99,6 +101,14 @@ SELECT * FROM jobs WHERE seq > :after ORDER BY seq LIMIT :limit;
 -- name: list_jobs_in_state
 SELECT * FROM jobs WHERE state = :state AND seq > :after ORDER BY seq LIMIT :limit;
 
+-- name: list_jobs_in_notable_state
+-- The list repeats the condition of the index, else the planner cannot use it.
+SELECT * FROM jobs
+WHERE
+    state IN ('processing', 'failed', 'dead', 'cancelled')
+    AND state = :state AND seq > :after
+ORDER BY seq LIMIT :limit;
+
 -- name: list_jobs_with_tag
 SELECT jobs.* FROM tags INNER JOIN jobs ON tags.job = jobs.seq
 WHERE
@@ -110,6 +120,13 @@ SELECT * FROM jobs ORDER BY seq DESC LIMIT :limit;
 
 -- name: last_jobs_in_state
 SELECT * FROM jobs WHERE state = :state ORDER BY seq DESC LIMIT :limit;
+
+-- name: last_jobs_in_notable_state
+SELECT * FROM jobs
+WHERE
+    state IN ('processing', 'failed', 'dead', 'cancelled')
+    AND state = :state
+ORDER BY seq DESC LIMIT :limit;
 
 -- name: last_jobs_with_tag
 SELECT jobs.* FROM tags INNER JOIN jobs ON tags.job = jobs.seq
@@ -138,7 +155,11 @@ UPDATE jobs SET
 WHERE seq = :seq AND state IN ('failed', 'dead', 'cancelled');
 
 -- name: some_dead
-SELECT seq, run_count FROM jobs WHERE state = 'dead' ORDER BY seq LIMIT :limit;
+SELECT seq, run_count FROM jobs
+WHERE
+    state IN ('processing', 'failed', 'dead', 'cancelled')
+    AND state = 'dead'
+ORDER BY seq LIMIT :limit;
 
 -- name: delete_job
 DELETE FROM jobs WHERE seq = :seq AND state <> 'processing';
@@ -217,7 +238,12 @@ SELECT
     EXISTS (SELECT 1 FROM jobs WHERE ready = 1)
     OR EXISTS (SELECT 1 FROM jobs WHERE ready = 0 AND run_at <= :now)
     OR EXISTS (SELECT 1 FROM jobs WHERE state = 'processing')
-    OR EXISTS (SELECT 1 FROM jobs WHERE state = 'failed');
+    OR EXISTS (
+        SELECT 1 FROM jobs
+        WHERE
+            state IN ('processing', 'failed', 'dead', 'cancelled')
+            AND state = 'failed'
+    );
 
 -- name: read_settings
 SELECT key, value FROM settings;

@@ -104,11 +104,13 @@ def _check_kind(path: Path) -> None:
 def _migrate(connection: sqlite3.Connection, path: Path, now_ms: int) -> int:
     version = _check_file(connection, path)
 
+    # WAL is a property of the file, which a restored backup has lost; it cannot
+    # be set inside a transaction.
+    connection.execute("PRAGMA journal_mode = WAL")
+
     if version == len(MIGRATIONS):
         return 0
 
-    # WAL is a property of the file; it cannot be set inside a transaction.
-    connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("BEGIN IMMEDIATE")
 
     try:

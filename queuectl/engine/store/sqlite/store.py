@@ -31,6 +31,7 @@ from queuectl.engine.store.base import (
 )
 from queuectl.engine.store.sqlite import operations
 from queuectl.engine.store.sqlite.check import check_database
+from queuectl.engine.store.sqlite.checkpoint import Checkpointer
 from queuectl.engine.store.sqlite.connection import (
     FileIdentity,
     ThreadConnection,
@@ -51,6 +52,9 @@ from queuectl.engine.store.sqlite.writer import Writer
 
 T = TypeVar("T")
 
+# The states of the index `jobs_notable`.
+_NOTABLE = frozenset({JobState.PROCESSING, JobState.FAILED, JobState.DEAD, JobState.CANCELLED})
+
 _NOT_TEXT = "not valid Unicode (a lone surrogate)"
 
 
@@ -69,6 +73,7 @@ class SqliteStore:
         self._opening_reader = anyio.Lock()
         self._writer: Writer
         self._identity: FileIdentity
+        self._checkpointer: Checkpointer
 
     async def open(self, tasks: anyio.abc.TaskGroup, *, now: datetime) -> None:
         """
@@ -81,8 +86,20 @@ class SqliteStore:
             self._path, reader=False, prepare=partial(prepare, now_ms=to_ms(now))
         )
         await _open(self._writing, self._path)
-        self._identity = await self._writing.run(lambda _: FileIdentity(self._path))
-        self._writer = Writer(self._writing, self._path, self._identity)
+
+        try:
+            self._identity = await self._writing.run(lambda _: FileIdentity(self._path))
+            self._checkpointer = await self._writing.run(lambda _: Checkpointer(self._path))
+        except OSError as error:
+            await self._writing.close()
+            raise StoreError(self._path, f"cannot make its lock file ({error.strerror})") from error
+
+        self._writer = Writer(
+            self._writing,
+            self._path,
+            identity=self._identity,
+            checkpointer=self._checkpointer,
+        )
         tasks.start_soon(self._writer.serve)
 
     def on_commit(self, listener: Callable[[Change], None]) -> None:
@@ -93,6 +110,7 @@ class SqliteStore:
         """Answer what was asked for, and close both connections."""
         await self._writer.close()
         await self._writing.close()
+        self._checkpointer.close()
 
         if self._reading is not None:
             await self._reading.close()
@@ -376,6 +394,9 @@ def _listing(name: str, wanted: JobFilter) -> tuple[str, dict[str, Any]]:
 
     if wanted.tag is not None:
         return f"{name}_with_tag", {"tag": wanted.tag, "state": state}
+
+    if wanted.state in _NOTABLE:
+        return f"{name}_in_notable_state", {"state": state}
 
     if state is not None:
         return f"{name}_in_state", {"state": state}

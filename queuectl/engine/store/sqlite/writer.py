@@ -7,6 +7,7 @@ the price of the disk, and the throughput grows with the load.
 """
 
 import asyncio
+import logging
 import sqlite3
 from collections import deque
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from queuectl.engine.store.sqlite.checkpoint import Checkpointer
 from queuectl.engine.store.sqlite.connection import FileIdentity, ThreadConnection, name_error
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 _Function = Callable[[sqlite3.Connection], T]
 
 # The most operations that share one transaction.
@@ -51,9 +54,17 @@ class Writer:
         connection: Open; the writer is its only user.
         path: The file.
         identity: Checked before anything is acknowledged.
+        checkpointer: Kept away while a transaction is made.
     """
 
-    def __init__(self, connection: ThreadConnection, path: Path, identity: FileIdentity) -> None:
+    def __init__(
+        self,
+        connection: ThreadConnection,
+        path: Path,
+        *,
+        identity: FileIdentity,
+        checkpointer: Checkpointer,
+    ) -> None:
         self._connection = connection
         self._path = path
         self._identity = identity
@@ -62,7 +73,7 @@ class Writer:
         self._closed = False
         self._finished = asyncio.Event()
         self._listeners: list[Callable[[Change], None]] = []
-        self._checkpointer = Checkpointer(path)
+        self._checkpointer = checkpointer
 
     def on_commit(self, listener: Callable[[Change], None]) -> None:
         """Call this after each commit that changed something."""
@@ -121,20 +132,23 @@ class Writer:
 
     async def checkpoint(self) -> None:
         """Move the log into the database now, where nobody needs it."""
-        await self.run_alone(self._checkpointer.run)
+        await self._checkpoint_quietly()
 
     async def run_alone(self, function: _Function[T]) -> T:
         """Run a function outside any transaction, as VACUUM needs it."""
+
+        def run(connection: sqlite3.Connection) -> T:
+            with self._checkpointer.committing():
+                return function(connection)
+
         try:
-            return await self._connection.run(function)
+            return await self._connection.run(run)
         except sqlite3.Error as error:
             raise name_error(error, self._path) from error
 
     async def _commit(self, batch: list[_Operation]) -> None:
         try:
-            results, changed = await self._connection.run(
-                partial(_run_batch, batch, self._identity)
-            )
+            results, changed = await self._connection.run(partial(self._run, batch))
         except sqlite3.Error as error:
             self._fail(batch, name_error(error, self._path))
         except Exception as error:  # noqa: BLE001 (handed to everyone who waits)
@@ -146,7 +160,24 @@ class Writer:
                 self._tell(batch)
 
                 if self._checkpointer.is_due():
-                    await self._connection.run(self._checkpointer.run)
+                    await self._checkpoint_quietly()
+
+    def _run(
+        self, batch: list[_Operation], connection: sqlite3.Connection
+    ) -> tuple[list[Any], bool]:
+        """Run a batch in the connection's thread; see `_run_batch`."""
+        with self._checkpointer.committing():
+            results = _run_batch(batch, connection)
+
+        self._identity.check()
+        return results
+
+    async def _checkpoint_quietly(self) -> None:
+        """Checkpoint where that works; what was acknowledged is safe without."""
+        try:
+            await self._connection.run(self._checkpointer.run)
+        except (sqlite3.Error, OSError) as error:
+            _log.warning("cannot checkpoint %s: %s", self._path, error)
 
     def _answer(self, batch: list[_Operation], results: list[Any]) -> None:
         for operation, result in zip(batch, results, strict=True):
@@ -175,9 +206,7 @@ class Writer:
             listener(change)
 
 
-def _run_batch(
-    batch: list[_Operation], identity: FileIdentity, connection: sqlite3.Connection
-) -> tuple[list[Any], bool]:
+def _run_batch(batch: list[_Operation], connection: sqlite3.Connection) -> tuple[list[Any], bool]:
     """
     Run operations in one transaction, in the connection's thread.
 
@@ -186,9 +215,6 @@ def _run_batch(
 
     Returns:
         The results, and whether anything was changed.
-
-    Raises:
-        StoreReplacedError: What was written is in a file that nobody can find.
     """
     before = connection.total_changes
     try:
@@ -198,7 +224,6 @@ def _run_batch(
     except Exception:  # noqa: BLE001 (the second round tells whose it is)
         results = _transaction(connection, batch, _run_isolated)
 
-    identity.check()
     return results, connection.total_changes > before
 
 
