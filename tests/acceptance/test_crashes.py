@@ -10,7 +10,7 @@ from tests.acceptance.home import PATIENCE, Home, is_running
 from tests.acceptance.jobs import appending, gated
 from tests.waiting import wait_until
 
-MANY = 20_000
+MANY = 10_000
 
 
 def outcomes(job: dict[str, object]) -> list[str]:
@@ -130,7 +130,7 @@ async def test_the_jobs_of_a_suspended_worker_are_left_alone(home: Home) -> None
     assert (job["state"], job["run_count"], home.lines("ended")) == ("completed", 1, ["job"])
 
 
-@pytest.mark.parametrize("moment", ["reading", "opening", "writing", "committing"])
+@pytest.mark.parametrize("moment", ["reading", "opening", "writing"])
 async def test_a_bulk_enqueue_that_is_killed_has_added_all_or_nothing(
     home: Home, moment: str
 ) -> None:
@@ -151,7 +151,7 @@ async def test_a_bulk_enqueue_that_is_killed_has_added_all_or_nothing(
     else:
         home.file("jobs").write_bytes(lines)
         enqueue = await home.start("enqueue", "-q", "--file", "jobs")
-        sizes = {"opening": 0, "writing": 1, "committing": 1_000_000}
+        sizes = {"opening": 0, "writing": 500_000}
         await wait_until(
             lambda: (
                 (log.exists() and log.stat().st_size >= sizes[moment]) or not enqueue.is_running

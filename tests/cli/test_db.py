@@ -21,9 +21,9 @@ def test_path_follows_the_option_then_the_variable_then_the_home_folder(
     queuectl: Queuectl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert queuectl.bare("db", "path").out == f"{tmp_path}/.queuectl/queue.db\n"
-    monkeypatch.setenv("QUEUECTL_DB", "/tmp/from-variable.db")
-    assert queuectl.bare("db", "path").out == "/tmp/from-variable.db\n"
-    assert queuectl.bare("--db", "/tmp/said.db", "db", "path").out == "/tmp/said.db\n"
+    monkeypatch.setenv("QUEUECTL_DB", "/srv/from-variable.db")
+    assert queuectl.bare("db", "path").out == "/srv/from-variable.db\n"
+    assert queuectl.bare("--db", "/srv/said.db", "db", "path").out == "/srv/said.db\n"
 
 
 def test_the_usual_database_is_made_for_its_owner_alone(tmp_path: Path) -> None:

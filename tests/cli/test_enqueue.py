@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from tests.cli.program import Queuectl, Result, run_process
 from tests.cli.schema import check_job
 from tests.cli.states import pretended_worker
@@ -126,12 +124,9 @@ def test_a_job_that_says_nothing_has_the_defaults(queuectl: Queuectl) -> None:
     assert (job["state"], job["attempts"], job["tags"]) == ("pending", 0, [])
 
 
-def test_a_time_without_a_zone_is_local(
-    queuectl: Queuectl, monkeypatch: pytest.MonkeyPatch, db_path: Path
-) -> None:
-    monkeypatch.setenv("TZ", "Asia/Tokyo")
+def test_a_time_without_a_zone_is_local(db_path: Path) -> None:
     words = ("enqueue", "--json", "--run-at", "2035-01-02T03:04:05", "--", "true")
-    result = run_process("--db", str(db_path), *words)
+    result = run_process("--db", str(db_path), *words, env={"TZ": "Asia/Tokyo"})
 
     assert result.json["run_at"] == "2035-01-01T18:04:05.000Z"
 

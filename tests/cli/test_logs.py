@@ -75,9 +75,7 @@ def test_the_output_so_far_of_a_running_job_is_printed(queuectl: Queuectl, db_pa
         assert queuectl("logs", "busy") == Result(0, "so far\n", "")
 
 
-def test_bytes_that_are_no_text_come_through_a_pipe_unchanged(
-    queuectl: Queuectl, db_path: Path
-) -> None:
+def test_bytes_that_are_no_text_come_through_a_pipe_unchanged(db_path: Path) -> None:
     run_jobs(db_path, ("a", "x", FakeRun(output=bytes(range(256)))))
     with started_process("--db", str(db_path), "logs", "a") as process:
         out, err = process.communicate(timeout=10)

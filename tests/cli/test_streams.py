@@ -59,7 +59,7 @@ def test_closed_streams_do_no_harm(closed: str, queuectl: Queuectl, db_path: Pat
 def test_a_pipe_has_no_escape_codes(db_path: Path) -> None:
     fill(db_path)
 
-    for words in (("list",), ("status",), ("info", "failed"), ("dlq", "list"), ("--help",)):
+    for words in (("list",), ("info", "failed")):
         result = run_process("--db", str(db_path), *words, env={"CLICOLOR": "1"})
         assert result.code == 0
         assert ESCAPE not in result.out + result.err
@@ -131,7 +131,7 @@ def test_a_hostile_id_is_escaped_in_the_error(command: str, queuectl: Queuectl) 
     assert "\u202e" not in result.err
 
 
-def test_a_hostile_reason_and_worker_log_are_escaped(queuectl: Queuectl, db_path: Path) -> None:
+def test_a_hostile_reason_is_escaped(queuectl: Queuectl) -> None:
     queuectl.ok("enqueue", "--id", "a", "--", "true")
     queuectl.ok("cancel", "a", "--reason", "\x1b[2Jred")
 

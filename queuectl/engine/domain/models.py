@@ -146,7 +146,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         cpu: Processor time of the whole process tree, user and system; None
             where it could not be read.
         max_rss_bytes: The largest resident set of one of its processes; None
-            where it could not be read.
+            where it is not above the engine's own, which the system counts in,
+            so that it cannot be told.
         output_bytes: How much it wrote to its standard output and error.
     """
 
