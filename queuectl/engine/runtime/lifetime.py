@@ -365,8 +365,14 @@ async def _until_done(task: asyncio.Task[None]) -> None:
 
 
 def _only(error: BaseException) -> BaseException:
-    """Return what a group with one member in it is about."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
+    """Return what a group is about, where all of it is of one kind."""
+    members = _members(error)
+    kinds = {type(member) for member in members}
+    return members[0] if len(kinds) == 1 else error
 
-    return error
+
+def _members(error: BaseException) -> list[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+
+    return [member for inner in error.exceptions for member in _members(inner)]

@@ -14,7 +14,7 @@ import anyio
 import msgspec
 
 from queuectl.engine.domain.models import Job
-from queuectl.engine.errors import StoreError
+from queuectl.engine.errors import StoreError, StoreReplacedError
 from queuectl.engine.runtime.bus import Bus
 from queuectl.engine.runtime.clock import Clock, sleep
 from queuectl.engine.runtime.executor import Executor
@@ -156,6 +156,8 @@ async def _recover_for_ever(around: Surroundings, recorder: Recorder) -> None:
     while True:
         try:
             await recovery.tick()
+        except StoreReplacedError:
+            raise
         except (StoreError, OSError) as error:
             _log.error("cannot look for dead workers: %s", error)
 

@@ -263,6 +263,8 @@ class Worker:
         """Return how long to wait for a hint before looking without one, in seconds."""
         try:
             settings = await self._store.settings()
+        except StoreReplacedError:
+            raise
         except StoreError as error:
             _log.error("cannot read the config: %s", error)
             settings = DEFAULTS
@@ -313,6 +315,8 @@ class Worker:
 
             try:
                 await self._obey()
+            except StoreReplacedError:
+                raise
             except StoreError as error:
                 _log.error("cannot read orders: %s", error)
 

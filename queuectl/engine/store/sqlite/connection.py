@@ -50,7 +50,7 @@ _PROBLEMS: Final[dict[int, tuple[str, str]]] = {
     ),
     sqlite3.SQLITE_CANTOPEN: (
         "cannot open the database",
-        "check that the folder exists and may be written to",
+        "check that its folder may be written to, and is not on a read-only disk",
     ),
     sqlite3.SQLITE_PERM: ("no permission to use the database", "check its permissions"),
     sqlite3.SQLITE_FULL: ("the disk is full", "free some space and try again"),
@@ -168,11 +168,16 @@ def named_errors(path: Path) -> Iterator[None]:
         raise name_error(error, path) from error
 
 
+def error_kind(error: sqlite3.Error) -> int | None:
+    """Return SQLite's primary result code, None where Python itself raised the error."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    # The low byte is the kind; the others tell variants apart.
+    return None if code is None else code & 0xFF
+
+
 def name_error(error: sqlite3.Error, path: Path) -> StoreError:
     """Return the error of ours that says what the driver's means."""
-    # The low byte is the kind; the others tell variants apart.
-    code = getattr(error, "sqlite_errorcode", None)
-    kind = None if code is None else code & 0xFF
+    kind = error_kind(error)
 
     if kind in _BUSY:
         return StoreBusyError(

@@ -21,7 +21,12 @@ import msgspec
 from queuectl.engine.errors import EngineClosedError
 from queuectl.engine.store.base import Change
 from queuectl.engine.store.sqlite.checkpoint import Checkpointer
-from queuectl.engine.store.sqlite.connection import FileIdentity, ThreadConnection, name_error
+from queuectl.engine.store.sqlite.connection import (
+    FileIdentity,
+    ThreadConnection,
+    error_kind,
+    name_error,
+)
 
 T = TypeVar("T")
 
@@ -151,6 +156,10 @@ class Writer:
             results, changed = await self._connection.run(partial(self._run, batch))
         except sqlite3.Error as error:
             self._fail(batch, name_error(error, self._path))
+
+            if error_kind(error) == sqlite3.SQLITE_FULL:
+                # What was rolled back still fills the log, and so the disk.
+                await self._checkpoint_quietly()
         except Exception as error:  # noqa: BLE001 (handed to everyone who waits)
             self._fail(batch, error)
         else:
@@ -177,7 +186,7 @@ class Writer:
         try:
             await self._connection.run(self._checkpointer.run)
         except (sqlite3.Error, OSError) as error:
-            _log.warning("cannot checkpoint %s: %s", self._path, error)
+            _log.info("cannot checkpoint %s: %s", self._path, error)
 
     def _answer(self, batch: list[_Operation], results: list[Any]) -> None:
         for operation, result in zip(batch, results, strict=True):
