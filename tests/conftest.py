@@ -88,15 +88,15 @@ ALLOWED_ON_THE_LOOP: Final = (
     ),
     (
         "runtime/recovery.py",
-        ("is_alive", "boot_id", "has_live_worker"),
+        ("is_alive", "_has_lock", "boot_id", "has_live_worker"),
         ("os.stat", "os.listdir", "os.scandir", "io.TextIOWrapper.read"),
         "one lock file for each worker; the machine's boot, once",
     ),
     (
-        "engine/api.py",
-        ("_here",),
-        ("os.getcwd",),
-        "asks the kernel, not the disk",
+        "api.py",
+        ("_here", "_real_path"),
+        ("os.getcwd", "os.path.abspath", "os.readlink", "os.stat"),
+        "asks the kernel where it is, and once where the database's links lead",
     ),
 )
 

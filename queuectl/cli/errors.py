@@ -118,6 +118,9 @@ def explain(error: BaseException) -> Problem:
             return Problem(ExitCode.INTERRUPTED, "interrupted")
         case _ParserError():
             return _explain_usage(error)
+        case OSError(strerror=str(words)):
+            place = f": {error.filename}" if error.filename else ""
+            return Problem(ExitCode.FAILURE, f"the system refuses: {words}{place}")
         case _:
             return Problem(
                 ExitCode.FAILURE,

@@ -129,7 +129,9 @@ Tag = Annotated[
 ]
 Limit = Annotated[
     int | None,
-    typer.Option("--limit", min=1, metavar="N", help="Only the N that arrived last; else all."),
+    typer.Option(
+        "--limit", min=1, max=2**31 - 1, metavar="N", help="Only the N that arrived last; else all."
+    ),
 ]
 OlderThan = Annotated[
     timedelta | None,

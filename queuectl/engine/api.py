@@ -75,7 +75,7 @@ class QueueEngine:
     ) -> None:
         self._is_default = database is None and "QUEUECTL_DB" not in os.environ
         path = default_database() if database is None else Path(database).expanduser()
-        self._path = path.absolute()
+        self._path = _real_path(path)
         self._grace = kill_grace
         self._clock = clock or SystemClock()
         self._runner = runner
@@ -491,6 +491,9 @@ class QueueEngine:
             InvalidJobError: A value breaks a rule.
             DuplicateJobError: The id exists.
         """
+        if spec.run_at is not None or spec.delay is not None:
+            raise InvalidJobError("what runs here runs now", field="run_at")
+
         life = self._open
         claimed: builtins.list[Job] = []
 
@@ -619,6 +622,20 @@ def _duration(field: str, value: float | timedelta | None) -> timedelta | None:
         return check_duration(value)
     except InvalidValueError as error:
         raise InvalidJobError(str(error), field=field) from error
+
+
+def _real_path(path: Path) -> Path:
+    """
+    Return where a database really is: everybody must find the same locks beside it.
+
+    Raises:
+        InvalidValueError: It is relative to a folder that does not exist any more.
+    """
+    try:
+        return Path(os.path.realpath(path))
+    except FileNotFoundError:
+        msg = f"{path}: the current folder does not exist any more"
+        raise InvalidValueError(msg) from None
 
 
 def _here() -> str:

@@ -160,5 +160,9 @@ async def test_stopping_leaves_nothing_behind(home: Home) -> None:
     assert files - outputs - logs == {"workers", "wake", "output", "logs"}
     assert len(logs) == 2
     assert len([name for name in outputs if name.endswith(".log")]) == 1
-    assert {path.name for path in home.database.parent.iterdir()} == {"queue.db", "queue.db-run"}
+    assert {path.name for path in home.database.parent.iterdir()} == {
+        "queue.db",
+        "queue.db-checkpoint",
+        "queue.db-run",
+    }
     assert await home.json("worker", "list") == []

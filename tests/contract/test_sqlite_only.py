@@ -14,6 +14,7 @@ import anyio
 import pytest
 from blockbuster import BlockingError
 
+from queuectl.engine.domain.states import JobState
 from queuectl.engine.errors import StoreError
 from queuectl.engine.store.sqlite.connection import APPLICATION_ID, ThreadConnection
 from queuectl.engine.store.sqlite.operations import read_settings
@@ -258,6 +259,18 @@ async def test_closing_leaves_one_file_and_everything_in_it(
     assert left <= {db_path.name, f"{db_path.name}-checkpoint"}
     with closing(sqlite3.connect(db_path)) as connection:
         assert connection.execute("SELECT count(*) FROM jobs").fetchone() == (10,)
+
+
+async def test_a_purge_leaves_no_row_behind(sqlite: SqliteStore) -> None:
+    await add_one(sqlite, tags=("a",))
+    await end(sqlite, await take_one(sqlite), output=b"hello")
+
+    await sqlite.purge([JobState.COMPLETED], until=NOW)
+
+    tables = ("jobs", "tags", "runs", "outputs", "events")
+    query = " UNION ALL ".join(f"SELECT count(*) FROM {name}" for name in tables)  # noqa: S608
+    left = await sqlite._writing.run(lambda db: [row[0] for row in db.execute(query)])
+    assert left == [0] * len(tables)
 
 
 async def test_vacuum_gives_space_back(sqlite: SqliteStore, db_path: Path) -> None:

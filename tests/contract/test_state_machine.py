@@ -323,7 +323,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 QueueMachine.TestCase.settings = settings(
-    max_examples=200, stateful_step_count=40, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=120, stateful_step_count=40, suppress_health_check=[HealthCheck.too_slow]
 )
 
 TestQueue = pytest.mark.slow(pytest.mark.timeout(120)(QueueMachine.TestCase))

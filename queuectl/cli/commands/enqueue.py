@@ -182,8 +182,10 @@ def _parse_words(words: list[str]) -> _Request:
     if not text.startswith(("{", "[")) or len(words) > 1:
         what = "not a JSON object or array" if len(words) == 1 else "more than one argument"
         shown = options.join_argv(words)
+        # One word with spaces is a command line; as argv it would be a program's name.
+        form = f"--command {shown}" if len(words) == 1 else f"-- {shown}"
         raise UsageError(
-            f"{what}: {shown}", hint=f"to run it as a command: queuectl enqueue -- {shown}"
+            f"{what}: {shown}", hint=f"to run it as a command: queuectl enqueue {form}"
         )
 
     specs = parse_jobs(text.encode(errors="surrogateescape"))

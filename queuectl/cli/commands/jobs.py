@@ -10,7 +10,7 @@ import typer
 from queuectl import JobState, QueueCtlError, format_duration
 from queuectl.cli import options, progress, render, screen
 from queuectl.cli.errors import CommandError, ExitCode, UsageError, explain
-from queuectl.cli.session import with_engine
+from queuectl.cli.session import start_worker_words, with_engine
 
 if TYPE_CHECKING:
     from queuectl import Attempt, Job, QueueEngine
@@ -20,7 +20,7 @@ _LIST_EXAMPLES: Final = """
 Examples:
   queuectl list --state dead
   queuectl list --limit 20
-  queuectl list --tag nightly -q | xargs queuectl retry
+  queuectl list --state dead --tag nightly -q | xargs queuectl retry
 """
 _WAIT_EXAMPLES: Final = """
 \b
@@ -103,6 +103,11 @@ def wait(
     """Wait until jobs are finished, and tell how they ended."""
 
     async def work(engine: "QueueEngine") -> "list[Job]":
+        left = await anext(engine.progress(job_ids))
+
+        if left and not engine.has_live_worker():
+            screen.note(f"no worker is alive; start one with: {start_worker_words(context)}")
+
         async with progress.waiting_bar(engine, job_ids):
             seconds = None if timeout is None else timeout.total_seconds()
             return await engine.wait_all(job_ids, timeout=seconds)
@@ -113,8 +118,9 @@ def wait(
 
     if failed:
         names = ", ".join(f"{job.id} ({job.state})" for job in failed)
+        who = "the job" if len(jobs) == 1 else f"{len(failed)} of {len(jobs)} jobs"
         raise CommandError(
-            f"{len(failed)} of {len(jobs)} jobs did not complete: {names}",
+            f"{who} did not complete: {names}",
             exit_code=ExitCode.NOT_COMPLETED,
         )
 

@@ -161,6 +161,10 @@ async def _exit_code(engine: "QueueEngine", job: "Job") -> int:
             code = _TIMED_OUT
         case OutcomeKind.SPAWN_FAILED:
             code = _NOT_STARTED
+        case OutcomeKind.INTERRUPTED:
+            # Given back for a worker to try; but the caller is told that it failed.
+            await engine.cancel(job.id, reason=last.reason)
+            code = _NOT_STARTED
         case _:
             raise CommandError(f"job {job.id} is {job.state}: {last.reason}")
 

@@ -20,6 +20,9 @@ _PARTS: Final = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
 
 # Ten years: what is longer is a slip, and far from where dates overflow.
 LONGEST: Final = timedelta(days=3650)
+
+# What is kept is kept in milliseconds.
+_SHORTEST: Final = timedelta(milliseconds=1)
 _LONGEST_SECONDS: Final = LONGEST.total_seconds()
 
 _FORMS: Final = "(expected a number of seconds, or 90s, 10m, 1h30m, 2d)"
@@ -68,7 +71,8 @@ def check_duration(seconds: float) -> timedelta:
     if not 0 <= seconds <= _LONGEST_SECONDS:
         raise InvalidValueError(f"out of range: {plain(seconds)} s {_RANGE}")
 
-    return timedelta(seconds=seconds)
+    # What is more than nothing stays so: a timeout of nothing is none.
+    return max(timedelta(seconds=seconds), _SHORTEST) if seconds else timedelta()
 
 
 def parse_time(text: str) -> datetime:

@@ -65,7 +65,7 @@ def parse_job(text: bytes) -> JobSpec:
     return _parse(text)
 
 
-def parse_jobs(text: bytes) -> list[JobSpec]:
+def parse_jobs(given: bytes | str) -> list[JobSpec]:
     """
     Read jobs from an object, an array of objects, or one object a line.
 
@@ -79,6 +79,7 @@ def parse_jobs(text: bytes) -> list[JobSpec]:
         InvalidInputError: Some of several are wrong, or an id stands twice; it
             names every one.
     """
+    text = given.encode(errors="surrogatepass") if isinstance(given, str) else given
     text = text.removeprefix(b"\xef\xbb\xbf")
     start = text.lstrip()[:1]
 

@@ -37,6 +37,11 @@ def is_alive(folder: StateFolder, worker: WorkerRow) -> bool:
     return is_locked(path) if path.exists() else _has_process(worker)
 
 
+def _has_lock(folder: StateFolder, worker: WorkerRow) -> bool:
+    """Whether a worker's lock file is where it was made."""
+    return (folder.worker(worker.token) / LOCK_NAME).exists()
+
+
 def has_live_worker(folder: StateFolder) -> bool:
     """Whether any worker holds its lock."""
     return any(is_locked(home / LOCK_NAME) for home in folder.workers.iterdir())
@@ -93,13 +98,14 @@ class Recovery:
     async def tick(self) -> None:
         """Look at every worker once, and settle what can be settled."""
         for worker in await self._store.workers():
+            is_whole = _has_lock(self._folder, worker)
             lock = self._take_over(worker)
 
             if lock is None:
                 continue
 
             try:
-                await self._settle(worker)
+                await self._settle(worker, is_whole=is_whole)
             finally:
                 os.close(lock)
 
@@ -124,14 +130,20 @@ class Recovery:
         os.close(lock)
         return None
 
-    async def _settle(self, worker: WorkerRow) -> None:
+    async def _settle(self, worker: WorkerRow, *, is_whole: bool) -> None:
         home = self._folder.worker(worker.token)
         jobs = await self._store.held_jobs(worker.number)
         runs = await in_thread(find_runs, home)
         found = {run.note: run.files for run in runs}
 
         for job in jobs:
-            await self._settle_job(worker, job, found.get(run_note(job.seq, job.run_count)))
+            files = found.get(run_note(job.seq, job.run_count))
+
+            if is_whole:
+                await self._settle_job(worker, job, files)
+            else:
+                # Its files were deleted, and with them what they would prove.
+                await self._record_lost(job)
 
         if await self._store.unregister_worker(worker.number):
             _log.warning("worker w%d was dead; its jobs are settled", worker.number)
@@ -139,6 +151,7 @@ class Recovery:
 
     async def _settle_job(self, worker: WorkerRow, job: Job, files: RunFiles | None) -> None:
         now = self._clock.now()
+        note = run_note(job.seq, job.run_count)
 
         if files is None:
             # It died between the claim and the start.
@@ -148,7 +161,12 @@ class Recovery:
         if worker.boot_id == boot_id() and files.is_held():
             return
 
-        code = files.exit_code(run_note(job.seq, job.run_count))
+        if not files.has_begun(note):
+            # It died between the start and the command's first step.
+            await self._store.release([job], now=now)
+            return
+
+        code = files.exit_code(note)
         outcome = (
             Outcome(kind=OutcomeKind.LOST, reason="lost")
             if code is None
@@ -167,6 +185,14 @@ class Recovery:
             )
         finally:
             files.close()
+
+    async def _record_lost(self, job: Job) -> None:
+        now = self._clock.now()
+        started_at = job.started_at or now
+        outcome = Outcome(kind=OutcomeKind.LOST, reason="lost")
+        await self._recorder.record(
+            job, outcome, started_at=started_at, took=_took(started_at, now)
+        )
 
 
 def _took(started_at: datetime, ended_at: datetime) -> timedelta:

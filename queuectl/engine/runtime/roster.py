@@ -87,6 +87,7 @@ def _info(row: WorkerRow, *, is_alive: bool) -> WorkerInfo:
         host=row.host,
         pid=row.pid,
         concurrency=row.concurrency,
-        busy=row.busy,
+        # Short jobs are claimed ahead, and wait for a slot.
+        busy=min(row.busy, row.concurrency),
         started_at=row.started_at,
     )

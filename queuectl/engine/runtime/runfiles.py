@@ -128,6 +128,25 @@ class RunFiles:
         """Return the note of the run it serves or served last."""
         return _first_line(self.lock_path)
 
+    def make_exit_file(self) -> None:
+        """
+        Make the file for the exit code, as long as it will ever be.
+
+        The shell would make it with the job's umask, and not at all where the
+        disk is full.
+        """
+        descriptor = open_private(self.exit_path)
+
+        try:
+            os.pwrite(descriptor, b" " * (2 * _LONGEST_NOTE) + b"\n", 0)
+        finally:
+            os.close(descriptor)
+
+    def has_begun(self, note: str) -> bool:
+        """Whether the shell of a run came to its command."""
+        line = _first_line(self.exit_path) or ""
+        return line == note or line.startswith(f"{note} ")
+
     def exit_code(self, note: str) -> int | None:
         """Return the exit code that a run left, None where it left none."""
         line = _first_line(self.exit_path)
@@ -169,8 +188,7 @@ class RunFilesPool:
     def _make(self) -> RunFiles:
         self._made += 1
         files = RunFiles(self._folder, self._made)
-        # The shell would make it with the job's umask.
-        os.close(open_private(files.exit_path))
+        files.make_exit_file()
         return files
 
     def give_back(self, files: RunFiles) -> None:
@@ -227,7 +245,7 @@ def _first_line(path: Path) -> str | None:
         return None
 
     try:
-        text = os.pread(descriptor, 2 * _LONGEST_NOTE, 0)
+        text = os.pread(descriptor, 4 * _LONGEST_NOTE, 0)
     finally:
         os.close(descriptor)
 

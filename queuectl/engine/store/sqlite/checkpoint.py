@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from queuectl.engine.store.sqlite.connection import lock_file
+
 # About a thousand small commits; a checkpoint of this takes some milliseconds.
 LARGEST_WAL: Final = 4 * 1024 * 1024
 
@@ -34,7 +36,7 @@ class Checkpointer:
         self._wal = path.with_name(path.name + "-wal")
         self._limit = LARGEST_WAL
         flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._gate = os.open(path.with_name(path.name + "-checkpoint"), flags, 0o600)
+        self._gate = os.open(lock_file(path), flags, 0o600)
 
     def close(self) -> None:
         """Close the file lock; closing twice is the same."""

@@ -41,6 +41,9 @@ _PRAGMAS: Final = (
     "PRAGMA temp_store = MEMORY",
 )
 
+# SQLite's shared-memory file begins with this many bytes.
+_SMALLEST_ROOM: Final = 32 * 1024
+
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _PROBLEMS: Final[dict[int, tuple[str, str]]] = {
@@ -125,6 +128,11 @@ def set_up(connection: sqlite3.Connection, *, reader: bool) -> None:
         connection.execute("PRAGMA query_only = ON")
 
 
+def lock_file(path: Path) -> Path:
+    """Return the file whose lock commits share, and checkpoints and migrations hold alone."""
+    return path.with_name(path.name + "-checkpoint")
+
+
 class FileIdentity:
     """
     Knows whether a path still names the file that was opened.
@@ -193,5 +201,19 @@ def name_error(error: sqlite3.Error, path: Path) -> StoreError:
             hint="check the path; restore a backup, or recover it with: sqlite3 FILE .recover",
         )
 
+    if kind == sqlite3.SQLITE_IOERR and _is_full(path):
+        # The files beside the database could not even be made.
+        kind = sqlite3.SQLITE_FULL
+
     problem, hint = _PROBLEMS.get(kind or -1, (f"the database failed ({error})", None))
     return StoreError(path, problem, hint=hint)
+
+
+def _is_full(path: Path) -> bool:
+    """Whether there is no room beside the database for another file."""
+    try:
+        found = os.statvfs(path.parent)
+    except OSError:
+        return False
+
+    return found.f_bavail * found.f_frsize < _SMALLEST_ROOM

@@ -233,10 +233,12 @@ SELECT min(run_at) FROM (
 );
 
 -- name: unsettled
--- Whether anything is due, running or waiting for a retry.
+-- Whether anything is due, running or waiting for a retry. What was started
+-- and given back for a moment, because the system could not run it, is too.
 SELECT
     EXISTS (SELECT 1 FROM jobs WHERE ready = 1)
     OR EXISTS (SELECT 1 FROM jobs WHERE ready = 0 AND run_at <= :now)
+    OR EXISTS (SELECT 1 FROM jobs WHERE ready = 0 AND run_at <= :soon AND run_count > 0)
     OR EXISTS (SELECT 1 FROM jobs WHERE state = 'processing')
     OR EXISTS (
         SELECT 1 FROM jobs

@@ -1,5 +1,6 @@
 """Makes a database, checks that a file is one, and brings its schema up to date."""
 
+import fcntl
 import os
 import sqlite3
 import stat
@@ -13,6 +14,7 @@ from queuectl.engine.store.sqlite.connection import (
     APPLICATION_ID,
     BUSY_SECONDS,
     OLDEST_SQLITE,
+    lock_file,
     named_errors,
     set_up,
 )
@@ -102,6 +104,29 @@ def _check_kind(path: Path) -> None:
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, now_ms: int) -> int:
+    if _is_ready(connection):
+        return 0
+
+    # Of processes that make one database at once, each sees it whole or not at
+    # all; setting WAL does not wait for SQLite's own locks.
+    lock = os.open(lock_file(path), os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _migrate_alone(connection, path, now_ms)
+    finally:
+        os.close(lock)
+
+
+def _is_ready(connection: sqlite3.Connection) -> bool:
+    """Whether there is nothing to do, as for almost every opening."""
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+    is_current = schema_version(connection) == len(MIGRATIONS)
+    return is_current and application == APPLICATION_ID and mode == "wal"
+
+
+def _migrate_alone(connection: sqlite3.Connection, path: Path, now_ms: int) -> int:
     version = _check_file(connection, path)
 
     # WAL is a property of the file, which a restored backup has lost; it cannot
@@ -114,21 +139,19 @@ def _migrate(connection: sqlite3.Connection, path: Path, now_ms: int) -> int:
     connection.execute("BEGIN IMMEDIATE")
 
     try:
-        # Another process may have been here between the check and the lock.
-        version = _check_file(connection, path)
-        pending = MIGRATIONS[version:]
-
-        for migration in pending:
+        for migration in MIGRATIONS[version:]:
             _apply(connection, migration, now_ms)
 
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        # SQLite may have rolled back by itself.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         raise
 
-    return len(pending)
+    return len(MIGRATIONS) - version
 
 
 def _check_file(connection: sqlite3.Connection, path: Path) -> int:

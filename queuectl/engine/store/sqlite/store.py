@@ -55,6 +55,9 @@ T = TypeVar("T")
 # The states of the index `jobs_notable`.
 _NOTABLE = frozenset({JobState.PROCESSING, JobState.FAILED, JobState.DEAD, JobState.CANCELLED})
 
+# Longer than what the system could not start is put off.
+_A_MOMENT = timedelta(seconds=10)
+
 _NOT_TEXT = "not valid Unicode (a lone surrogate)"
 
 
@@ -294,7 +297,8 @@ class SqliteStore:
 
     async def is_settled(self, *, now: datetime) -> bool:
         """Whether nothing is due, running or waiting for a retry."""
-        return not (await self._rows("unsettled", now=to_ms(now)))[0][0]
+        soon = to_ms(now + _A_MOMENT)
+        return not (await self._rows("unsettled", now=to_ms(now), soon=soon))[0][0]
 
     async def settings(self) -> Settings:
         """Return the config."""
