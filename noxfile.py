@@ -76,6 +76,10 @@ def _patch_number(python: Path) -> int:
 
 find_pythons()
 
+if not any(_runs(f"python{python}") for python in PYTHONS):
+    # Else every session of tests is skipped, and nox is content.
+    raise SystemExit(f"none of Python {', '.join(PYTHONS)} is installed")
+
 
 def install(session: nox.Session, *groups: str, package: bool = True) -> None:
     """Install dependency groups, and the package as its users get it: built, not linked."""

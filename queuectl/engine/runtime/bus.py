@@ -45,13 +45,26 @@ class Bus:
 
         # Made under another name first: a pipe that has its name has a reader.
         token = secrets.token_hex(8)
-        draft, self._pipe = self._folder / f".{token}", self._folder / token
+        draft, pipe = self._folder / f".{token}", self._folder / token
         os.mkfifo(draft, 0o600)
-        self._reader = os.open(draft, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        # A writer of our own: else the pipe reads as ended when nobody writes.
-        self._keeper = os.open(draft, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        draft.rename(self._pipe)
-        asyncio.get_running_loop().add_reader(self._reader, self._hear)
+        reader = keeper = -1
+
+        try:
+            reader = os.open(draft, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            # A writer of our own: else the pipe reads as ended when nobody writes.
+            keeper = os.open(draft, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            draft.rename(pipe)
+            asyncio.get_running_loop().add_reader(reader, self._hear)
+        except OSError:
+            for descriptor in (reader, keeper):
+                if descriptor >= 0:
+                    os.close(descriptor)
+
+            draft.unlink(missing_ok=True)
+            pipe.unlink(missing_ok=True)
+            raise
+
+        self._pipe, self._reader, self._keeper = pipe, reader, keeper
 
     def close(self) -> None:
         """Stop listening, and wake everyone who waits."""

@@ -47,11 +47,12 @@ class Run:
         self.job = job
         self.stop_reason: StopReason | None = None
         self.stop_words: str | None = None
+        self._is_over = False
         self._scope = anyio.CancelScope()
 
     def stop(self, reason: StopReason, words: str | None = None) -> None:
-        """End it; the first reason stays."""
-        if self.stop_reason is None:
+        """End it, where it has not ended by itself; the first reason stays."""
+        if not self._is_over and self.stop_reason is None:
             self.stop_reason = reason
             self.stop_words = words
             self._scope.cancel()
@@ -60,7 +61,9 @@ class Run:
         """Return how it ended by itself, or None where it is to be ended."""
         with self._scope:
             result = await process.wait()
-            # It was faster than whoever wanted to end it.
+            # It was faster than whoever wanted to end it, now or while what it
+            # left running is being ended.
+            self._is_over = True
             self.stop_reason = None
             return result
 

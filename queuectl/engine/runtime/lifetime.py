@@ -342,10 +342,11 @@ class Lifetime:
             running.stop(Stop.NOW)
             await running.ended.wait()
 
-        self.bus.close()
-
-        if hasattr(self, "store"):
-            await self.store.close()
+        try:
+            self.bus.close()
+        finally:
+            if hasattr(self, "store"):
+                await self.store.close()
 
 
 async def _until_done(task: asyncio.Task[None]) -> None:

@@ -60,6 +60,11 @@ def is_locked(path: Path) -> bool:
         return False
 
     try:
-        return not try_lock(descriptor)
+        # Shared: two who look at once do not take each other for the holder.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
     finally:
         os.close(descriptor)
+
+    return False

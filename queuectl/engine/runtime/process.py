@@ -198,6 +198,9 @@ def _has_living_member(group: int) -> bool:
                 state, _, member_of = file.read().rpartition(b") ")[2].split(maxsplit=3)[:3]
         except (FileNotFoundError, ProcessLookupError):
             continue
+        except PermissionError:
+            # Hidden (hidepid): then the group is all that can be asked.
+            return True
 
         if int(member_of) == group and state not in {b"Z", b"X"}:
             return True

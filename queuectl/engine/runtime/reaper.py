@@ -145,10 +145,21 @@ def _wait_for(
     def ready() -> None:
         loop.remove_reader(descriptor)
         os.close(descriptor)
-        _, status, usage = os.wait4(pid, 0)
-        reaped(status, usage)
+        reaped(*_reap(pid))
 
     loop.add_reader(descriptor, ready)
+
+
+def _reap(pid: int) -> tuple[int, Any]:
+    """Return status and usage of a child that has ended."""
+    try:
+        _, status, usage = os.wait4(pid, 0)
+    except ChildProcessError:
+        # The host program ignores SIGCHLD, or waits for whatever ends: nobody
+        # can say any more how this one did. asyncio answers 255 then.
+        return 255 << 8, None
+
+    return status, usage
 
 
 def _look_for(

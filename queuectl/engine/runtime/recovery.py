@@ -14,8 +14,11 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import anyio
+
 from queuectl.engine.domain.lifecycle import Outcome
 from queuectl.engine.domain.models import Job, OutcomeKind
+from queuectl.engine.errors import StoreError, StoreReplacedError
 from queuectl.engine.runtime.clock import Clock
 from queuectl.engine.runtime.executor import exit_outcome
 from queuectl.engine.runtime.folder import StateFolder, make_private
@@ -98,16 +101,28 @@ class Recovery:
     async def tick(self) -> None:
         """Look at every worker once, and settle what can be settled."""
         for worker in await self._store.workers():
-            is_whole = _has_lock(self._folder, worker)
-            lock = self._take_over(worker)
-
-            if lock is None:
-                continue
-
             try:
+                await self._look_at(worker)
+            except (StoreError, OSError) as error:
+                # One that cannot be settled does not keep the others from it.
+                _log.error("cannot settle what w%d left: %s", worker.number, error)
+
+                if isinstance(error, StoreReplacedError):
+                    raise
+
+    async def _look_at(self, worker: WorkerRow) -> None:
+        is_whole = _has_lock(self._folder, worker)
+        lock = self._take_over(worker)
+
+        if lock is None:
+            return
+
+        try:
+            # Not to be left half way: the lock keeps others out only so long.
+            with anyio.CancelScope(shield=True):
                 await self._settle(worker, is_whole=is_whole)
-            finally:
-                os.close(lock)
+        finally:
+            os.close(lock)
 
     def _take_over(self, worker: WorkerRow) -> int | None:
         """
@@ -152,27 +167,28 @@ class Recovery:
     async def _settle_job(self, worker: WorkerRow, job: Job, files: RunFiles | None) -> None:
         now = self._clock.now()
         note = run_note(job.seq, job.run_count)
+        is_same_boot = worker.boot_id == boot_id()
+        code = None if files is None else files.exit_code(note)
 
-        if files is None:
-            # It died between the claim and the start.
-            await self._store.release([job], now=now)
+        if files is not None and code is None and is_same_boot and files.is_held():
             return
 
-        if worker.boot_id == boot_id() and files.is_held():
+        if files is None or not files.has_begun(note):
+            # It died between the claim and the command's first step. Of another
+            # boot that is not known: what was not flushed is gone.
+            if is_same_boot:
+                await self._store.release([job], now=now)
+            else:
+                await self._record_lost(job)
+
             return
 
-        if not files.has_begun(note):
-            # It died between the start and the command's first step.
-            await self._store.release([job], now=now)
-            return
-
-        code = files.exit_code(note)
         outcome = (
             Outcome(kind=OutcomeKind.LOST, reason="lost")
             if code is None
             else exit_outcome(code, None)
         )
-        files.open_output(self._folder.output(job.seq, job.run_count))
+        has_output = files.open_output(self._folder.output(job.seq, job.run_count))
 
         try:
             started_at = job.started_at or now
@@ -181,7 +197,7 @@ class Recovery:
                 outcome,
                 started_at=started_at,
                 took=_took(started_at, files.ended_at() if code is not None else now),
-                files=files,
+                files=files if has_output else None,
             )
         finally:
             files.close()

@@ -62,15 +62,25 @@ class RunFiles:
         self.close()
         return False
 
-    def open_output(self, moved_to: Path) -> None:
+    def open_output(self, moved_to: Path) -> bool:
         """
         Open the output alone, to keep what a dead worker's run wrote.
 
         Args:
             moved_to: Where the worker has put it, if it came that far.
+
+        Returns:
+            False where it is in neither place.
         """
-        path = self.output_path if self.output_path.exists() else moved_to
-        self.output = open_private(path)
+        for path in (self.output_path, moved_to):
+            try:
+                self.output = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+
+            return True
+
+        return False
 
     def ended_at(self) -> datetime:
         """Return when the exit code was written."""

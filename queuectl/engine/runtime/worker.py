@@ -233,8 +233,11 @@ class Worker:
             try:
                 await self._store.release(jobs, now=self._clock.now())
             except StoreError as error:
-                # Whoever recovers this worker's jobs finds that they have no files.
+                # They are kept, to be started or given back later; at the end
+                # whoever recovers them finds that they have no files.
                 _log.error("cannot give jobs back: %s", error)
+                self._ahead.extendleft(reversed(jobs))
+                self._watch_ahead()
 
     def _watch_ahead(self) -> None:
         """See to it that no claimed job waits long behind a long one."""
@@ -333,7 +336,11 @@ class Worker:
             self._ahead.remove(job)
 
         if waiting:
-            await self._store.release(waiting, now=self._clock.now())
+            try:
+                await self._store.release(waiting, now=self._clock.now())
+            except StoreError:
+                self._ahead.extendleft(reversed(waiting))
+                raise
 
         if orders.stop is not None:
             self.stop(Stop.NOW if orders.stop == "now" else Stop.DRAIN)

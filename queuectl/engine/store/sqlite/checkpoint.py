@@ -13,6 +13,9 @@ from queuectl.engine.store.sqlite.connection import lock_file
 # About a thousand small commits; a checkpoint of this takes some milliseconds.
 LARGEST_WAL: Final = 4 * 1024 * 1024
 
+# How much more log there must be before a reader is met again, at the most.
+_LARGEST_STEP: Final = 64 * 1024 * 1024
+
 # Milliseconds that a checkpoint waits for readers; everybody's writes wait too.
 _READERS_MS: Final = 100
 
@@ -26,7 +29,8 @@ class Checkpointer:
     lock first, which rules that out, but falls back to PASSIVE where it does
     not get the lock. So every commit of ours holds a shared file lock, and a
     checkpoint is made only by who has that lock alone: then the writer's lock
-    is free, and only readers can make it wait.
+    is free, and only readers can make it wait. Commits pass a turnstile on
+    their way in, which a checkpoint closes, so that they cannot keep it out.
 
     Args:
         path: The database.
@@ -37,17 +41,21 @@ class Checkpointer:
         self._limit = LARGEST_WAL
         flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
         self._gate = os.open(lock_file(path), flags, 0o600)
+        self._turnstile = os.open(path.with_name(path.name + "-turnstile"), flags, 0o600)
 
     def close(self) -> None:
         """Close the file lock; closing twice is the same."""
         if self._gate >= 0:
             os.close(self._gate)
+            os.close(self._turnstile)
             self._gate = -1
 
     @contextmanager
     def committing(self) -> Iterator[None]:
         """Keep checkpoints away while in the context."""
+        fcntl.flock(self._turnstile, fcntl.LOCK_SH)
         fcntl.flock(self._gate, fcntl.LOCK_SH)
+        fcntl.flock(self._turnstile, fcntl.LOCK_UN)
 
         try:
             yield
@@ -59,21 +67,25 @@ class Checkpointer:
         return self._size() >= self._limit
 
     def run(self, connection: sqlite3.Connection) -> None:
-        """Checkpoint; where a reader is in the way, wait for twice the log."""
+        """Checkpoint; where a reader is in the way, wait for more log before the next try."""
         try:
-            fcntl.flock(self._gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._turnstile, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            # Somebody commits; there is another chance after the next commit.
+            # Somebody goes in, or checkpoints; the next commit tries again.
             return
 
-        # Raised first: whatever goes wrong, the next commit does not try again.
-        self._limit = max(LARGEST_WAL, 2 * self._size())
-
         try:
+            # Waits for those who are in, and nobody follows them.
+            fcntl.flock(self._gate, fcntl.LOCK_EX)
+            size = self._size()
+            # Raised first: whatever goes wrong, the next commit does not try again.
+            self._limit = max(LARGEST_WAL, size + min(size, _LARGEST_STEP))
+
             if self._truncate(connection):
                 self._limit = LARGEST_WAL
         finally:
             fcntl.flock(self._gate, fcntl.LOCK_UN)
+            fcntl.flock(self._turnstile, fcntl.LOCK_UN)
 
     def _truncate(self, connection: sqlite3.Connection) -> bool:
         """Move the whole log into the database and cut it; False where a reader needs it."""

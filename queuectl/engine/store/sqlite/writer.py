@@ -117,17 +117,31 @@ class Writer:
         A cancellation from outside does not reach it: those who end work in
         order then still need their results recorded.
         """
-        with anyio.CancelScope(shield=True):
-            while self._waiting or not self._closed:
-                if not self._waiting:
-                    self._arrived.clear()
-                    await self._arrived.wait()
-                    continue
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._serve()
+        finally:
+            # asyncio's own cancellations pass the shield, as at the end of a loop.
+            self._closed = True
+            self._fail(list(self._waiting), EngineClosedError())
+            self._waiting.clear()
+            self._finished.set()
 
-                size = min(len(self._waiting), LARGEST_BATCH)
-                await self._commit([self._waiting.popleft() for _ in range(size)])
+    async def _serve(self) -> None:
+        while self._waiting or not self._closed:
+            if not self._waiting:
+                self._arrived.clear()
+                await self._arrived.wait()
+                continue
 
-        self._finished.set()
+            size = min(len(self._waiting), LARGEST_BATCH)
+            batch = [self._waiting.popleft() for _ in range(size)]
+
+            try:
+                await self._commit(batch)
+            except BaseException:
+                self._fail(batch, EngineClosedError())
+                raise
 
     async def close(self) -> None:
         """Take no more operations; return when the last is answered."""
