@@ -164,5 +164,6 @@ async def test_stopping_leaves_nothing_behind(home: Home) -> None:
         "queue.db",
         "queue.db-checkpoint",
         "queue.db-run",
+        "queue.db-turnstile",
     }
     assert await home.json("worker", "list") == []

@@ -72,7 +72,9 @@ async def test_every_file_is_its_owners_alone(
 
     modes = {entry.name: entry.stat().st_mode & 0o777 for entry in tmp_path.iterdir()}
 
-    assert set(modes) == {db_path.name + end for end in ("", "-wal", "-shm", "-checkpoint")}
+    assert set(modes) == {
+        db_path.name + end for end in ("", "-wal", "-shm", "-checkpoint", "-turnstile")
+    }
     assert set(modes.values()) == {0o600}
 
 
@@ -223,7 +225,7 @@ async def test_a_checkpoint_that_cannot_be_made_ends_nothing(
     small_log: SqliteStore, db_path: Path
 ) -> None:
     gate = os.open(db_path.with_name(f"{db_path.name}-checkpoint"), os.O_RDWR)
-    # As held by another process that commits all the time.
+    # As held by another process that was stopped while it committed.
     fcntl.flock(gate, fcntl.LOCK_SH)
 
     try:
@@ -256,7 +258,11 @@ async def test_closing_leaves_one_file_and_everything_in_it(
 
     left = {entry.name for entry in tmp_path.iterdir()}
 
-    assert left <= {db_path.name, f"{db_path.name}-checkpoint"}
+    assert left <= {
+        db_path.name,
+        f"{db_path.name}-checkpoint",
+        f"{db_path.name}-turnstile",
+    }
     with closing(sqlite3.connect(db_path)) as connection:
         assert connection.execute("SELECT count(*) FROM jobs").fetchone() == (10,)
 

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,10 @@ from queuectl.engine.store.sqlite.connection import lock_file
 
 # About a thousand small commits; a checkpoint of this takes some milliseconds.
 LARGEST_WAL: Final = 4 * 1024 * 1024
+
+# Seconds that a checkpoint waits for commits under way, and between two looks.
+_COMMITS_SECONDS: Final = 0.5
+_LOOK: Final = 0.001
 
 # How much more log there must be before a reader is met again, at the most.
 _LARGEST_STEP: Final = 64 * 1024 * 1024
@@ -75,17 +80,30 @@ class Checkpointer:
             return
 
         try:
-            # Waits for those who are in, and nobody follows them.
-            fcntl.flock(self._gate, fcntl.LOCK_EX)
             size = self._size()
             # Raised first: whatever goes wrong, the next commit does not try again.
             self._limit = max(LARGEST_WAL, size + min(size, _LARGEST_STEP))
 
-            if self._truncate(connection):
+            if self._is_alone() and self._truncate(connection):
                 self._limit = LARGEST_WAL
         finally:
             fcntl.flock(self._gate, fcntl.LOCK_UN)
             fcntl.flock(self._turnstile, fcntl.LOCK_UN)
+
+    def _is_alone(self) -> bool:
+        """Wait for those who commit; nobody follows them. One that is stopped is not waited for."""
+        deadline = time.monotonic() + _COMMITS_SECONDS
+
+        while True:
+            try:
+                fcntl.flock(self._gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    return False
+
+                time.sleep(_LOOK)  # noqa: TID251 (in the connection's thread)
+            else:
+                return True
 
     def _truncate(self, connection: sqlite3.Connection) -> bool:
         """Move the whole log into the database and cut it; False where a reader needs it."""
