@@ -34,6 +34,14 @@ nox.options.error_on_external_run = True
 nox.options.error_on_missing_interpreters = False
 nox.options.download_python = "never"
 
+# Coverage is measured where code is met from inside; it makes each process that is
+# started 100 ms dearer. What the program prints and the pages say does not change
+# with the Python, and is tested with one. A folder that is in none of these is an
+# error, below.
+ENGINE_TESTS = ["tests/unit", "tests/contract", "tests/integration", "tests/migrations"]
+PROCESS_TESTS = ["tests/acceptance", "tests/typing"]
+PROGRAM_TESTS = ["tests/cli", "tests/docs", "tests/examples"]
+
 TEST_ENVIRONMENT = {
     # The installed package is tested, not the checkout that happens to be the
     # working directory: Python does not look there.
@@ -76,6 +84,15 @@ def _patch_number(python: Path) -> int:
 
 find_pythons()
 
+forgotten = {str(path.parent) for path in Path("tests").glob("*/test_*.py")} - {
+    *ENGINE_TESTS,
+    *PROCESS_TESTS,
+    *PROGRAM_TESTS,
+}
+
+if forgotten:
+    raise SystemExit(f"no session runs {', '.join(sorted(forgotten))}")
+
 if not any(_runs(f"python{python}") for python in PYTHONS):
     # Else every session of tests is skipped, and nox is content.
     raise SystemExit(f"none of Python {', '.join(PYTHONS)} is installed")
@@ -111,16 +128,20 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests against the installed package."""
     install(session, "test")
-    arguments = session.posargs or ["-n2"]
+
+    if session.posargs:
+        session.run("pytest", *session.posargs, env=TEST_ENVIRONMENT)
+        return
 
     if session.python != COVERAGE_PYTHON:
-        session.run("pytest", *arguments, env=TEST_ENVIRONMENT)
+        session.run("pytest", "-n2", *ENGINE_TESTS, *PROCESS_TESTS, env=TEST_ENVIRONMENT)
         return
 
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *arguments, env=TEST_ENVIRONMENT)
+    session.run("coverage", "run", "-m", "pytest", "-n2", *ENGINE_TESTS, env=TEST_ENVIRONMENT)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
+    session.run("pytest", "-n2", *PROCESS_TESTS, *PROGRAM_TESTS, env=TEST_ENVIRONMENT)
 
 
 @nox.session

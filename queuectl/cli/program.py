@@ -27,7 +27,7 @@ Exit codes:
 
 INTERRUPTED: Final = errors.ExitCode.INTERRUPTED
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="queuectl",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -73,8 +73,8 @@ def take_global_options(
     context.obj = Session(database=database, is_debugging=is_debugging)
 
 
-for module in (enqueue, run, worker, status, jobs, logs, dlq, config, db):
-    app.add_typer(module.app)
+for _commands in (enqueue, run, worker, status, jobs, logs, dlq, config, db):
+    app.add_typer(_commands.app)
 
 
 def execute(arguments: list[str]) -> int:

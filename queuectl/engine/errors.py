@@ -117,7 +117,7 @@ class JobNotFoundError(QueueCtlError, LookupError):
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
-        self.hint = "see what is there with: queuectl list"
+        self.hint: str | None = "see what is there with: queuectl list"
         super().__init__(f"no such job: {named(job_id)}")
 
 
@@ -146,7 +146,7 @@ class DuplicateJobError(QueueCtlError):
 
     def __init__(self, job_ids: list[str]) -> None:
         self.job_ids = job_ids
-        self.hint = "choose another id, or leave it out and one is made"
+        self.hint: str | None = "choose another id, or leave it out and one is made"
         noun = "a job with this id exists" if len(job_ids) == 1 else "jobs with these ids exist"
         super().__init__(f"{noun}: {_listed(job_ids)}")
 
@@ -179,7 +179,7 @@ class WorkerNotFoundError(QueueCtlError, LookupError):
 
     def __init__(self, worker: str) -> None:
         self.worker = worker
-        self.hint = "see what is there with: queuectl worker list"
+        self.hint: str | None = "see what is there with: queuectl worker list"
         super().__init__(f"no such worker: {named(worker)}")
 
 
@@ -212,7 +212,7 @@ class StoreError(QueueCtlError):
     """
 
     def __init__(self, database: object, problem: str, *, hint: str | None = None) -> None:
-        self.database = str(database)
+        self.database: str = str(database)
         self.hint = hint
         super().__init__(f"{problem}: {self.database}")
 

@@ -15,7 +15,7 @@ Examples:
   queuectl config set timeout-sec 10m
 """
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="config",
     help="Show and change the config, which is kept in the database.",
     no_args_is_help=True,

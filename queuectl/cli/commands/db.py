@@ -11,7 +11,7 @@ from queuectl.cli.session import make_engine, with_engine
 if TYPE_CHECKING:
     from queuectl import QueueEngine
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="db", help="Find, check, back up and tidy the database.", no_args_is_help=True
 )
 

@@ -13,7 +13,7 @@ from queuectl.cli.session import with_engine
 if TYPE_CHECKING:
     from queuectl import QueueEngine
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="dlq", help="Look at, retry and purge jobs that failed for good.", no_args_is_help=True
 )
 

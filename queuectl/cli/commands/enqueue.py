@@ -33,7 +33,7 @@ _USAGE: Final = (
 _LARGE: Final = 1_000_000
 _MANY: Final = 10_000
 
-app = typer.Typer()
+app: typer.Typer = typer.Typer()
 
 _Words = Annotated[
     list[str] | None,

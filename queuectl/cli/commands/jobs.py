@@ -32,7 +32,7 @@ Exit codes:
 _TAIL_LINES: Final = 10
 _TAIL_BYTES: Final = 4096
 
-app = typer.Typer()
+app: typer.Typer = typer.Typer()
 
 
 @app.command("list", epilog=_LIST_EXAMPLES)

@@ -25,7 +25,7 @@ Examples:
 # The first guess at how many bytes hold the lines that are wanted.
 _WINDOW: Final = 64 * 1024
 
-app = typer.Typer()
+app: typer.Typer = typer.Typer()
 
 
 @app.command("logs", epilog=_EXAMPLES)

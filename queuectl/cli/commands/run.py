@@ -33,7 +33,7 @@ _TIMED_OUT: Final = 124
 _NOT_STARTED: Final = 126
 _BY_SIGNAL: Final = 128
 
-app = typer.Typer()
+app: typer.Typer = typer.Typer()
 
 
 @app.command(

@@ -22,7 +22,7 @@ Examples:
 """
 _USUAL_INTERVAL: Final = timedelta(seconds=2)
 
-app = typer.Typer()
+app: typer.Typer = typer.Typer()
 
 
 @app.command("status", epilog=_EXAMPLES)

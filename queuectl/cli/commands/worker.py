@@ -29,7 +29,7 @@ at once.
 
 _log = logging.getLogger(__name__)
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="worker", help="Start, stop and list workers, which run the jobs.", no_args_is_help=True
 )
 

@@ -20,7 +20,7 @@ class StateFolder:
     """
 
     def __init__(self, database: Path) -> None:
-        self.path = database.with_name(database.name + "-run")
+        self.path: Path = database.with_name(database.name + "-run")
 
     def make(self) -> None:
         """

@@ -31,7 +31,7 @@ class RunningWorker:
         self.error: BaseException | None = None
         self._stop = Stop.NOT
         self._started = asyncio.Event()
-        self.ended = asyncio.Event()
+        self.ended: asyncio.Event = asyncio.Event()
 
     def stop(self, how: Stop) -> None:
         """Stop it; see `Worker.stop`."""
@@ -122,8 +122,8 @@ class Lifetime:
         self._tasks: anyio.abc.TaskGroup
         self._workers: set[RunningWorker] = set()
         self.around: Surroundings
-        self.folder = StateFolder(path)
-        self.bus = Bus(self.folder.wake)
+        self.folder: StateFolder = StateFolder(path)
+        self.bus: Bus = Bus(self.folder.wake)
         self.store: JobStore
 
     async def open(self) -> None:

@@ -28,11 +28,11 @@ class RunFiles:
     """
 
     def __init__(self, folder: Path, number: int) -> None:
-        self.lock_path = folder / f"{number}.lock"
-        self.exit_path = folder / f"{number}.exit"
-        self.output_path = folder / f"{number}.log"
-        self.lock = -1
-        self.output = -1
+        self.lock_path: Path = folder / f"{number}.lock"
+        self.exit_path: Path = folder / f"{number}.exit"
+        self.output_path: Path = folder / f"{number}.log"
+        self.lock: int = -1
+        self.output: int = -1
 
     def open(self, note: str) -> bool:
         """
