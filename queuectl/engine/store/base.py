@@ -196,7 +196,7 @@ class JobStore(Protocol):
 
     async def release(self, jobs: Sequence[Job], *, now: datetime) -> int:
         """
-        Give back claimed jobs that were not started, as if never claimed.
+        Give back claimed jobs that were not started: pending, and not charged.
 
         Returns:
             How many were still ours.

@@ -64,7 +64,7 @@ UPDATE jobs SET
 WHERE seq = :seq AND state = 'processing' AND run_count = :run AND worker = :worker;
 
 -- name: release_job
--- Given back before it was started: as if it had never been claimed.
+-- Given back before it was started: pending, not charged, its number free again.
 UPDATE jobs SET
     state = 'pending', ready = 1, attempts = attempts - 1, run_count = run_count - 1,
     started_at = NULL, updated_at = :now, cancel_reason = NULL, worker = NULL

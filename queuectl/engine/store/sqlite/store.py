@@ -1,6 +1,5 @@
 """The SQLite store: every method is an operation for the writer, or a read."""
 
-import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -30,6 +29,7 @@ from queuectl.engine.store.base import (
     WorkerRow,
 )
 from queuectl.engine.store.sqlite import operations
+from queuectl.engine.store.sqlite.backup import copy_database
 from queuectl.engine.store.sqlite.check import check_database
 from queuectl.engine.store.sqlite.checkpoint import Checkpointer
 from queuectl.engine.store.sqlite.connection import (
@@ -318,22 +318,7 @@ class SqliteStore:
 
     async def backup(self, target: str) -> None:
         """Write a copy of the database to a new file."""
-
-        def copy(connection: sqlite3.Connection) -> None:
-            # SQLite takes an empty file, but would make one for everybody to read.
-            try:
-                os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            except FileExistsError:
-                raise StoreError(target, "the file exists", hint="choose a new name") from None
-            except OSError as error:
-                raise StoreError(target, f"cannot make the file ({error.strerror})") from error
-
-            try:
-                connection.execute("VACUUM INTO ?", (target,))
-            except sqlite3.Error as error:
-                raise name_error(error, Path(target)) from error
-
-        await self._writer.run_alone(copy)
+        await self._writer.run_alone(partial(copy_database, target=Path(target)))
 
     async def vacuum(self) -> None:
         """Give unused space back to the file system."""
