@@ -191,7 +191,10 @@ class Worker:
 
     def _start_claimed(self) -> None:
         """Start what is claimed, as far as there are slots."""
-        while self._ahead and self._slots.value and self._stop is not Stop.NOW:
+        # What has waited too long is given back, not started after all.
+        while (
+            self._ahead and self._slots.value and not self._is_stuck and self._stop is not Stop.NOW
+        ):
             self._slots.acquire_nowait()
             job = self._ahead.popleft()
             run = Run(job)
