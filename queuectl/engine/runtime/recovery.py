@@ -170,8 +170,12 @@ class Recovery:
         is_same_boot = worker.boot_id == boot_id()
         code = None if files is None else files.exit_code(note)
 
-        if files is not None and code is None and is_same_boot and files.is_held():
-            return
+        if files is not None and code is None and is_same_boot:
+            if files.is_held():
+                return
+
+            # It may have ended since the first look; nobody writes any more.
+            code = files.exit_code(note)
 
         if files is None or not files.has_begun(note):
             # It died between the claim and the command's first step. Of another

@@ -67,7 +67,12 @@ class ThreadConnection(aiosqlite.Connection):
 
     A hop through the thread costs 0.1 to 0.5 ms, a statement a few
     microseconds; one hop a statement would be most of a job's price.
+
+    Attributes:
+        opened: The driver's connection, once there is one.
     """
+
+    opened: sqlite3.Connection | None = None
 
     async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Call the function with the driver's connection, in the thread."""
@@ -75,11 +80,16 @@ class ThreadConnection(aiosqlite.Connection):
         return result
 
     async def open(self) -> None:
-        """Connect; where that fails, the thread is gone when this raises."""
+        """Connect; where that fails or is cancelled, nothing is left when this raises."""
         try:
             await self
         except BaseException:
             self._thread.join()
+
+            # Cancelled, nobody has taken what the thread has opened meanwhile.
+            if self.opened is not None:
+                self.opened.close()
+
             raise
 
     async def close(self) -> None:
@@ -106,15 +116,25 @@ def connect(
 
         # mode=rw: never make a file, which would have the umask's permissions.
         uri = f"{path.absolute().as_uri()}?mode=rw"
-        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+        connection = sqlite3.connect(
+            uri,
+            uri=True,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+            # One thread at a time all the same: `open` may have to close it.
+            check_same_thread=False,
+        )
         try:
             set_up(connection, reader=reader)
         except BaseException:
             connection.close()
             raise
+
+        thread_connection.opened = connection
         return connection
 
-    return ThreadConnection(connector, iter_chunk_size=64)
+    thread_connection = ThreadConnection(connector, iter_chunk_size=64)
+    return thread_connection
 
 
 def set_up(connection: sqlite3.Connection, *, reader: bool) -> None:
