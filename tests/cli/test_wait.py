@@ -57,10 +57,13 @@ def test_a_job_that_is_not_finished_in_time_is_exit_code_5(
     seconds: str, queuectl: Queuectl
 ) -> None:
     queuectl.ok("enqueue", "--id", "a", "--", "true")
-    result = queuectl.error("wait", "--timeout", seconds, "a")
+    result = queuectl("wait", "--timeout", seconds, "a")
 
+    said, error = result.err.splitlines()
     assert result.code == 5
-    assert "waiting for: a" in result.err
+    assert said.startswith("no worker is alive; start one with: ")
+    assert error.startswith("error: timed out after ")
+    assert error.endswith(" waiting for: a")
 
 
 def test_a_job_that_is_not_there_is_exit_code_3(queuectl: Queuectl) -> None:

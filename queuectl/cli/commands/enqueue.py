@@ -183,7 +183,8 @@ def _parse_words(words: list[str]) -> _Request:
         what = "not a JSON object or array" if len(words) == 1 else "more than one argument"
         shown = options.join_argv(words)
         # One word with spaces is a command line; as argv it would be a program's name.
-        form = f"--command {shown}" if len(words) == 1 else f"-- {shown}"
+        is_line = len(words) == 1 and " " in words[0]
+        form = f"--command {shown}" if is_line else f"-- {shown}"
         raise UsageError(
             f"{what}: {shown}", hint=f"to run it as a command: queuectl enqueue {form}"
         )

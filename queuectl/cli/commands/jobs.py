@@ -105,7 +105,8 @@ def wait(
     async def work(engine: "QueueEngine") -> "list[Job]":
         left = await anext(engine.progress(job_ids))
 
-        if left and not engine.has_live_worker():
+        # With --json there is one object on stderr, or nothing.
+        if left and not as_json and not engine.has_live_worker():
             screen.note(f"no worker is alive; start one with: {start_worker_words(context)}")
 
         async with progress.waiting_bar(engine, job_ids):
