@@ -36,11 +36,13 @@ nox.options.download_python = "never"
 
 # Coverage is measured where code is met from inside; it makes each process that is
 # started 100 ms dearer. What the program prints and the pages say does not change
-# with the Python, and is tested with one. A folder that is in none of these is an
+# with the Python, and is tested with one; whole processes with the oldest and the
+# newest; and the proof of recovery, which counts what is killed, with one again. A folder that is in none of these is an
 # error, below.
 ENGINE_TESTS = ["tests/unit", "tests/contract", "tests/integration", "tests/migrations"]
 PROCESS_TESTS = ["tests/acceptance", "tests/typing"]
 PROGRAM_TESTS = ["tests/cli", "tests/docs", "tests/examples"]
+CHAOS_TESTS = ["tests/chaos"]
 
 TEST_ENVIRONMENT = {
     # The installed package is tested, not the checkout that happens to be the
@@ -88,6 +90,7 @@ forgotten = {str(path.parent) for path in Path("tests").glob("*/test_*.py")} - {
     *ENGINE_TESTS,
     *PROCESS_TESTS,
     *PROGRAM_TESTS,
+    *CHAOS_TESTS,
 }
 
 if forgotten:
@@ -134,7 +137,8 @@ def tests(session: nox.Session) -> None:
         return
 
     if session.python != COVERAGE_PYTHON:
-        session.run("pytest", "-n2", *ENGINE_TESTS, *PROCESS_TESTS, env=TEST_ENVIRONMENT)
+        processes = PROCESS_TESTS if session.python == PYTHONS[-1] else []
+        session.run("pytest", "-n2", *ENGINE_TESTS, *processes, env=TEST_ENVIRONMENT)
         return
 
     session.run("coverage", "erase")
@@ -142,6 +146,41 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
     session.run("pytest", "-n2", *PROCESS_TESTS, *PROGRAM_TESTS, env=TEST_ENVIRONMENT)
+    session.run("pytest", "-n2", *CHAOS_TESTS, env=TEST_ENVIRONMENT)
+
+
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """Kill, stop and cut at length; write the figures into the documentation."""
+    install(session, "test")
+    made = Path(session.create_tmp()).resolve()
+    # The tests are imported as a package from here, and with them the checkout.
+    environ = {**TEST_ENVIRONMENT, "PYTHONSAFEPATH": None}
+    runs = {
+        "chaos": ["tests.chaos", "--seconds=600", "--jobs=10500", "--kills=1000"],
+        "small-disk": ["tests.chaos", "--seconds=60", "--jobs=300", "--kills=20", "--small-disk"],
+        "crash-points": ["tests.chaos.crash_points", "--all"],
+        "failures": ["tests.chaos.faults", "--all"],
+        "cuts": ["tests.chaos.wal", "--all"],
+        "defects": ["tests.chaos.prove"],
+        "soak": ["tests.chaos.soak", "--jobs=10000"],
+    }
+    wanted = session.posargs or list(runs)
+
+    for name in wanted:
+        # What was found is written down first; then the report fails.
+        session.run(
+            "python",
+            "-m",
+            *runs[name],
+            f"--json={made / name}.json",
+            env=environ,
+            success_codes=[0, 1],
+        )
+
+    parts = [f"--{name}={made / name}.json" for name in runs]
+    page = "docs/explanation/reliability.md"
+    session.run("python", "-m", "tests.chaos.report", page, *parts, env=environ)
 
 
 @nox.session

@@ -35,6 +35,7 @@ RECORDS = (
     queuectl.StatusRecord,
     queuectl.WorkerRecord,
     queuectl.EventRecord,
+    queuectl.FindingRecord,
 )
 
 # Where the meaning of a record's keys is written down.
@@ -45,6 +46,7 @@ MODELS = {
     "StatusRecord": queuectl.QueueStats,
     "WorkerRecord": queuectl.WorkerInfo,
     "EventRecord": queuectl.Event,
+    "FindingRecord": queuectl.Finding,
     "JobInput": queuectl.JobSpec,
 }
 

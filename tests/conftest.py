@@ -51,8 +51,8 @@ ALLOWED_ON_THE_LOOP: Final = (
     ),
     (
         "runtime/runfiles.py",
-        ("ended_at", "open_output", "write_output", "_first_line"),
-        ("os.stat", "os.write", "io.BufferedReader.read"),
+        ("written_at", "open_output", "write_output", "remove", "note_end", "_line"),
+        ("os.stat", "os.write", "os.unlink", "io.BufferedReader.read"),
         "small files of one run; a large output is moved, not copied",
     ),
     (
@@ -62,10 +62,10 @@ ALLOWED_ON_THE_LOOP: Final = (
         "was the large output moved already",
     ),
     (
-        "runtime/process.py",
-        ("_has_living_member",),
+        "runtime/proc.py",
+        ("can_list", "processes", "find_process", "uptime"),
         ("os.stat", "os.listdir", "io.BufferedReader.read"),
-        "/proc is memory, and is read only while a group is being ended",
+        "/proc is memory, and is read only while a group is being ended, or is adopted",
     ),
     (
         "runtime/folder.py",
@@ -75,7 +75,7 @@ ALLOWED_ON_THE_LOOP: Final = (
     ),
     (
         "runtime/supervisor.py",
-        ("_make_home", "_remove_home"),
+        ("__init__", "remove"),
         (
             "os.mkdir",
             "os.path.samestat",
@@ -87,14 +87,14 @@ ALLOWED_ON_THE_LOOP: Final = (
         "a worker's folder, once at its start and once at its end",
     ),
     (
-        "runtime/recovery.py",
-        ("is_alive", "_has_lock", "boot_id", "has_live_worker"),
-        ("os.stat", "os.listdir", "os.scandir", "io.TextIOWrapper.read"),
+        "runtime/liveness.py",
+        ("_is_file", "boot_id", "pid_namespace", "has_live_worker", "_holds_deleted"),
+        ("os.stat", "os.listdir", "os.scandir", "os.readlink", "io.TextIOWrapper.read"),
         "one lock file for each worker; the machine's boot, once",
     ),
     (
-        "api.py",
-        ("_here", "_real_path"),
+        "runtime/paths.py",
+        ("current_folder", "real_path"),
         ("os.getcwd", "os.path.abspath", "os.readlink", "os.stat"),
         "asks the kernel where it is, and once where the database's links lead",
     ),

@@ -10,11 +10,12 @@ from queuectl.engine.domain.models import (
     Attempt,
     Job,
     NewJob,
+    OnCrash,
     OutcomeKind,
     WorkerInfo,
     WorkerState,
 )
-from queuectl.engine.domain.settings import SETTINGS, Settings
+from queuectl.engine.domain.settings import SETTINGS, Settings, SettingValue
 from queuectl.engine.domain.spec import JobSpec
 from queuectl.engine.domain.states import JobState
 
@@ -31,6 +32,8 @@ class SpecFields(TypedDict, total=False):
     max_retries: int | None
     backoff_base: float | None
     timeout: timedelta | None
+    on_crash: OnCrash | None
+    max_output_bytes: int | None
     run_at: datetime | None
     delay: timedelta | None
     cwd: str | None
@@ -47,6 +50,8 @@ class NewJobFields(TypedDict, total=False):
     max_retries: int
     backoff_base: float | None
     timeout: timedelta | None
+    on_crash: OnCrash
+    max_output_bytes: int | None
     run_at: datetime
     is_due: bool
     created_at: datetime
@@ -65,9 +70,13 @@ class JobFields(TypedDict, total=False):
     priority: int
     attempts: int
     run_count: int
+    interruptions: int
+    crashes: int
     max_retries: int
     backoff_base: float | None
     timeout: timedelta | None
+    on_crash: OnCrash
+    max_output_bytes: int | None
     run_at: datetime
     created_at: datetime
     updated_at: datetime
@@ -78,6 +87,7 @@ class JobFields(TypedDict, total=False):
     signal: str | None
     reason: str | None
     cancel_reason: str | None
+    stuck: str | None
     tags: tuple[str, ...]
     cwd: str
     env: dict[str, str]
@@ -134,6 +144,8 @@ class SettingsFields(TypedDict, total=False):
     timeout_sec: float
     worker_poll_interval: float
     priority: int
+    on_crash: str
+    max_output_bytes: int
 
 
 def make_spec(**fields: Unpack[SpecFields]) -> JobSpec:
@@ -150,6 +162,8 @@ def make_new_job(**fields: Unpack[NewJobFields]) -> NewJob:
         max_retries=3,
         backoff_base=None,
         timeout=timedelta(hours=1),
+        on_crash=OnCrash.ADOPT,
+        max_output_bytes=2**30,
         run_at=NOW,
         is_due=True,
         created_at=NOW,
@@ -171,9 +185,13 @@ def make_job(**fields: Unpack[JobFields]) -> Job:
         priority=100,
         attempts=0,
         run_count=0,
+        interruptions=0,
+        crashes=0,
         max_retries=3,
         backoff_base=None,
         timeout=timedelta(hours=1),
+        on_crash=OnCrash.ADOPT,
+        max_output_bytes=2**30,
         run_at=NOW,
         created_at=NOW,
         updated_at=NOW,
@@ -184,6 +202,7 @@ def make_job(**fields: Unpack[JobFields]) -> Job:
         signal=None,
         reason=None,
         cancel_reason=None,
+        stuck=None,
         tags=(),
         cwd="/home/user",
         env={},
@@ -237,7 +256,7 @@ def make_event(**fields: Unpack[EventFields]) -> Event:
 
 def make_settings(**fields: Unpack[SettingsFields]) -> Settings:
     """Return the default config with some values changed."""
-    values: dict[str, int | float] = {key: setting.default for key, setting in SETTINGS.items()}
-    given = cast("dict[str, float]", fields)
+    values: dict[str, SettingValue] = {key: setting.default for key, setting in SETTINGS.items()}
+    given = cast("dict[str, SettingValue]", fields)
 
     return Settings(values=values | {name.replace("_", "-"): given[name] for name in given})

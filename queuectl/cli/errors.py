@@ -11,14 +11,15 @@ from queuectl import (
     InvalidValueError,
     JobNotFoundError,
     JobStateError,
+    LeftoverProcessError,
     QueueCtlError,
     RunNotFoundError,
     SchemaVersionError,
     StoreBusyError,
-    StoreDamagedError,
-    StoreReplacedError,
+    StoreUnusableError,
     WaitTimeoutError,
     WorkerNotFoundError,
+    WorkerStateError,
 )
 
 
@@ -80,10 +81,11 @@ _EXIT_CODES: Final[dict[type[BaseException], ExitCode]] = {
     WorkerNotFoundError: ExitCode.NOT_FOUND,
     DuplicateJobError: ExitCode.CONFLICT,
     JobStateError: ExitCode.CONFLICT,
+    WorkerStateError: ExitCode.CONFLICT,
+    LeftoverProcessError: ExitCode.FAILURE,
     WaitTimeoutError: ExitCode.TIMED_OUT,
     StoreBusyError: ExitCode.DATABASE,
-    StoreDamagedError: ExitCode.DATABASE,
-    StoreReplacedError: ExitCode.DATABASE,
+    StoreUnusableError: ExitCode.DATABASE,
     SchemaVersionError: ExitCode.DATABASE,
 }
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 
@@ -94,6 +94,15 @@ def supervise(launch: Launch, ready: Callable[[WorkerRecord], None]) -> int:
     return max((_shell_code(code) for code in codes), default=0)
 
 
+def replace_process() -> NoReturn:
+    """
+    Start this program again in its own process, with the arguments that it got.
+
+    Processes that it has started stay its children.
+    """
+    os.execv(sys.executable, sys.orig_argv)  # noqa: S606 (no shell is wanted)
+
+
 def _detach_one(launch: Launch, log_folder: Path) -> Detached | None:
     log_file = log_folder / f"starting-{secrets.token_hex(8)}.log"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
@@ -114,11 +123,18 @@ def _detach_one(launch: Launch, log_folder: Path) -> Detached | None:
         _explain_end(child.wait(), log_file)
         return None
 
-    # Ids are never used again, so the name is free.
-    named = log_file.rename(log_folder / f"{record.id}.log")
+    named = _rename(log_file, log_folder / f"{record.id}.log")
     # It lives on; Popen would warn that nobody waited for it.
     child.returncode = 0
     return Detached(**msgspec.structs.asdict(record), log_file=str(named))
+
+
+def _rename(log_file: Path, target: Path) -> Path:
+    """Name a log after its worker; what was put in the way does not stop the worker."""
+    try:
+        return log_file.rename(target)
+    except OSError:
+        return log_file
 
 
 def _start(launch: Launch, *, log: int | None = None) -> subprocess.Popen[bytes]:
@@ -128,6 +144,7 @@ def _start(launch: Launch, *, log: int | None = None) -> subprocess.Popen[bytes]
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=log,
+        env=_environ(),
         start_new_session=log is not None,
         # A terminal sends Ctrl-C to its whole foreground group: the worker
         # would get it from there and from us, and take it for the second.
@@ -147,6 +164,8 @@ def _command_line(launch: Launch) -> list[str]:
 
     return [
         sys.executable,
+        # What ends it without a word, such as a fault in a library, is in its log.
+        "-Xfaulthandler",
         *_path_switch(),
         "-m",
         "queuectl",
@@ -154,6 +173,15 @@ def _command_line(launch: Launch) -> list[str]:
         *(switch for switch, is_on in switches.items() if is_on),
         f"--count={launch.count}",
     ]
+
+
+def _environ() -> dict[str, str]:
+    """
+    Return the environment without what says of which run we are a part.
+
+    A worker that a job starts is to outlive that job.
+    """
+    return {name: value for name, value in os.environ.items() if name != "QUEUECTL_RUN"}
 
 
 def _path_switch() -> list[str]:

@@ -47,10 +47,18 @@ class _LineFormatter(logging.Formatter):
     converter = staticmethod(time.gmtime)
 
     def format(self, record: logging.LogRecord) -> str:
-        line = screen.escape(super().format(record))
+        # A message is a line, whatever words of a user's are in it; a trace is not.
+        first = screen.escape_line(self.formatMessage(self._stamped(record)))
+        trace = self.formatException(record.exc_info) if record.exc_info else ""
+        line = f"{first}\n{screen.escape(trace)}" if trace else first
 
         if record.levelno < logging.WARNING:
             return line
 
         stamp, _, rest = line.partition(" ")
         return f"{stamp} {record.levelname.lower()}: {rest}"
+
+    def _stamped(self, record: logging.LogRecord) -> logging.LogRecord:
+        record.message = record.getMessage()
+        record.asctime = self.formatTime(record, self.datefmt)
+        return record

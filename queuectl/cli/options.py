@@ -181,6 +181,23 @@ Timeout = Annotated[
         help="End a run after this long, 0 for never; else the config's timeout-sec, 1 hour.",
     ),
 ]
+OnCrash = Annotated[
+    str | None,
+    typer.Option(
+        "--on-crash",
+        metavar="adopt|kill|dead",
+        help="What becomes of a run whose worker died: go on with it, end it and try again,"
+        " or end it for good; else the config's on-crash, adopt.",
+    ),
+]
+MaxOutputBytes = Annotated[
+    int | None,
+    typer.Option(
+        "--max-output-bytes",
+        metavar="N",
+        help="End a run that writes more, 0 for no limit; else the config's, 1 GiB.",
+    ),
+]
 RunAt = Annotated[
     datetime | None,
     typer.Option(

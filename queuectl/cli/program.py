@@ -7,7 +7,18 @@ import typer
 
 from queuectl import __version__
 from queuectl.cli import errors, render, screen
-from queuectl.cli.commands import config, db, dlq, enqueue, jobs, logs, run, status, worker
+from queuectl.cli.commands import (
+    config,
+    db,
+    dlq,
+    doctor,
+    enqueue,
+    jobs,
+    logs,
+    run,
+    status,
+    worker,
+)
 from queuectl.cli.session import Session
 
 _EPILOG: Final = """
@@ -73,7 +84,7 @@ def take_global_options(
     context.obj = Session(database=database, is_debugging=is_debugging)
 
 
-for _commands in (enqueue, run, worker, status, jobs, logs, dlq, config, db):
+for _commands in (enqueue, run, worker, status, jobs, logs, dlq, config, db, doctor):
     app.add_typer(_commands.app)
 
 

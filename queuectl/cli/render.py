@@ -56,6 +56,10 @@ _WORKER_COLUMNS: Final = (
 )
 
 
+# What `info` shows only where it says something.
+_USUAL: Final = {"interruptions": 0, "crashes": 0, "on_crash": "adopt", "stuck": None}
+
+
 class Form(Enum):
     """How the caller wants to see what there is to see."""
 
@@ -132,7 +136,15 @@ def print_detail(job: "Job", attempts: Sequence["Attempt"], tail: str) -> None:
     from queuectl import job_record
 
     record = msgspec.structs.asdict(job_record(job))
-    _print_fields({name: _field(value) for name, value in record.items()})
+    telling = {
+        name: value for name, value in record.items() if name not in _USUAL or value != _USUAL[name]
+    }
+
+    # What keeps the job where it is stands beside where that is.
+    if "stuck" in telling:
+        telling = _put_behind(telling, "state", "stuck")
+
+    _print_fields({name: _field(value) for name, value in telling.items()})
 
     if attempts:
         screen.write_line("")
@@ -159,14 +171,11 @@ def print_workers(workers: Sequence["WorkerInfo"], form: Form) -> None:
             TablePrinter(_WORKER_COLUMNS).add([_worker_row(worker) for worker in workers])
 
 
-def print_status(stats: "QueueStats", *, as_json: bool) -> None:
-    """Print the queue at a glance."""
+def print_status(stats: "QueueStats") -> None:
+    """Print the queue at a glance as JSON."""
     from queuectl import status_record
 
-    if as_json:
-        print_json(status_record(stats))
-    else:
-        screen.write(status_text(stats))
+    print_json(status_record(stats))
 
 
 def print_status_line(stats: "QueueStats") -> None:
@@ -176,8 +185,14 @@ def print_status_line(stats: "QueueStats") -> None:
     print_json_line(status_record(stats))
 
 
-def status_text(stats: "QueueStats") -> str:
-    """Return the queue at a glance as lines of text."""
+def status_text(stats: "QueueStats", stuck: "Iterable[Job]") -> str:
+    """
+    Return the queue at a glance as lines of text.
+
+    Args:
+        stats: The numbers, and the workers.
+        stuck: Jobs that cannot go on.
+    """
     alive = [worker for worker in stats.workers if worker.is_alive]
     slots = sum(worker.concurrency for worker in alive)
     busy = sum(worker.busy for worker in alive)
@@ -193,6 +208,7 @@ def status_text(stats: "QueueStats") -> str:
         f" {worker.busy} of {worker.concurrency} slots busy\n"
         for worker in stats.workers
     ]
+    lines += [f"{'stuck':<20}{job.id}: {_safe(job.stuck)}\n" for job in stuck]
     return "".join(lines)
 
 
@@ -274,7 +290,7 @@ def _job_row(job: "Job") -> list[str]:
         job.state.value,
         _duration(job.duration),
         f"{job.attempts}/{job.max_retries + 1}",
-        job.reason or _NOTHING,
+        f"stuck: {job.stuck}" if job.stuck else job.reason or _NOTHING,
     ]
 
 
@@ -312,6 +328,13 @@ def _worker_row(worker: "WorkerInfo") -> list[str]:
         format_time(worker.started_at),
         worker.host,
     ]
+
+
+def _put_behind(fields: dict[str, Any], before: str, name: str) -> dict[str, Any]:
+    """Return the fields with one of them moved behind another."""
+    names = [key for key in fields if key != name]
+    names.insert(names.index(before) + 1, name)
+    return {key: fields[key] for key in names}
 
 
 def _print_fields(fields: dict[str, str]) -> None:

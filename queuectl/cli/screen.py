@@ -12,9 +12,11 @@ from queuectl.cli.errors import CommandError
 
 # What can steer a terminal or deceive a reader: C0 but for line breaks and
 # tabs, DEL, C1, marks that turn the direction of writing, separators of lines
-# and paragraphs; and lone surrogates, which cannot be written at all.
+# and paragraphs, what takes no room (but for the joiners, which some languages
+# need); and lone surrogates, which cannot be written at all.
 _UNSAFE: Final = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064"
+    "\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
 )
 _UNSAFE_IN_LINE: Final = re.compile(f"{_UNSAFE.pattern}|[\n\t]")
 _SHORT: Final = {"\r": r"\r", "\n": r"\n", "\t": r"\t"}
@@ -37,7 +39,12 @@ def escape_line(text: str) -> str:
 
 def escape_json(text: str) -> str:
     r"""Write the same characters inside JSON strings as ``\u009b``, which means the same."""
-    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _UNSAFE.sub(lambda found: _json_escape(found[0]), text)
+
+
+def _json_escape(character: str) -> str:
+    units = character.encode("utf-16-be", errors="surrogatepass")
+    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
 
 
 def write(text: str) -> None:

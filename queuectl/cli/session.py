@@ -48,12 +48,28 @@ def make_engine(context: typer.Context) -> "QueueEngine":
 
 
 def with_engine(
-    context: typer.Context, work: Callable[["QueueEngine"], Coroutine[Any, Any, T]]
+    context: typer.Context,
+    work: Callable[["QueueEngine"], Coroutine[Any, Any, T]],
+    *,
+    then: Callable[[T], object] | None = None,
 ) -> T:
-    """Open the engine, do the work, close the engine, and return what the work returned."""
+    """
+    Open the engine, do the work, close the engine, and return what the work returned.
+
+    Args:
+        context: Knows which database is meant.
+        work: What to do.
+        then: Called with what it returned when the engine is closed, and the
+            event loop is not, which ends processes that are left when it goes.
+    """
 
     async def main() -> T:
         async with make_engine(context) as engine:
-            return await work(engine)
+            result = await work(engine)
+
+        if then is not None:
+            then(result)
+
+        return result
 
     return asyncio.run(main())

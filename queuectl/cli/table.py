@@ -29,6 +29,7 @@ _COLORS: Final = {
     "running": _GREEN,
     "draining": _YELLOW,
     "stopping": _YELLOW,
+    "unresponsive": _RED,
 }
 
 

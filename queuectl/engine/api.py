@@ -12,19 +12,22 @@ from typing import Final, Self
 
 from queuectl.engine.config import Config
 from queuectl.engine.dlq import DeadLetterQueue
-from queuectl.engine.domain.durations import check_duration
+from queuectl.engine.domain.attempts import attempts_of
+from queuectl.engine.domain.durations import seconds_of
 from queuectl.engine.domain.events import Event
-from queuectl.engine.domain.filters import JobFilter
+from queuectl.engine.domain.filters import job_filter
+from queuectl.engine.domain.findings import Finding
 from queuectl.engine.domain.models import (
     Attempt,
     Job,
     NewJob,
+    OnCrash,
     QueueStats,
     WorkerInfo,
 )
 from queuectl.engine.domain.settings import Settings
-from queuectl.engine.domain.spec import JobSpec, check_reason, resolve
-from queuectl.engine.domain.states import TERMINAL, JobState
+from queuectl.engine.domain.spec import JobSpec, check_on_crash, check_reason, duration_of, resolve
+from queuectl.engine.domain.states import TERMINAL, JobState, parse_state
 from queuectl.engine.errors import (
     EngineClosedError,
     InvalidJobError,
@@ -34,14 +37,15 @@ from queuectl.engine.runtime.clock import Clock, SystemClock
 from queuectl.engine.runtime.folder import StateFolder, make_private
 from queuectl.engine.runtime.ids import IdMaker
 from queuectl.engine.runtime.lifetime import Lifetime
-from queuectl.engine.runtime.output import OutputReader, latest_attempt
-from queuectl.engine.runtime.paths import default_database
+from queuectl.engine.runtime.liveness import has_live_worker
+from queuectl.engine.runtime.output import OutputReader
+from queuectl.engine.runtime.paths import current_folder, default_database, real_path
 from queuectl.engine.runtime.process import Runner, ShellRunner
-from queuectl.engine.runtime.recovery import has_live_worker
 from queuectl.engine.runtime.roster import Roster
+from queuectl.engine.runtime.supervisor import WorkerPlan
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.runtime.waiting import Waiting
-from queuectl.engine.runtime.worker import Worker
+from queuectl.engine.runtime.worker import Stop, Worker
 from queuectl.engine.store.base import CheckReport, JobStore, Purged
 
 _RETRYABLE: Final = frozenset({JobState.FAILED, JobState.DEAD, JobState.CANCELLED})
@@ -75,7 +79,7 @@ class QueueEngine:
     ) -> None:
         self._is_default = database is None and "QUEUECTL_DB" not in os.environ
         path = default_database() if database is None else Path(database).expanduser()
-        self._path = _real_path(path)
+        self._path = real_path(path)
         self._grace = kill_grace
         self._clock = clock or SystemClock()
         self._runner = runner
@@ -141,6 +145,8 @@ class QueueEngine:
         max_retries: int | None = None,
         backoff_base: float | None = None,
         timeout: float | timedelta | None = None,
+        on_crash: OnCrash | str | None = None,
+        max_output_bytes: int | None = None,
         run_at: datetime | None = None,
         delay: float | timedelta | None = None,
         cwd: str | os.PathLike[str] | None = None,
@@ -159,6 +165,11 @@ class QueueEngine:
                 seconds; else the config's, 2.
             timeout: Seconds that one run may take, 0 for ever; else the
                 config's, 3600.
+            on_crash: What becomes of a run whose worker died while it goes
+                on: ``adopt`` it, ``kill`` it and try again, or kill it and
+                call the job ``dead``; else the config's, ``adopt``.
+            max_output_bytes: How much one run may write before it is ended,
+                0 for no limit; else the config's, 1 GiB.
             run_at: Not before this time; local where it has no zone.
             delay: Not before this many seconds from now.
             cwd: The folder to run in; else the current one.
@@ -176,9 +187,11 @@ class QueueEngine:
             priority=priority,
             max_retries=max_retries,
             backoff_base=backoff_base,
-            timeout=_duration("timeout", timeout),
+            timeout=duration_of("timeout", timeout),
+            on_crash=None if on_crash is None else check_on_crash(on_crash),
+            max_output_bytes=max_output_bytes,
             run_at=run_at,
-            delay=_duration("delay", delay),
+            delay=duration_of("delay", delay),
             cwd=None if cwd is None else os.fspath(cwd),
             env=env if env is None else dict(env),
             tags=(tags,) if isinstance(tags, str) else tuple(tags),
@@ -217,14 +230,7 @@ class QueueEngine:
         Raises:
             JobNotFoundError: There is none.
         """
-        job = await self._store.get(job_id)
-        running = latest_attempt(job)
-        past = [run for run in await self._store.runs(job_id) if run.number <= job.run_count]
-
-        if running is not None and all(run.number < running.number for run in past):
-            return [*past, running]
-
-        return past
+        return attempts_of(await self._store.get(job_id), await self._store.runs(job_id))
 
     async def list(
         self,
@@ -242,7 +248,7 @@ class QueueEngine:
             limit: Only this many, those that arrived last.
         """
         if limit is not None:
-            return await self._store.last_jobs(_filter(state, tag), limit=limit)
+            return await self._store.last_jobs(job_filter(state, tag), limit=limit)
 
         return [job async for job in self.iterate(state, tag=tag)]
 
@@ -252,7 +258,7 @@ class QueueEngine:
         """Yield jobs in the order of their arrival, however many there are."""
         after = 0
 
-        while page := await self._store.list_jobs(_filter(state, tag), after=after, limit=_PAGE):
+        while page := await self._store.list_jobs(job_filter(state, tag), after=after, limit=_PAGE):
             for job in page:
                 yield job
 
@@ -269,7 +275,7 @@ class QueueEngine:
             workers=tuple(await self._roster.list()),
         )
 
-    async def wait(self, job_id: str, *, timeout: float | None = None) -> Job:
+    async def wait(self, job_id: str, *, timeout: float | timedelta | None = None) -> Job:
         """
         Wait until a job is completed, dead or cancelled, and return it.
 
@@ -281,13 +287,13 @@ class QueueEngine:
             JobNotFoundError: There is none.
             WaitTimeoutError: It is not finished yet.
         """
-        return (await self._waiting.finish_of([job_id], timeout))[0]
+        return (await self._waiting.finish_of([job_id], seconds_of(timeout)))[0]
 
     async def wait_all(
-        self, job_ids: Sequence[str], *, timeout: float | None = None
+        self, job_ids: Sequence[str], *, timeout: float | timedelta | None = None
     ) -> builtins.list[Job]:
         """Wait for several jobs as `wait` does for one; return them in the order asked for."""
-        return await self._waiting.finish_of(job_ids, timeout)
+        return await self._waiting.finish_of(job_ids, seconds_of(timeout))
 
     async def progress(self, job_ids: Sequence[str]) -> AsyncIterator[int]:
         """Yield how many of these jobs are not finished, at every change, down to 0."""
@@ -344,13 +350,13 @@ class QueueEngine:
         Returns:
             How many were deleted.
         """
-        wanted = [_state(state) for state in states]
+        wanted = [parse_state(state) for state in states]
 
         if JobState.PROCESSING in wanted:
             msg = "a running job cannot be purged: cancel it first"
             raise InvalidValueError(msg)
 
-        until = self._clock.now() - (_duration("older_than", older_than) or timedelta())
+        until = self._clock.now() - (duration_of("older_than", older_than) or timedelta())
         purged = await self._store.purge(wanted, until=until)
         await self._remove_files(purged)
         return purged.jobs
@@ -420,7 +426,7 @@ class QueueEngine:
 
     @asynccontextmanager
     async def workers(
-        self, concurrency: int = 1, *, grace: float | None = None
+        self, concurrency: int = 1, *, grace: float | timedelta | None = None
     ) -> AsyncIterator[None]:
         """
         Run jobs in this event loop while in the context.
@@ -433,7 +439,7 @@ class QueueEngine:
             grace: Seconds to wait for running jobs when leaving, before they
                 are ended and given back; None to wait as long as they take.
         """
-        async with self._open.working(_at_least_one(concurrency), grace=grace):
+        async with self._open.working(_at_least_one(concurrency), grace=seconds_of(grace)):
             yield
 
     async def run(
@@ -441,8 +447,9 @@ class QueueEngine:
         concurrency: int = 1,
         *,
         handle_signals: bool = False,
+        can_restart: bool = False,
         started: Callable[[str], object] | None = None,
-    ) -> None:
+    ) -> bool:
         """
         Run jobs until told to stop by `stop_workers`, a signal or cancellation.
 
@@ -451,17 +458,26 @@ class QueueEngine:
             handle_signals: Stop on SIGINT, SIGTERM and SIGHUP: the first
                 waits for running jobs, the second ends them and gives them
                 back, the third leaves at once.
+            can_restart: Whether the caller replaces this process where this
+                returns true, so that another may ask for it.
             started: Called with the worker's id when it is registered.
+
+        Returns:
+            Whether it left what it ran to a successor, as `restart_workers`
+            asks for.
         """
-        await self._open.work(_at_least_one(concurrency), signals=handle_signals, started=started)
+        plan = WorkerPlan(concurrency=_at_least_one(concurrency), can_restart=can_restart)
+        how = await self._open.work(plan, signals=handle_signals, started=started)
+        return how is Stop.LEAVE
 
     async def drain(
         self,
         concurrency: int = 1,
         *,
         handle_signals: bool = False,
+        can_restart: bool = False,
         started: Callable[[str], object] | None = None,
-    ) -> None:
+    ) -> bool:
         """
         Run jobs until nothing is due, running or waiting for a retry.
 
@@ -470,14 +486,17 @@ class QueueEngine:
         Args:
             concurrency: How many jobs to run at once.
             handle_signals: As for `run`.
+            can_restart: As for `run`.
             started: As for `run`.
+
+        Returns:
+            As `run` does.
         """
-        await self._open.work(
-            _at_least_one(concurrency),
-            until_settled=True,
-            signals=handle_signals,
-            started=started,
+        plan = WorkerPlan(
+            concurrency=_at_least_one(concurrency), until_settled=True, can_restart=can_restart
         )
+        how = await self._open.work(plan, signals=handle_signals, started=started)
+        return how is Stop.LEAVE
 
     @asynccontextmanager
     async def run_here(self, spec: JobSpec) -> AsyncIterator[Job]:
@@ -519,7 +538,7 @@ class QueueEngine:
         worker_ids: Iterable[str] | None = None,
         *,
         now: bool = False,
-        timeout: float | None = None,
+        timeout: float | timedelta | None = None,
     ) -> builtins.list[WorkerInfo]:
         """
         Stop workers, in whatever process they are, and wait until they are gone.
@@ -535,12 +554,50 @@ class QueueEngine:
         Raises:
             WorkerNotFoundError: One is not alive.
             WaitTimeoutError: Some are still there.
+            LeftoverProcessError: They are gone, and processes of their jobs
+                are not.
         """
-        return await self._roster.stop(worker_ids, now=now, timeout=timeout)
+        return await self._roster.stop(worker_ids, now=now, timeout=seconds_of(timeout))
+
+    async def restart_workers(
+        self, worker_ids: Iterable[str] | None = None, *, timeout: float | timedelta | None = None
+    ) -> builtins.list[WorkerInfo]:
+        """
+        Have worker processes replace themselves, and wait for their successors.
+
+        What they run goes on, and is adopted by the successors. This is how a
+        new version of queuectl is taken into use.
+
+        Args:
+            worker_ids: Which, as ``w12``; else all that are alive.
+            timeout: Seconds to wait at the most.
+
+        Returns:
+            The successors.
+
+        Raises:
+            WorkerNotFoundError: One is not alive.
+            WorkerStateError: One is part of another program, which alone can
+                restart it; none was restarted.
+            WaitTimeoutError: Some have no successor yet.
+        """
+        return await self._roster.restart(worker_ids, timeout=seconds_of(timeout))
 
     async def check(self) -> CheckReport:
         """Read the whole database and report what is wrong with it."""
         return await self._store.check()
+
+    async def doctor(self, *, full: bool = False) -> builtins.list[Finding]:
+        """
+        Look at the installation and at this database; see `queuectl.diagnose`.
+
+        Args:
+            full: Read a database of more than 1 GiB to its end, too.
+        """
+        from queuectl.engine.runtime.doctor import Doctor
+
+        self._open.check()
+        return await Doctor(self._path, self._clock, full=full).look()
 
     async def backup(self, target: str | os.PathLike[str]) -> None:
         """
@@ -551,7 +608,7 @@ class QueueEngine:
         Raises:
             StoreError: The file exists, or cannot be written.
         """
-        path = Path(_here(), target)
+        path = Path(current_folder(), target)
         await self._store.backup(str(path))
         await in_thread(self._open.folder.copy_outputs, StateFolder(path))
 
@@ -590,7 +647,7 @@ class QueueEngine:
     def _resolve(
         self, specs: Sequence[JobSpec], now: datetime, settings: Settings
     ) -> builtins.list[NewJob]:
-        here = _here()
+        here = current_folder()
 
         return [
             resolve(spec, settings, now=now, made_id=self._ids.make(now), here=here)
@@ -599,52 +656,6 @@ class QueueEngine:
 
     async def _remove_files(self, purged: Purged) -> None:
         await in_thread(self._open.folder.remove_outputs, purged.large_runs)
-
-
-def _filter(state: JobState | str | None, tag: str | None) -> JobFilter:
-    return JobFilter(state=None if state is None else _state(state), tag=tag)
-
-
-def _state(state: JobState | str) -> JobState:
-    try:
-        return JobState(state)
-    except ValueError:
-        names = ", ".join(known.value for known in JobState)
-        msg = f"no such state: {state!r} (the states are {names})"
-        raise InvalidValueError(msg) from None
-
-
-def _duration(field: str, value: float | timedelta | None) -> timedelta | None:
-    if value is None or isinstance(value, timedelta):
-        return value
-
-    try:
-        return check_duration(value)
-    except InvalidValueError as error:
-        raise InvalidJobError(str(error), field=field) from error
-
-
-def _real_path(path: Path) -> Path:
-    """
-    Return where a database really is: everybody must find the same locks beside it.
-
-    Raises:
-        InvalidValueError: It is relative to a folder that does not exist any more.
-    """
-    try:
-        return Path(os.path.realpath(path))
-    except FileNotFoundError:
-        msg = f"{path}: the current folder does not exist any more"
-        raise InvalidValueError(msg) from None
-
-
-def _here() -> str:
-    try:
-        return os.getcwd()
-    except FileNotFoundError:
-        raise InvalidJobError(
-            "the current folder does not exist any more", field="cwd", hint="name another folder"
-        ) from None
 
 
 def _at_least_one(concurrency: int) -> int:

@@ -183,6 +183,38 @@ class WorkerNotFoundError(QueueCtlError, LookupError):
         super().__init__(f"no such worker: {named(worker)}")
 
 
+class WorkerStateError(QueueCtlError):
+    """
+    The worker is not one with which that can be done.
+
+    Attributes:
+        worker: The worker's id.
+        problem: Why not.
+    """
+
+    def __init__(self, worker: str, problem: str, *, hint: str | None = None) -> None:
+        self.worker = worker
+        self.problem = problem
+        self.hint = hint
+        super().__init__(f"worker {named(worker)} {problem}")
+
+
+class LeftoverProcessError(QueueCtlError):
+    """
+    Workers have ended, and processes of their jobs could not be ended.
+
+    Attributes:
+        pids: Their numbers.
+    """
+
+    def __init__(self, pids: list[int]) -> None:
+        self.pids = pids
+        self.hint: str | None = "see what they are with: ps -o pid,user,stat,args -p PID"
+        listed = ", ".join(map(str, pids))
+        noun = "process" if len(pids) == 1 else "processes"
+        super().__init__(f"the workers have ended, but {noun} {listed} of their jobs could not be")
+
+
 class WaitTimeoutError(QueueCtlError, TimeoutError):
     """
     What was waited for did not happen in time.
@@ -221,12 +253,16 @@ class StoreBusyError(StoreError):
     """Another process holds the database's lock; trying again may help."""
 
 
-class StoreDamagedError(StoreError):
+class StoreUnusableError(StoreError):
+    """The database cannot be used, however long one waits."""
+
+
+class StoreDamagedError(StoreUnusableError):
     """The file is not a queuectl database, or is damaged."""
 
 
-class StoreReplacedError(StoreError):
-    """The file was deleted or replaced while it was open."""
+class StoreReplacedError(StoreUnusableError):
+    """The database, or a file that belongs to it, was deleted or replaced while it was open."""
 
 
 class SchemaVersionError(StoreError):

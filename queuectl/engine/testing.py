@@ -179,6 +179,10 @@ class FakeProcess:
 
         return True
 
+    async def end_tree(self, grace: float) -> bool:
+        """End it as `end_group` does; it has no children."""
+        return await self.end_group(grace)
+
 
 async def drain(engine: QueueEngine, clock: FakeClock, *, concurrency: int = 1) -> None:
     """

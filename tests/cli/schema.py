@@ -24,17 +24,23 @@ JOB_KEYS: Final = frozenset(
         "tags",
         "cwd",
         "worker",
+        "interruptions",
+        "crashes",
+        "on_crash",
+        "max_output_bytes",
+        "stuck",
     }
 )
 STATES: Final = {"pending", "processing", "completed", "failed", "dead", "cancelled"}
 
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _TEXTS: Final = ("id", "command", "cwd")
-_WHOLE: Final = ("priority", "attempts", "max_retries")
+_WHOLE: Final = ("priority", "attempts", "max_retries", "interruptions", "crashes")
+_PERHAPS_WHOLE: Final = ("exit_code", "max_output_bytes")
 _TIMES: Final = ("run_at", "created_at", "updated_at")
 _PERHAPS_TIMES: Final = ("started_at", "finished_at")
 _PERHAPS_NUMBERS: Final = ("timeout_sec", "duration_sec")
-_PERHAPS_TEXTS: Final = ("signal", "reason", "worker")
+_PERHAPS_TEXTS: Final = ("signal", "reason", "worker", "stuck")
 
 
 def check_job(job: dict[str, Any]) -> None:
@@ -47,7 +53,8 @@ def check_job(job: dict[str, Any]) -> None:
     assert all(job[key] is None or is_time(job[key]) for key in _PERHAPS_TIMES)
     assert all(job[key] is None or is_number(job[key]) for key in _PERHAPS_NUMBERS)
     assert all(job[key] is None or type(job[key]) is str for key in _PERHAPS_TEXTS)
-    assert job["exit_code"] is None or type(job["exit_code"]) is int
+    assert all(job[key] is None or type(job[key]) is int for key in _PERHAPS_WHOLE)
+    assert job["on_crash"] in {"adopt", "kill", "dead"}
     assert isinstance(job["tags"], list)
     assert all(type(tag) is str for tag in job["tags"])
 

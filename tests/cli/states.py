@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +12,9 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from queuectl import QueueEngine
 from queuectl.engine.domain.events import EventKind
+from queuectl.engine.domain.models import OutcomeKind
 from queuectl.engine.testing import FakeClock, FakeRun, FakeRunner, drain
+from tests.contract.steps import end
 from tests.waiting import wait_for_event
 
 # Long ago, so that whatever is due by this clock is due by the real one.
@@ -39,6 +41,25 @@ def run_jobs(database: Path, *commands: tuple[str, str, FakeRun], max_retries: i
                 await engine.enqueue(command, id=job_id, max_retries=max_retries, cwd="/")
 
             await drain(engine, clock)
+
+    asyncio.run(main())
+
+
+def run_interrupted_and_lost(database: Path, job_id: str) -> None:
+    """Make a job that was given back once, and then lost two workers."""
+
+    async def main() -> None:
+        async with QueueEngine(database, clock=FakeClock(START)) as engine:
+            store = engine._store
+            await engine.enqueue("true", id=job_id, cwd="/")
+            await store.release(
+                (await store.claim(1, 1, now=START)).jobs, now=START, interrupted=True
+            )
+
+            for minute in range(2):
+                now = START + timedelta(minutes=minute)
+                [job] = (await store.claim(1, 1, now=now)).jobs
+                await end(store, job, OutcomeKind.LOST, reason="lost", now=now)
 
     asyncio.run(main())
 
@@ -102,6 +123,15 @@ class PretendedWorker:
     def wait_for(self, kind: EventKind, job_id: str) -> None:
         """Return when something has happened to a job."""
         self._portal.call(wait_for_event, self._engine, kind, job_id)
+
+    def be_stuck(self, job_id: str, words: str) -> None:
+        """Say of a job that runs why it cannot go on."""
+
+        async def mark() -> None:
+            job = await self._engine.get(job_id)
+            assert await self._engine._store.mark_stuck(job, words, now=self._clock.now())
+
+        self._portal.call(mark)
 
     def end_runs(self) -> None:
         """Let all runs that have begun come to their end."""

@@ -15,7 +15,11 @@ DEFAULTS = {
     "timeout-sec": 3600,
     "worker-poll-interval": 1.0,
     "priority": 100,
+    "on-crash": "adopt",
+    "max-output-bytes": 1_073_741_824,
 }
+# What a key can be set to; for keys that are not here, 1.
+OTHER_VALUES = {"on-crash": "kill"}
 SPELLINGS = {
     **{key: key for key in DEFAULTS},
     **{key.replace("-", "_"): key for key in DEFAULTS},
@@ -23,6 +27,7 @@ SPELLINGS = {
     "base-backoff": "backoff-base",
     "timeout": "timeout-sec",
     "MAX_RETRIES": "max-retries",
+    "On-Crash": "on-crash",
 }
 
 
@@ -36,9 +41,11 @@ def test_show_in_json_is_an_object_of_keys_and_values(queuectl: Queuectl) -> Non
 
 @pytest.mark.parametrize(("name", "key"), SPELLINGS.items())
 def test_every_spelling_of_a_key_is_the_same_key(name: str, key: str, queuectl: Queuectl) -> None:
+    other = OTHER_VALUES.get(key, 1)
+
     assert queuectl.json("config", "get", name) == {key: DEFAULTS[key]}
-    assert queuectl.ok("config", "set", name, "1").out == "1\n"
-    assert queuectl.json("config", "show")[key] == 1
+    assert queuectl.ok("config", "set", name, str(other)).out == f"{other}\n"
+    assert queuectl.json("config", "show")[key] == other
     assert queuectl.json("config", "unset", name) == {key: DEFAULTS[key]}
     assert queuectl.json("config", "show") == DEFAULTS
 
@@ -58,10 +65,13 @@ def test_get_prints_the_value_alone(queuectl: Queuectl) -> None:
         ("backoff-jitter", "0", 0),
         ("priority", "-5", -5),
         ("max-retries", "0", 0),
+        ("max-output-bytes", "0", 0),
+        ("max-output-bytes", "5000000000", 5_000_000_000),
+        ("on-crash", "dead", "dead"),
     ],
 )
-def test_set_takes_numbers_and_durations(
-    key: str, text: str, value: float, queuectl: Queuectl
+def test_set_takes_numbers_durations_and_words(
+    key: str, text: str, value: float | str, queuectl: Queuectl
 ) -> None:
     assert queuectl.json("config", "set", key, text) == {key: value}
     assert queuectl.json("config", "get", key) == {key: value}
@@ -71,9 +81,19 @@ def test_what_is_set_holds_for_the_next_job(queuectl: Queuectl) -> None:
     queuectl.ok("config", "set", "max-retries", "7")
     queuectl.ok("config", "set", "priority", "-3")
     queuectl.ok("config", "set", "timeout", "90s")
+    queuectl.ok("config", "set", "on-crash", "kill")
+    queuectl.ok("config", "set", "max-output-bytes", "4096")
     job = queuectl.json("enqueue", "--", "true")
 
     assert (job["max_retries"], job["priority"], job["timeout_sec"]) == (7, -3, 90)
+    assert (job["on_crash"], job["max_output_bytes"]) == ("kill", 4096)
+
+
+def test_a_word_is_printed_as_it_was_set(queuectl: Queuectl) -> None:
+    assert queuectl("config", "set", "on_crash", "dead") == Result(0, "dead\n", "")
+    assert queuectl("config", "get", "on-crash") == Result(0, "dead\n", "")
+    assert "on-crash              dead        what becomes" in queuectl.ok("config", "show").out
+    assert queuectl("config", "unset", "on-crash") == Result(0, "adopt\n", "")
 
 
 @pytest.mark.parametrize(
@@ -105,6 +125,10 @@ def test_an_unknown_key_is_refused_with_the_keys(
         ("worker-poll-interval", "0", "from 0.05 to 3600"),
         ("priority", "99999999999", "from -2147483647 to 2147483647"),
         ("priority", "1e3", "a whole number"),
+        ("on-crash", "restart", "on-crash: 'restart' is not one of adopt, kill, dead"),
+        ("on-crash", "", "on-crash: '' is not one of adopt, kill, dead"),
+        ("max-output-bytes", "-1", "a whole number from 0 to 9007199254740992"),
+        ("max-output-bytes", "1GiB", "a whole number from 0 to 9007199254740992"),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_the_range(

@@ -64,6 +64,7 @@ def test_an_id_that_nobody_gave_is_made_sorts_and_is_unique(queuectl: Queuectl) 
 def test_every_flag_is_kept_with_the_job(queuectl: Queuectl, tmp_path: Path) -> None:
     job = queuectl.json(
         *("enqueue", "--id", "full", "--priority", "200", "--max-retries", "5"),
+        *("--on-crash", "kill", "--max-output-bytes", "4096"),
         *("--backoff-base", "1.5", "--timeout", "1h30m", "--run-at", "2035-01-02T03:04:05Z"),
         *("--cwd", str(tmp_path), "--env", "A=b=c", "--env", "EMPTY="),
         *("--tag", "red", "--tag", "night", "--", "true"),
@@ -74,6 +75,7 @@ def test_every_flag_is_kept_with_the_job(queuectl: Queuectl, tmp_path: Path) -> 
     assert job["max_retries"] == 5
     assert job["backoff_base"] == 1.5
     assert job["timeout_sec"] == 5400
+    assert (job["on_crash"], job["max_output_bytes"]) == ("kill", 4096)
     assert job["run_at"] == "2035-01-02T03:04:05.000Z"
     assert job["cwd"] == str(tmp_path)
     assert job["env_names"] == ["A", "EMPTY"]
@@ -89,6 +91,8 @@ def test_every_json_field_is_kept_with_the_job(queuectl: Queuectl, tmp_path: Pat
         "max_retries": 5,
         "priority": -7,
         "timeout": 12,
+        "on_crash": "dead",
+        "max_output_bytes": 4096,
         "run_at": "2035-01-02T03:04:05+01:00",
         "created_at": "2025-01-01T00:00:00Z",
         "updated_at": "2025-01-01T00:00:00Z",
@@ -102,6 +106,7 @@ def test_every_json_field_is_kept_with_the_job(queuectl: Queuectl, tmp_path: Pat
     check_job(job)
     assert (job["state"], job["attempts"], job["max_retries"]) == ("pending", 0, 5)
     assert (job["priority"], job["timeout_sec"], job["backoff_base"]) == (-7, 12, 3)
+    assert (job["on_crash"], job["max_output_bytes"]) == ("dead", 4096)
     assert (job["run_at"], job["cwd"]) == ("2035-01-02T02:04:05.000Z", str(tmp_path))
     assert (job["env_names"], job["tags"]) == (["A"], ["red"])
     assert not job["created_at"].startswith("2025-01-01")
@@ -116,10 +121,17 @@ def test_a_timeout_of_0_is_none(queuectl: Queuectl) -> None:
     assert queuectl.json("enqueue", "--timeout", "0", "--", "true")["timeout_sec"] is None
 
 
+def test_an_output_limit_of_0_is_none(queuectl: Queuectl) -> None:
+    job = queuectl.json("enqueue", "--max-output-bytes", "0", "--", "true")
+
+    assert job["max_output_bytes"] is None
+
+
 def test_a_job_that_says_nothing_has_the_defaults(queuectl: Queuectl) -> None:
     job = queuectl.json("enqueue", "--", "true")
 
     assert (job["priority"], job["max_retries"], job["timeout_sec"]) == (100, 3, 3600)
+    assert (job["on_crash"], job["max_output_bytes"]) == ("adopt", 1_073_741_824)
     assert job["cwd"] == str(Path.cwd())
     assert (job["state"], job["attempts"], job["tags"]) == ("pending", 0, [])
 
@@ -140,10 +152,11 @@ def test_a_delayed_job_stays_pending(queuectl: Queuectl) -> None:
 
 def test_options_beside_json_fill_in_what_it_does_not_say(queuectl: Queuectl) -> None:
     job = queuectl.json(
-        "enqueue", "--priority", "5", "--timeout", "9", '{"command":"a","priority":7}'
+        *("enqueue", "--priority", "5", "--timeout", "9", "--on-crash", "dead"),
+        '{"command":"a","priority":7,"on_crash":"kill"}',
     )
 
-    assert (job["priority"], job["timeout_sec"]) == (7, 9)
+    assert (job["priority"], job["timeout_sec"], job["on_crash"]) == (7, 9, "kill")
 
 
 def test_quiet_prints_the_id_alone(queuectl: Queuectl) -> None:

@@ -6,7 +6,14 @@ import pytest
 
 from tests.cli.program import Queuectl, Result
 from tests.cli.schema import STATES, check_job, check_jobs, is_number, is_time
-from tests.cli.states import FAILS, START_TEXT, fill, pretended_worker, run_jobs
+from tests.cli.states import (
+    FAILS,
+    START_TEXT,
+    fill,
+    pretended_worker,
+    run_interrupted_and_lost,
+    run_jobs,
+)
 
 GOLDEN = Path(__file__).with_name("golden")
 ALL = ("completed", "dead", "failed", "cancelled", "pending")
@@ -95,6 +102,56 @@ def test_info_shows_every_field_the_attempts_and_the_last_error(
     assert queuectl("info", "job1") == Result(0, (GOLDEN / "info.txt").read_text(), "")
 
 
+def test_info_shows_what_is_unusual_only_where_it_is(queuectl: Queuectl) -> None:
+    queuectl.ok("enqueue", "--id", "usual", "--", "true")
+    queuectl.ok("enqueue", "--id", "dear", "--on-crash", "dead", "--", "true")
+    usual, dear = (queuectl.ok("info", job).out for job in ("usual", "dear"))
+
+    assert all(f"\n{name} " not in usual for name in ("on_crash", "stuck"))
+    assert all(f"\n{name} " not in usual + dear for name in ("interruptions", "crashes"))
+    assert "\non_crash          dead\n" in dear
+    assert "\nmax_output_bytes  1073741824\n" in usual
+
+
+def test_info_shows_what_was_interrupted_and_lost(queuectl: Queuectl, db_path: Path) -> None:
+    run_interrupted_and_lost(db_path, "unlucky")
+
+    job = queuectl.json("info", "unlucky")
+    text = queuectl.ok("info", "unlucky").out
+
+    check_job(job)
+    assert (job["interruptions"], job["crashes"], job["attempts"]) == (1, 2, 2)
+    assert "\ninterruptions     1\ncrashes           2\n" in text
+
+
+def test_info_shows_that_a_job_is_stuck_beside_its_state(queuectl: Queuectl, db_path: Path) -> None:
+    with pretended_worker(db_path, "busy") as worker:
+        worker.be_stuck("busy", "process 7\ncannot be ended")
+        text = queuectl.ok("info", "busy").out
+        job = queuectl.json("info", "busy")
+
+    lines = text.splitlines()
+    place = lines.index("state             processing")
+    assert lines[place + 1 : place + 3] == [
+        "stuck             process 7",
+        "                  cannot be ended",
+    ]
+    check_job(job)
+    assert (job["state"], job["stuck"]) == ("processing", "process 7\ncannot be ended")
+
+
+def test_the_table_shows_which_job_is_stuck(queuectl: Queuectl, db_path: Path) -> None:
+    with pretended_worker(db_path, "busy", "stuck") as worker:
+        worker.be_stuck("stuck", "process 7 cannot be ended")
+        heading, busy, stuck = queuectl.ok("list").out.splitlines()
+        jobs = queuectl.json("list")
+
+    place = heading.index("Reason")
+    assert busy[place:].split() == ["-", "sleep", "1000"]
+    assert stuck[place:].startswith("stuck: process 7 cannot be ended")
+    assert [job["stuck"] for job in jobs] == [None, "process 7 cannot be ended"]
+
+
 def test_info_in_json_is_the_job_with_its_runs(queuectl: Queuectl, db_path: Path) -> None:
     run_jobs(db_path, ("job1", "exit 1", FAILS), max_retries=2)
     job = queuectl.json("info", "job1")
@@ -119,7 +176,7 @@ def test_info_of_a_job_that_has_not_run_has_an_empty_array_of_runs(queuectl: Que
 def test_info_shows_the_lines_of_a_command_below_each_other(queuectl: Queuectl) -> None:
     queuectl.ok("enqueue", "--id", "a", "--command", "echo 1\necho 2")
 
-    assert "command        echo 1\n               echo 2\n" in queuectl.ok("info", "a").out
+    assert "command           echo 1\n                  echo 2\n" in queuectl.ok("info", "a").out
 
 
 def test_info_of_a_job_that_is_not_there_is_exit_code_3(queuectl: Queuectl) -> None:

@@ -96,6 +96,35 @@ def test_a_signal_cancels_the_job(
     assert (job["state"], job["reason"]) == ("cancelled", number.name)
 
 
+def test_what_it_may_write_and_what_becomes_of_it_in_a_crash_are_kept(
+    db: tuple[str, str],
+) -> None:
+    words = ("run", "--json", "--on-crash", "kill", "--max-output-bytes", "4096", "--", "true")
+    job = run_process(*db, *words).json
+
+    assert (job["on_crash"], job["max_output_bytes"]) == ("kill", 4096)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--on-crash", "restart"], "on_crash: not allowed: 'restart' (one of adopt, kill, dead)"),
+        (["--max-output-bytes", "-1"], "max_output_bytes: out of range: -1"),
+        (["--max-output-bytes", "1G"], "'1G' is not a valid int"),
+    ],
+)
+def test_a_bad_flag_is_refused_as_by_enqueue(
+    flags: list[str], said: str, queuectl: Queuectl
+) -> None:
+    result = queuectl.error("run", *flags, "--", "true")
+
+    assert result.code == 2
+    assert said in result.err
+    assert result.err.startswith("error: ")
+    assert len(result.err.splitlines()) <= 2
+    assert queuectl.json("list") == []
+
+
 def test_no_command_is_refused(queuectl: Queuectl) -> None:
     result = queuectl.error("run")
 

@@ -53,6 +53,16 @@ def test_live_workers_are_shown(queuectl: Queuectl, db_path: Path) -> None:
     assert is_time(worker["started_at"])
 
 
+def test_a_job_that_is_stuck_is_named_with_the_reason(queuectl: Queuectl, db_path: Path) -> None:
+    with pretended_worker(db_path, "busy", "held") as worker:
+        worker.be_stuck("held", "process 7 cannot be ended\x1b[2J")
+        text = queuectl.ok("status").out
+
+    stuck = [line for line in text.splitlines() if line.startswith("stuck")]
+    assert "processing          2\n" in text
+    assert stuck == ["stuck               held: process 7 cannot be ended\\x1b[2J"]
+
+
 @pytest.mark.parametrize("interval", ["0", "soon", "0.05"])
 def test_an_interval_that_is_none_is_refused(interval: str, queuectl: Queuectl) -> None:
     assert queuectl.error("status", "--watch", "--interval", interval).code == 2

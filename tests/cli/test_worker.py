@@ -136,6 +136,54 @@ def test_stop_where_nobody_works_says_so_and_is_ok(queuectl: Queuectl) -> None:
     assert queuectl.json("worker", "stop") == []
 
 
+def test_restart_where_nobody_works_says_so_and_is_ok(queuectl: Queuectl) -> None:
+    assert queuectl("worker", "restart") == Result(0, "", "no worker is alive\n")
+    assert queuectl.json("worker", "restart") == []
+    assert queuectl("worker", "restart", "-q") == Result(0, "", "")
+
+
+def test_restart_of_a_worker_that_is_not_there_is_exit_code_3(queuectl: Queuectl) -> None:
+    result = queuectl.error("worker", "restart", "w99")
+
+    assert result.code == 3
+    assert result.err == (
+        "error: no such worker: w99\nhint: see what is there with: queuectl worker list\n"
+    )
+
+
+@pytest.mark.parametrize("words", [(), ("w1",)])
+def test_a_worker_inside_another_program_is_not_restarted_and_goes_on(
+    words: tuple[str, ...], queuectl: Queuectl, db_path: Path
+) -> None:
+    with pretended_worker(db_path, "busy"):
+        result = queuectl.error("worker", "restart", *words)
+        [worker] = queuectl.json("worker", "list")
+
+    assert result.code == 4
+    assert result.err == (
+        "error: worker w1 is part of another program\n"
+        "hint: restart that program; what it runs is adopted by other workers\n"
+    )
+    assert (worker["id"], worker["state"], worker["busy"]) == ("w1", "running", 1)
+
+
+def test_a_worker_that_does_not_answer_is_shown_as_that_until_it_does(
+    queuectl: Queuectl, db_path: Path
+) -> None:
+    with started_worker(db_path) as (process, worker):
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        [stopped] = queuectl.json("worker", "list")
+        text = queuectl.ok("status").out
+        process.send_signal(signal.SIGCONT)
+        [going_on] = queuectl.json("worker", "list")
+
+    assert (stopped["id"], stopped["state"]) == (worker["id"], "unresponsive")
+    assert f"  {worker['id']:<18}unresponsive, pid {process.pid} on " in text
+    assert "workers             1 (0 of 1 slots busy)\n" in text
+    assert going_on["state"] == "running"
+
+
 def test_list_shows_live_workers(queuectl: Queuectl, db_path: Path) -> None:
     with pretended_worker(db_path, "busy"):
         [worker] = queuectl.json("worker", "list")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from queuectl.engine.domain.lifecycle import Transition, cancelled_instead
-from queuectl.engine.domain.models import Job
+from queuectl.engine.domain.models import Job, OnCrash
 from queuectl.engine.domain.states import WAITING, JobState
 
 
@@ -16,14 +16,18 @@ class ModelJob:
     seq: int
     priority: int
     max_retries: int
+    on_crash: OnCrash
     run_at: datetime
     ready: bool
     updated_at: datetime
     state: JobState = JobState.PENDING
     attempts: int = 0
     run_count: int = 0
+    crashes: int = 0
+    interruptions: int = 0
     worker: int = 0
     cancel_reason: str | None = None
+    stuck: str | None = None
     runs: list[int] = field(default_factory=list)
 
 
@@ -40,6 +44,7 @@ class Model:
         *,
         priority: int,
         max_retries: int,
+        on_crash: OnCrash,
         run_at: datetime,
         now: datetime,
     ) -> bool:
@@ -53,6 +58,7 @@ class Model:
                 seq=self.last_seq,
                 priority=priority,
                 max_retries=max_retries,
+                on_crash=on_crash,
                 run_at=run_at,
                 ready=run_at <= now,
                 updated_at=now,
@@ -101,11 +107,32 @@ class Model:
 
         job.runs.append(job.run_count)
         job.state, job.attempts = transition.state, transition.attempts
+        job.crashes, job.interruptions = transition.crashes, transition.interruptions
         job.run_at, job.ready = transition.run_at, transition.run_at <= now
-        job.cancel_reason, job.updated_at = None, now
+        job.cancel_reason, job.stuck, job.updated_at = None, None, now
         return True
 
-    def release(self, claim: Job, now: datetime) -> bool:
+    def adopt(self, claim: Job, worker: int) -> bool:
+        """Return False where the claim does not hold."""
+        job = self.held(claim)
+
+        if job is None:
+            return False
+
+        job.worker, job.stuck = worker, None
+        return True
+
+    def mark_stuck(self, claim: Job, words: str) -> bool:
+        """Return False where the claim does not hold, or that was known."""
+        job = self.held(claim)
+
+        if job is None or job.stuck == words:
+            return False
+
+        job.stuck = words
+        return True
+
+    def release(self, claim: Job, now: datetime, *, interrupted: bool) -> bool:
         """Return False where the claim does not hold."""
         job = self.held(claim)
 
@@ -115,7 +142,8 @@ class Model:
         job.state = JobState.PENDING if job.cancel_reason is None else JobState.CANCELLED
         job.attempts -= 1
         job.run_count -= 1
-        job.ready, job.cancel_reason, job.updated_at = True, None, now
+        job.interruptions += interrupted
+        job.ready, job.cancel_reason, job.stuck, job.updated_at = True, None, None, now
         return True
 
     def cancel(self, job_id: str, now: datetime) -> bool:
@@ -140,6 +168,7 @@ class Model:
         for name in ids:
             job = self.jobs[name]
             job.state, job.attempts, job.ready = JobState.PENDING, 0, True
+            job.crashes = 0
             job.run_at = job.updated_at = now
 
         return True

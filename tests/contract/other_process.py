@@ -13,7 +13,7 @@ from pathlib import Path
 
 import anyio
 
-from queuectl.engine.domain.models import NewJob
+from queuectl.engine.domain.models import NewJob, OnCrash
 from queuectl.engine.store.open import open_store
 from queuectl.engine.store.sqlite.setup import prepare
 
@@ -50,6 +50,8 @@ async def insert(path: Path, job_id: str) -> None:
         max_retries=3,
         backoff_base=None,
         timeout=None,
+        on_crash=OnCrash.ADOPT,
+        max_output_bytes=None,
         run_at=NOW,
         is_due=True,
         created_at=NOW,

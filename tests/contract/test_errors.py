@@ -246,7 +246,8 @@ async def test_a_healthy_database_has_no_problems(store: JobStore) -> None:
     ("harm", "words"),
     [
         ("UPDATE counts SET jobs = 7 WHERE state = 'dead'", "7 jobs are counted as dead"),
-        ("UPDATE migrations SET checksum = 'x'", "migration 1 is not the one"),
+        ("UPDATE migrations SET checksum = 'x' WHERE number = 1", "migration 1 is not the one"),
+        ("UPDATE migrations SET checksum = 'x' WHERE number = 2", "migration 2 is not the one"),
         ("INSERT INTO tags (tag, job) VALUES ('a', 99)", "missing row of jobs"),
     ],
 )

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from queuectl.engine.domain.backoff import Backoff
-from queuectl.engine.domain.models import OutcomeKind
+from queuectl.engine.domain.models import OnCrash, OutcomeKind
 from queuectl.engine.domain.states import JobState
 from queuectl.engine.store.base import JobStore
 from tests.contract.steps import (
@@ -50,6 +50,51 @@ async def test_every_outcome_moves_the_job_and_is_recorded(
     assert (now.started_at, now.finished_at, now.duration) == (LATER, LATER + RUN_TIME, RUN_TIME)
     assert (run.number, run.outcome) == (1, kind)
     assert await history(store) == ["enqueued", "claimed", event]
+
+
+async def test_lost_runs_are_counted_in_a_row(store: JobStore) -> None:
+    await add_one(store, max_retries=9)
+    rows = []
+
+    for minute, kind in enumerate(
+        [
+            OutcomeKind.LOST,
+            OutcomeKind.LOST,
+            OutcomeKind.INTERRUPTED,
+            OutcomeKind.LOST,
+            OutcomeKind.TIMED_OUT,
+            OutcomeKind.LOST,
+        ]
+    ):
+        at = NOW + timedelta(hours=minute)
+        await end(store, await take_one(store, now=at), kind, reason="why", now=at)
+        job = await store.get("job-1")
+        rows.append((job.crashes, job.interruptions, job.attempts))
+
+    assert rows == [(1, 0, 1), (2, 0, 2), (2, 1, 2), (3, 1, 3), (0, 1, 4), (1, 1, 5)]
+
+
+async def test_the_fifth_run_lost_in_a_row_is_the_last(store: JobStore) -> None:
+    await add_one(store, max_retries=9)
+    for minute in range(5):
+        at = NOW + timedelta(hours=minute)
+        await end(store, await take_one(store, now=at), OutcomeKind.LOST, reason="lost", now=at)
+
+    job = await store.get("job-1")
+
+    assert (job.state, job.attempts, job.crashes) == (JobState.DEAD, 5, 5)
+    assert job.reason == "lost 5 times in a row"
+    assert [run.reason for run in await store.runs("job-1")] == ["lost"] * 5
+    assert (await events(store))[-1].reason == "lost 5 times in a row"
+
+
+async def test_a_job_may_die_of_its_first_lost_run(store: JobStore) -> None:
+    await add_one(store, max_retries=9, on_crash=OnCrash.DEAD)
+
+    await end(store, await take_one(store), OutcomeKind.LOST, reason="lost")
+
+    job = await store.get("job-1")
+    assert (job.state, job.reason, job.crashes) == (JobState.DEAD, "lost", 1)
 
 
 async def test_a_run_is_kept_as_it_was_handed_in(store: JobStore) -> None:

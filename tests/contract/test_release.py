@@ -119,5 +119,50 @@ async def test_a_job_that_was_to_be_cancelled_is_cancelled_when_given_back(
     assert await take(store) == []
 
 
+async def test_a_job_that_a_dead_worker_had_claimed_was_interrupted(store: JobStore) -> None:
+    await add(store, *(make_new_job(id=name) for name in "ab"))
+    jobs = await take(store)
+
+    released = await store.release(jobs, now=LATER, interrupted=True)
+
+    assert released == 2
+    assert [(job.attempts, job.interruptions) for job in await everything(store)] == [(0, 1)] * 2
+
+
+async def test_interruptions_are_counted_up_and_set_back_by_nothing(store: JobStore) -> None:
+    await add_one(store)
+    for _ in range(2):
+        await store.release([await take_one(store)], now=NOW, interrupted=True)
+    await store.release([await take_one(store)], now=NOW)
+    await end(store, await take_one(store), OutcomeKind.INTERRUPTED)
+
+    await end(store, await take_one(store))
+
+    now = await store.get("job-1")
+    assert (now.state, now.interruptions, now.attempts) == (JobState.COMPLETED, 3, 1)
+
+
+async def test_a_job_that_was_to_be_cancelled_was_interrupted_all_the_same(
+    store: JobStore,
+) -> None:
+    await add_one(store)
+    job = await take_one(store)
+    await store.cancel(job.id, "enough", now=NOW)
+
+    await store.release([job], now=LATER, interrupted=True)
+
+    now = await store.get(job.id)
+    assert (now.state, now.interruptions) == (JobState.CANCELLED, 1)
+
+
+async def test_giving_back_leaves_the_row_of_crashes(store: JobStore) -> None:
+    await add_one(store, max_retries=9)
+    await end(store, await take_one(store), OutcomeKind.LOST, reason="lost")
+
+    await store.release([await take_one(store, now=LATER)], now=LATER, interrupted=True)
+
+    assert (await store.get("job-1")).crashes == 1
+
+
 async def test_releasing_nothing_releases_nothing(store: JobStore) -> None:
     assert await store.release([], now=NOW) == 0

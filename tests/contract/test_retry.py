@@ -9,7 +9,17 @@ from queuectl.engine.domain.models import OutcomeKind
 from queuectl.engine.domain.states import JobState
 from queuectl.engine.errors import JobNotFoundError, JobStateError
 from queuectl.engine.store.base import JobStore
-from tests.contract.steps import add, add_in, end, events, everything, history, take, take_one
+from tests.contract.steps import (
+    add,
+    add_in,
+    add_one,
+    end,
+    events,
+    everything,
+    history,
+    take,
+    take_one,
+)
 from tests.factories import NOW, make_new_job
 
 LATER = NOW + timedelta(seconds=1)
@@ -39,6 +49,32 @@ async def test_a_retried_job_has_all_its_retries_again(store: JobStore) -> None:
     job = await take_one(store, now=LATER)
 
     assert (job.attempts, job.run_count) == (1, 2)
+
+
+async def test_a_job_that_took_its_workers_along_has_a_new_row_of_crashes(
+    store: JobStore,
+) -> None:
+    await add_one(store, max_retries=9)
+    for minute in range(5):
+        at = NOW + timedelta(minutes=minute)
+        await end(store, await take_one(store, now=at), OutcomeKind.LOST, reason="lost", now=at)
+    dead = await store.get("job-1")
+
+    [job] = await store.retry(["job-1"], DEAD, now=NOW + timedelta(hours=1))
+
+    assert (dead.state, dead.crashes, dead.attempts) == (JobState.DEAD, 5, 5)
+    assert dead.reason == "lost 5 times in a row"
+    assert (job.crashes, job.attempts, job.run_count) == (0, 0, 5)
+
+
+async def test_every_dead_job_that_is_put_back_has_a_new_row_of_crashes(store: JobStore) -> None:
+    await add_one(store, max_retries=0)
+    await end(store, await take_one(store), OutcomeKind.LOST, reason="lost")
+    dead = await store.get("job-1")
+
+    await store.retry_dead(now=LATER)
+
+    assert (dead.crashes, (await store.get("job-1")).crashes) == (1, 0)
 
 
 async def test_earlier_runs_are_kept(store: JobStore) -> None:

@@ -4,9 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.engine.domain.settings import DEFAULTS, SETTINGS
+from queuectl.engine.domain.settings import DEFAULTS, SETTINGS, SettingValue
 from queuectl.engine.store.base import JobStore
 from tests.conftest import OpenStore
+
+# Values that are not the default; for keys that are not here, 1 and 2.
+VALUES: dict[str, tuple[SettingValue, SettingValue]] = {
+    "backoff-jitter": (1, 0.5),
+    "on-crash": ("kill", "dead"),
+}
 
 
 async def test_a_new_database_has_the_defaults(store: JobStore) -> None:
@@ -15,14 +21,14 @@ async def test_a_new_database_has_the_defaults(store: JobStore) -> None:
 
 @pytest.mark.parametrize("key", SETTINGS)
 async def test_a_key_is_set_and_set_again_and_set_back(store: JobStore, key: str) -> None:
-    await store.write_setting(key, "1")
+    first, second = VALUES.get(key, (1, 2))
+    await store.write_setting(key, str(first))
     once = await store.settings()
-    await store.write_setting(key, "0.5" if key == "backoff-jitter" else "2")
+    await store.write_setting(key, str(second))
     twice = await store.settings()
     await store.delete_setting(key)
 
-    assert once.values[key] == 1
-    assert twice.values[key] == (0.5 if key == "backoff-jitter" else 2)
+    assert (once.values[key], twice.values[key]) == (first, second)
     assert await store.settings() == DEFAULTS
 
 

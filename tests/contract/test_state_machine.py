@@ -4,7 +4,7 @@ import asyncio
 import tempfile
 from collections.abc import Coroutine
 from datetime import timedelta
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +24,8 @@ from hypothesis.stateful import (
 )
 
 from queuectl.engine.domain.events import Event, EventKind
-from queuectl.engine.domain.models import Job, OutcomeKind
+from queuectl.engine.domain.lifecycle import CRASH_LIMIT
+from queuectl.engine.domain.models import Job, OnCrash, OutcomeKind
 from queuectl.engine.domain.states import TERMINAL, TRANSITIONS, WAITING, JobState
 from queuectl.engine.errors import DuplicateJobError, JobNotFoundError, JobStateError
 from queuectl.engine.store.base import JobStore
@@ -41,6 +42,15 @@ WAITS = st.sampled_from([timedelta(seconds=seconds) for seconds in (0, 0, 0, 1, 
 # Where there is a folder in memory, thousands of commits need no disk.
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 RETRIABLE = frozenset({JobState.FAILED, JobState.DEAD, JobState.CANCELLED})
+# Told of a run whose job stays where it is.
+STAYING = frozenset({EventKind.ADOPTED, EventKind.STUCK})
+# With many retries, it is the row of lost runs that a job dies of.
+RETRIES = st.sampled_from([0, 1, 2, 2, 50])
+# What a job and its model have in common.
+SAME = attrgetter(
+    *("seq", "state", "attempts", "run_count", "crashes", "interruptions"),
+    *("on_crash", "run_at", "cancel_reason", "stuck"),
+)
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -106,26 +116,47 @@ class QueueMachine(RuleBasedStateMachine):
     @initialize(priorities=st.lists(st.integers(0, 2), min_size=2, max_size=4))
     def begin_with_some_jobs(self, priorities: list[int]) -> None:
         for job_id, priority in zip("abcd", priorities, strict=False):
-            self.enqueue([job_id], priority=priority, max_retries=2, wait=timedelta())
+            self.enqueue(
+                [job_id],
+                priority=priority,
+                max_retries=2,
+                on_crash=OnCrash.ADOPT,
+                wait=timedelta(),
+            )
 
     @rule(
         ids=st.lists(IDS, min_size=1, max_size=3),
         priority=st.integers(0, 2),
-        max_retries=st.integers(0, 2),
+        max_retries=RETRIES,
+        on_crash=st.sampled_from(OnCrash),
         wait=WAITS,
     )
     def enqueue_more(
-        self, ids: list[str], priority: int, max_retries: int, wait: timedelta
+        self,
+        ids: list[str],
+        priority: int,
+        max_retries: int,
+        on_crash: OnCrash,
+        wait: timedelta,
     ) -> None:
-        self.enqueue(ids, priority=priority, max_retries=max_retries, wait=wait)
+        self.enqueue(ids, priority=priority, max_retries=max_retries, on_crash=on_crash, wait=wait)
 
-    def enqueue(self, ids: list[str], *, priority: int, max_retries: int, wait: timedelta) -> None:
+    def enqueue(
+        self,
+        ids: list[str],
+        *,
+        priority: int,
+        max_retries: int,
+        on_crash: OnCrash,
+        wait: timedelta,
+    ) -> None:
         run_at = self.now + wait
         jobs = [
             make_new_job(
                 id=job_id,
                 priority=priority,
                 max_retries=max_retries,
+                on_crash=on_crash,
                 run_at=run_at,
                 is_due=run_at <= self.now,
                 created_at=self.now,
@@ -134,7 +165,12 @@ class QueueMachine(RuleBasedStateMachine):
             for job_id in ids
         ]
         is_new = self.model.insert(
-            ids, priority=priority, max_retries=max_retries, run_at=run_at, now=self.now
+            ids,
+            priority=priority,
+            max_retries=max_retries,
+            on_crash=on_crash,
+            run_at=run_at,
+            now=self.now,
         )
 
         try:
@@ -187,14 +223,53 @@ class QueueMachine(RuleBasedStateMachine):
 
         assert self.run(self.store.finish(claim, transition, run, now=self.now)) is expected
 
-    @rule(claim=consumes(claims))
-    def release(self, claim: Job) -> None:
-        expected = self.model.release(claim, self.now)
+    @precondition(lambda self: self.has(*WAITING))
+    @rule(target=claims, worker=WORKERS, times=st.integers(2, CRASH_LIMIT + 1))
+    def lose_every_worker_to_it(self, worker: int, times: int) -> MultipleResults[Job]:
+        taken: list[Job] = []
+
+        for _ in range(times):
+            jobs = self.claim(worker, 1)
+            taken += jobs
+
+            for job in jobs:
+                self.finish(job, OutcomeKind.LOST)
+
+            # The wait for the next try, at the longest.
+            self.now += timedelta(seconds=64)
+
+        return multiple(*taken)
+
+    @rule(claim=consumes(claims), interrupted=st.booleans())
+    def release(self, claim: Job, *, interrupted: bool) -> None:
+        expected = self.model.release(claim, self.now, interrupted=interrupted)
 
         if expected:
             self.released.add(claim.seq)
 
-        assert self.run(self.store.release([claim], now=self.now)) == expected
+        released = self.store.release([claim], now=self.now, interrupted=interrupted)
+        assert self.run(released) == expected
+
+    @rule(target=claims, claim=claims, worker=WORKERS)
+    def adopt(self, claim: Job, worker: int) -> MultipleResults[Job]:
+        expected = self.model.adopt(claim, worker)
+
+        adopted = self.run(self.store.adopt(claim, worker, now=self.now))
+
+        assert (adopted is not None) is expected
+
+        if adopted is None:
+            return multiple()
+
+        assert adopted == self.run(self.store.get(claim.id))
+        assert adopted.worker == f"w{worker}"
+        return multiple(adopted)
+
+    @rule(claim=claims, words=st.sampled_from(["process 7", "process 8"]))
+    def find_it_stuck(self, claim: Job, words: str) -> None:
+        expected = self.model.mark_stuck(claim, words)
+
+        assert self.run(self.store.mark_stuck(claim, words, now=self.now)) is expected
 
     @precondition(lambda self: self.has(*JobState))
     @rule(job_id=IDS)
@@ -283,22 +358,18 @@ class QueueMachine(RuleBasedStateMachine):
 
     def check_jobs(self, jobs: list[Job]) -> None:
         """Every job is where the model has it."""
-        found = [
-            (job.id, job.seq, job.state, job.attempts, job.run_count, job.run_at, job.cancel_reason)
-            for job in jobs
-        ]
-        expected = [
-            (name, job.seq, job.state, job.attempts, job.run_count, job.run_at, job.cancel_reason)
-            for name, job in self.model.jobs.items()
-        ]
-        assert found == sorted(expected, key=itemgetter(1))
+        found = [(*SAME(job), job.id) for job in jobs]
+        expected = [(*SAME(job), name) for name, job in self.model.jobs.items()]
+        assert found == sorted(expected, key=itemgetter(0))
 
     def check_events(self, events: list[Event], last: int) -> None:
         """Every move that was told is legal, and none was left out."""
         for event in events:
             before = self.told.get(event.job_id)
             is_new = before is None and event.kind is EventKind.ENQUEUED
-            assert is_new or (before is not None and event.state in TRANSITIONS[before]), event
+            stays = event.kind in STAYING and before is event.state
+            is_move = before is not None and event.state in TRANSITIONS[before]
+            assert is_new or stays or (is_move and event.kind not in STAYING), event
             assert event.seq > self.event
             self.event, self.told[event.job_id] = event.seq, event.state
 
@@ -312,6 +383,8 @@ class QueueMachine(RuleBasedStateMachine):
             before = self.run_counts.get(job.seq, 0)
             assert 0 <= job.attempts <= min(job.max_retries + 1, job.run_count)
             assert job.run_count >= before - (job.seq in self.released)
+            assert job.crashes <= min(CRASH_LIMIT, job.attempts)
+            assert job.state is JobState.PROCESSING or job.stuck is None
             assert job.run_count == self.completed.get(job.seq, job.run_count)
             assert job.state is JobState.COMPLETED or job.seq not in self.completed
 

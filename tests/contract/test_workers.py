@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from queuectl.engine.store.base import JobStore, WorkerRow
+from queuectl.engine.store.base import Change, JobStore, WorkerRow
 from tests.contract.steps import add, end, take, take_one
 from tests.factories import NOW, make_new_job
 
@@ -25,12 +25,34 @@ async def test_a_worker_is_listed_as_it_registered(store: JobStore) -> None:
             host="here",
             pid=4242,
             boot_id="boot",
+            pid_namespace="",
+            pipe=None,
+            can_restart=False,
             concurrency=4,
             started_at=NOW,
             stop=None,
+            restart=False,
             busy=0,
         )
     ]
+
+
+async def test_a_worker_is_listed_with_what_others_need_to_look_at_it(store: JobStore) -> None:
+    await store.register_worker(
+        token="a1b2",  # noqa: S106
+        host="here",
+        pid=4242,
+        boot_id="boot",
+        concurrency=4,
+        now=NOW,
+        pid_namespace="pid:[4026531836]",
+        pipe="c3d4",
+        can_restart=True,
+    )
+
+    [row] = await store.workers()
+
+    assert (row.pid_namespace, row.pipe, row.can_restart) == ("pid:[4026531836]", "c3d4", True)
 
 
 async def test_workers_are_listed_by_number_with_what_they_hold(store: JobStore) -> None:
@@ -123,4 +145,34 @@ async def test_now_can_follow_drain_but_drain_does_not_soften_now(store: JobStor
 async def test_a_worker_that_is_gone_has_no_orders(store: JobStore) -> None:
     orders = await store.orders(99)
 
-    assert (orders.stop, orders.cancels) == (None, {})
+    assert (orders.stop, orders.restart, orders.cancels) == (None, False, {})
+
+
+async def test_only_who_is_asked_is_to_restart(store: JobStore) -> None:
+    numbers = [await register(store, token) for token in "abc"]
+
+    await store.ask_to_restart([numbers[0], numbers[2], 99])
+
+    asked = [(await store.orders(number)).restart for number in numbers]
+    assert asked == [True, False, True]
+
+
+async def test_who_is_to_restart_may_be_told_to_stop_as_well(store: JobStore) -> None:
+    number = await register(store)
+
+    await store.ask_to_restart([number])
+    await store.ask_to_stop([number], stop="drain")
+
+    orders = await store.orders(number)
+    assert (orders.restart, orders.stop) == (True, "drain")
+
+
+async def test_an_order_is_hinted_at(store: JobStore) -> None:
+    number = await register(store)
+    hints: list[Change] = []
+    store.on_commit(hints.append)
+
+    await store.ask_to_restart([number])
+    await store.ask_to_stop([number], stop="now")
+
+    assert [Change.ORDERS in hint for hint in hints] == [True, True]

@@ -90,6 +90,10 @@ class EngineProcess:
     def pid(self) -> int:
         return self._process.pid
 
+    def stop(self) -> None:
+        """Let it end its runs and leave."""
+        self._process.terminate()
+
     async def kill(self) -> None:
         """End it as a crash would."""
         self._process.kill()

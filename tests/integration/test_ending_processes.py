@@ -189,15 +189,18 @@ async def test_a_cancelled_job_can_be_run_after_all(engine: QueueEngine) -> None
 
 async def test_cancelling_while_jobs_end_leaves_each_with_one_end(engine: QueueEngine) -> None:
     jobs = await engine.enqueue_many([":"] * 60)
-    refused = 0
+    taken: set[str] = set()
+    refused: set[str] = set()
 
     async with engine.workers(4):
         async for event in engine.events(since=0):
-            if event.kind is EventKind.CLAIMED:
+            # One that was claimed ahead and given back is claimed twice.
+            if event.kind is EventKind.CLAIMED and event.job_id not in taken:
                 try:
                     await engine.cancel(event.job_id)
+                    taken.add(event.job_id)
                 except JobStateError:
-                    refused += 1
+                    refused.add(event.job_id)
             if event.job_id == jobs[-1].id and event.state in {"completed", "cancelled"}:
                 break
         finished = await engine.wait_all([job.id for job in jobs], timeout=10)
@@ -211,7 +214,7 @@ async def test_cancelling_while_jobs_end_leaves_each_with_one_end(engine: QueueE
             break
     completed = sum(job.state is JobState.COMPLETED for job in finished)
     assert {job.state for job in finished} <= {JobState.COMPLETED, JobState.CANCELLED}
-    assert refused <= completed
+    assert len(refused - taken) <= completed
     assert set(ends.values()) == {1}
 
 

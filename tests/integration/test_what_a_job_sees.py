@@ -73,11 +73,47 @@ async def test_its_environment_is_the_workers_and_its_own_and_no_more(
         "QUEUECTL_JOB_ID",
         "QUEUECTL_ATTEMPT",
         "QUEUECTL_MAX_RETRIES",
+        "QUEUECTL_RUN",
     }
     # The shell sets these by itself.
     assert names <= {*os.environ, "FROM_BOTH", "EMPTY", "PWD", "OLDPWD", "SHLVL", "_"} | {
         name for name in names if name.startswith("QUEUECTL_")
     }
+
+
+@pytest.mark.parametrize("prefix", ["", "eval :; "])
+async def test_each_run_has_a_mark_of_its_own_that_names_worker_job_and_run(
+    engine: QueueEngine, prefix: str
+) -> None:
+    command = f"{prefix}echo $QUEUECTL_RUN; test $QUEUECTL_ATTEMPT = 2"
+    first = await engine.enqueue(command, backoff_base=0)
+    second = await engine.enqueue(f"{prefix}sh -c 'echo $QUEUECTL_RUN'")
+
+    async with engine.workers():
+        [worker] = await engine._store.workers()
+        await engine.wait_all([first.id, second.id], timeout=10)
+
+    marks = [
+        (await engine.output(first.id, attempt=1)).strip(),
+        (await engine.output(first.id, attempt=2)).strip(),
+        (await engine.output(second.id)).strip(),
+    ]
+    assert marks == [
+        f"{worker.token}.{first.seq}.1:{engine.database}",
+        f"{worker.token}.{first.seq}.2:{engine.database}",
+        f"{worker.token}.{second.seq}.1:{engine.database}",
+    ]
+
+
+async def test_a_job_that_is_told_a_mark_has_its_own_all_the_same(
+    engine: QueueEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUEUECTL_RUN", "outer.1.1")
+
+    mark = (await output_of(engine, "echo $QUEUECTL_RUN")).strip()
+
+    assert mark != "outer.1.1"
+    assert mark.endswith(f".1.1:{engine.database}")
 
 
 async def test_what_a_worker_started_as_a_job_is_told_is_not_what_its_jobs_are_told(

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from queuectl.engine.runtime import wrapper
+from queuectl.engine.runtime.runfiles import ExitNote, RunFiles
 from queuectl.engine.runtime.wrapper import COMMAND_VARIABLE, TRAP_PROBE, wrap
 
 COMMANDS: Final = {
@@ -123,12 +124,26 @@ COMMANDS: Final = {
 
 NOTE: Final = "12 3"
 
+# The number of the session that a command is in, and an end of what leads it.
+SESSION: Final = '$(cut -d" " -f6 /proc/self/stat)'
+KILL_SESSION: Final = f"kill -9 {SESSION}"
+
+# What stands there was not written by the run's shell.
+NOISE: Final = ExitNote(leader=None, code=None)
+
 
 class Ended(msgspec.Struct, frozen=True):
     """What a shell did: its code as Python gives it, and what it wrote."""
 
     code: int
     output: str
+
+
+class Wrapped(msgspec.Struct, frozen=True):
+    """What a shell did whose command was wrapped, and its process number."""
+
+    ended: Ended
+    pid: int
 
 
 @pytest.fixture(params=["dash", "bash"])
@@ -147,18 +162,26 @@ def shell(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 def run(shell: Path, code: str, **env: str) -> Ended:
     """Run shell code in a session of its own, as a job is."""
-    done = subprocess.run(
+    return run_numbered(shell, code, **env).ended
+
+
+def run_numbered(shell: Path, code: str, **env: str) -> Wrapped:
+    """Run shell code like `run`, and tell the shell's number as well."""
+    with subprocess.Popen(
         [shell, "-c", code],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env={"PATH": os.environ["PATH"], "c": "its own", **env},
         start_new_session=True,
-        timeout=20,
-        check=False,
         cwd="/",
-    )
-    return Ended(done.returncode, _without_line_numbers(done.stdout.decode()))
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=20)
+        finally:
+            process.kill()
+
+    return Wrapped(Ended(process.returncode, _without_line_numbers(output.decode())), process.pid)
 
 
 def _without_line_numbers(text: str) -> str:
@@ -180,11 +203,11 @@ def as_a_shell_says(ended: Ended, *, is_guarded: bool) -> Ended:
     return ended
 
 
-def run_wrapped(shell: Path, command: str, exit_file: Path) -> Ended:
+def run_wrapped(shell: Path, command: str, exit_file: Path) -> Wrapped:
     """Run a command in its wrapping, chosen as the runner chooses it."""
     is_safe = not run(shell, TRAP_PROBE).output
     code, in_variable = wrap(command, NOTE, exit_file, trap_is_safe=is_safe)
-    return run(shell, code, **({COMMAND_VARIABLE: command} if in_variable else {}))
+    return run_numbered(shell, code, **({COMMAND_VARIABLE: command} if in_variable else {}))
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
@@ -195,7 +218,7 @@ def test_a_wrapped_command_ends_and_writes_as_a_plain_one(
 
     wrapped = run_wrapped(shell, command, tmp_path / "0.exit")
 
-    assert wrapped == as_a_shell_says(plain, is_guarded=is_guarded(shell, command))
+    assert wrapped.ended == as_a_shell_says(plain, is_guarded=is_guarded(shell, command))
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
@@ -205,21 +228,119 @@ def test_a_wrapped_command_leaves_its_code_and_a_killed_one_that_it_began(
     plain = as_a_shell_says(run(shell, command), is_guarded=is_guarded(shell, command))
     exit_file = tmp_path / "0.exit"
 
-    run_wrapped(shell, command, exit_file)
+    pid = run_wrapped(shell, command, exit_file).pid
 
-    # One that was killed leaves the word that it began, and no more.
+    # One that was killed leaves the word that it began, and its number, and no more.
     kept = exit_file.read_text()
-    assert kept == (f"{NOTE} {plain.code}\n" if plain.code >= 0 else f"{NOTE}\n")
+    assert kept == (f"{NOTE} {pid} {plain.code}\n" if plain.code >= 0 else f"{NOTE} {pid}\n")
 
 
 def test_a_code_replaces_the_one_of_an_earlier_run(shell: Path, tmp_path: Path) -> None:
     exit_file = tmp_path / "0.exit"
-    exit_file.write_text("11 1 255 and more\n")
+    exit_file.write_text("11 1 99999 255 and more and more\n")
 
-    run_wrapped(shell, "set -C; exit 3", exit_file)
+    pid = run_wrapped(shell, "set -C; exit 3", exit_file).pid
 
     # The file is not cut: only its first line counts.
-    assert exit_file.read_text().splitlines()[0] == f"{NOTE} 3"
+    assert exit_file.read_text().splitlines()[0] == f"{NOTE} {pid} 3"
+
+
+def test_that_a_run_began_replaces_the_code_of_an_earlier_one(shell: Path, tmp_path: Path) -> None:
+    exit_file = tmp_path / "0.exit"
+    exit_file.write_text("11 1 99999 255 and more and more\n")
+
+    pid = run_wrapped(shell, KILL_SESSION, exit_file).pid
+
+    assert exit_file.read_text().splitlines()[0] == f"{NOTE} {pid}"
+
+
+@pytest.mark.parametrize(
+    "command", ["exit 3", "eval 'exit 3'", KILL_SESSION, f"eval '{KILL_SESSION}'"]
+)
+def test_the_number_that_is_kept_is_the_one_of_the_session(
+    shell: Path, tmp_path: Path, command: str
+) -> None:
+    files = RunFiles(tmp_path, 0)
+
+    wrapped = run_wrapped(shell, f"echo {SESSION}; {command}", files.exit_path)
+
+    left = files.exit_note(NOTE)
+    assert left is not None
+    assert left.leader == wrapped.pid == int(wrapped.ended.output.split()[0])
+    assert left.code == (3 if "exit" in command else None)
+
+
+@pytest.mark.parametrize(
+    ("line", "note"),
+    [
+        (f"{NOTE} 4242", ExitNote(leader=4242, code=None)),
+        (f"{NOTE} 4242 0", ExitNote(leader=4242, code=0)),
+        (f"{NOTE} 4242 255", ExitNote(leader=4242, code=255)),
+        (f"{NOTE} 4242 3          ", ExitNote(leader=4242, code=3)),
+        (f"{NOTE} 10 1", ExitNote(leader=10, code=1)),
+        ("", None),
+        (f"{NOTE}", None),
+        (f"{NOTE} ", None),
+        ("12 33 4242 0", None),
+        ("1 12 3 4242", None),
+        (f"{NOTE} 0", NOISE),
+        (f"{NOTE} 0 0", NOISE),
+        # The system's first process leads no run.
+        (f"{NOTE} 1", NOISE),
+        (f"{NOTE} 1 0", NOISE),
+        (f"{NOTE} 4242 0 0", NOISE),
+        (f"{NOTE} 4242  0", NOISE),
+        (f"{NOTE} -1 0", NOISE),
+        (f"{NOTE} 4242 -1", NOISE),
+        (f"{NOTE} 4242 1000", NOISE),
+        (f"{NOTE} 1e3 0", NOISE),
+        (f"{NOTE} \u0664\u0662 0", NOISE),
+        (f"{NOTE} {'9' * 11} 0", NOISE),
+        (f"{NOTE} 4242 zero", NOISE),
+    ],
+    ids=str,
+)
+def test_only_what_the_shell_of_the_run_can_have_written_is_its_word(
+    tmp_path: Path, line: str, note: ExitNote | None
+) -> None:
+    files = RunFiles(tmp_path, 0)
+    files.exit_path.write_text(f"{line}\nleft of an earlier run\n")
+
+    assert files.exit_note(NOTE) == note
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\n", b"12 2 4242 0\n", b"   \n"], ids=ascii)
+def test_a_word_that_is_not_of_the_run_is_none(tmp_path: Path, content: bytes) -> None:
+    files = RunFiles(tmp_path, 0)
+    files.exit_path.write_bytes(content)
+
+    assert files.exit_note(NOTE) is None
+
+
+@pytest.mark.parametrize("content", [None, b"", b"12 3 4242 0"], ids=ascii)
+def test_a_word_that_somebody_has_removed_says_that_the_run_may_have_begun(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    files = RunFiles(tmp_path, 0)
+
+    if content is not None:
+        files.exit_path.write_bytes(content)
+
+    assert files.exit_note(NOTE) == NOISE
+
+
+def test_a_pipe_in_the_place_of_the_word_is_not_waited_for(tmp_path: Path) -> None:
+    files = RunFiles(tmp_path, 0)
+    os.mkfifo(files.exit_path)
+
+    assert files.exit_note(NOTE) == NOISE
+
+
+def test_a_file_that_was_made_for_the_word_holds_none(tmp_path: Path) -> None:
+    files = RunFiles(tmp_path, 0)
+    files.make_exit_file()
+
+    assert files.exit_note(NOTE) is None
 
 
 def test_a_code_is_kept_in_a_folder_with_any_name(shell: Path, tmp_path: Path) -> None:
@@ -228,9 +349,9 @@ def test_a_code_is_kept_in_a_folder_with_any_name(shell: Path, tmp_path: Path) -
 
     for command in ("exit 3", "eval 'exit 3'"):
         exit_file = folder / "0.exit"
-        run_wrapped(shell, command, exit_file)
+        pid = run_wrapped(shell, command, exit_file).pid
 
-        assert exit_file.read_text() == f"{NOTE} 3\n"
+        assert exit_file.read_text() == f"{NOTE} {pid} 3\n"
         exit_file.unlink()
 
 
@@ -239,7 +360,7 @@ def test_a_code_is_kept_where_a_signal_to_the_whole_group_ends_the_command(
 ) -> None:
     command = "trap 'exit 9' TERM; kill -TERM 0; sleep 5"
 
-    ended = run_wrapped(shell, command, tmp_path / "0.exit")
+    wrapped = run_wrapped(shell, command, tmp_path / "0.exit")
 
-    assert ended.code == 9
-    assert (tmp_path / "0.exit").read_text() == f"{NOTE} 9\n"
+    assert wrapped.ended.code == 9
+    assert (tmp_path / "0.exit").read_text() == f"{NOTE} {wrapped.pid} 9\n"

@@ -1,4 +1,4 @@
--- application_id 0x7163746c, user_version 1
+-- application_id 0x7163746c, user_version 2
 
 CREATE TABLE counts (
     state TEXT PRIMARY KEY,
@@ -46,7 +46,8 @@ CREATE TABLE jobs (
     tags TEXT,
     cwd TEXT NOT NULL,
     env TEXT,
-    worker INTEGER,
+    worker INTEGER, interruptions INTEGER NOT NULL DEFAULT 0 CHECK (interruptions >= 0), crashes INTEGER NOT NULL DEFAULT 0 CHECK (crashes >= 0), on_crash TEXT NOT NULL DEFAULT 'adopt'
+CHECK (on_crash IN ('adopt', 'kill', 'dead')), max_output_bytes INTEGER CHECK (max_output_bytes > 0), stuck TEXT CHECK (stuck IS NULL OR state = 'processing'),
     CHECK ((ready IS NOT NULL) = (state IN ('pending', 'failed'))),
     CHECK (state <> 'processing' OR (worker IS NOT NULL AND started_at IS NOT NULL)),
     CHECK (state = 'processing' OR cancel_reason IS NULL),
@@ -162,4 +163,4 @@ CREATE TABLE workers (
     started_at INTEGER NOT NULL,
     -- What it was asked to do: finish what runs, or end it.
     stop TEXT CHECK (stop IN ('drain', 'now'))
-) STRICT;
+, pid_namespace TEXT NOT NULL DEFAULT '', pipe TEXT, can_restart INTEGER NOT NULL DEFAULT 0 CHECK (can_restart IN (0, 1)), restart INTEGER NOT NULL DEFAULT 0 CHECK (restart IN (0, 1))) STRICT;

@@ -24,6 +24,8 @@ from queuectl import (
     Event,
     EventKind,
     EventRecord,
+    Finding,
+    FindingRecord,
     InvalidInputError,
     InvalidJobError,
     InvalidValueError,
@@ -35,6 +37,8 @@ from queuectl import (
     JobSpec,
     JobState,
     JobStateError,
+    LeftoverProcessError,
+    OnCrash,
     OutcomeKind,
     QueueCtlError,
     QueueEngine,
@@ -47,15 +51,19 @@ from queuectl import (
     StoreDamagedError,
     StoreError,
     StoreReplacedError,
+    Verdict,
     WaitTimeoutError,
     WorkerInfo,
     WorkerNotFoundError,
     WorkerRecord,
     WorkerState,
+    WorkerStateError,
     __version__,
     attempt_record,
     default_database,
+    diagnose,
     event_record,
+    finding_record,
     format_duration,
     format_time,
     job_detail_record,
@@ -91,6 +99,12 @@ async def adds_jobs(engine: QueueEngine, now: datetime) -> None:
 
     async with engine.run_here(JobSpec(command="true", delay=timedelta(), tags=("a",))) as job:
         assert_type(job, Job)
+
+    for on_crash in (OnCrash.ADOPT, "kill", None):
+        await engine.enqueue("true", on_crash=on_crash, max_output_bytes=0)
+
+    JobSpec(command="true", on_crash="dead", max_output_bytes=None)
+    await engine.enqueue("true", max_output_bytes="1 GiB")  # type: ignore[arg-type]
 
     # What has no default has to be said, and positions are for the command alone.
     await engine.enqueue("true", "job")  # type: ignore[call-arg]
@@ -133,6 +147,13 @@ async def waits_and_changes(engine: QueueEngine) -> None:
     assert_type(await engine.purge(), int)
     assert_type(await engine.purge([JobState.DEAD, "completed"], older_than=timedelta(7)), int)
     assert_type(await engine.check(), CheckReport)
+    assert_type(await engine.doctor(full=True), list[Finding])
+    assert_type(await diagnose(Path("jobs.db"), full=True), list[Finding])
+
+    for finding in await diagnose():
+        assert_type((finding.verdict, finding.advice), tuple[Verdict, str | None])
+        assert_type(finding_record(finding), FindingRecord)
+
     await engine.backup(Path("copy.db"))
     await engine.backup("copy.db")
     await engine.vacuum()
@@ -146,10 +167,12 @@ async def works(path: Path) -> None:
         async with working as nothing:
             assert_type(nothing, None)
 
-        await engine.run(2, handle_signals=True, started=print)
-        await engine.drain(2, handle_signals=True, started=lambda worker_id: worker_id.upper())
+        assert_type(await engine.run(2, handle_signals=True, started=print), bool)
+        assert_type(await engine.run(can_restart=True), bool)
+        assert_type(await engine.drain(2, started=lambda worker_id: worker_id.upper()), bool)
         assert_type(await engine.list_workers(), list[WorkerInfo])
         assert_type(await engine.stop_workers(["w1"], now=True, timeout=2.5), list[WorkerInfo])
+        assert_type(await engine.restart_workers(["w1"], timeout=2.5), list[WorkerInfo])
 
     QueueEngine()
     QueueEngine("jobs.db")
@@ -158,11 +181,12 @@ async def works(path: Path) -> None:
 
 async def uses_the_config_and_the_dead_letter_queue(engine: QueueEngine) -> None:
     assert_type(engine.config, Config)
-    assert_type(await engine.config.show(), dict[str, int | float])
-    assert_type(await engine.config.get("max-retries"), int | float)
-    assert_type(await engine.config.set("max-retries", 5), int | float)
-    assert_type(await engine.config.set("timeout-sec", "10m"), int | float)
-    assert_type(await engine.config.unset("max-retries"), int | float)
+    assert_type(await engine.config.show(), dict[str, int | float | str])
+    assert_type(await engine.config.get("max-retries"), int | float | str)
+    assert_type(await engine.config.set("max-retries", 5), int | float | str)
+    assert_type(await engine.config.set("timeout-sec", "10m"), int | float | str)
+    assert_type(await engine.config.set("on-crash", OnCrash.KILL), int | float | str)
+    assert_type(await engine.config.unset("max-retries"), int | float | str)
     assert_type(engine.dlq, DeadLetterQueue)
     assert_type(await engine.dlq.list(limit=3), list[Job])
     assert_type(await engine.dlq.retry("a", "b"), list[Job])
@@ -174,6 +198,9 @@ def reads_a_job(job: Job) -> None:
     assert_type((job.id, job.command, job.cwd), tuple[str, str, str])
     assert_type((job.seq, job.priority, job.attempts), tuple[int, int, int])
     assert_type((job.run_count, job.max_retries), tuple[int, int])
+    assert_type((job.interruptions, job.crashes), tuple[int, int])
+    assert_type((job.on_crash, job.max_output_bytes), tuple[OnCrash, int | None])
+    assert_type(job.stuck, str | None)
     assert_type(job.state, JobState)
     assert_type((job.run_at, job.created_at, job.updated_at), tuple[datetime, datetime, datetime])
     assert_type((job.started_at, job.finished_at), tuple[datetime | None, datetime | None])
@@ -228,7 +255,7 @@ def reads_input(report: CheckReport, setting: Setting, given: JobInput) -> None:
     assert_type(default_database(), Path)
     assert_type((report.schema_version, report.driver), tuple[int, str])
     assert_type(report.problems, list[str])
-    assert_type(setting.parse("3"), int | float)
+    assert_type(setting.parse("3"), int | float | str)
     assert_type((setting.key, setting.meaning, setting.range), tuple[str, str, str])
     assert_type(setting.aliases, tuple[str, ...])
     assert_type((given.command, given.id), tuple[str, str | None])
@@ -239,7 +266,7 @@ def reads_input(report: CheckReport, setting: Setting, given: JobInput) -> None:
         assert_type((key, known), tuple[str, Setting])
 
 
-def handles(error: QueueCtlError) -> None:  # noqa: C901 (one case for each)
+def handles(error: QueueCtlError) -> None:  # noqa: C901, PLR0912 (one case for each)
     assert_type(error.hint, str | None)
 
     match error:
@@ -259,6 +286,10 @@ def handles(error: QueueCtlError) -> None:  # noqa: C901 (one case for each)
             assert_type((error.job_id, error.state, error.action), tuple[str, str, str])
         case WorkerNotFoundError():
             assert_type(error.worker, str)
+        case WorkerStateError():
+            assert_type((error.worker, error.problem), tuple[str, str])
+        case LeftoverProcessError():
+            assert_type(error.pids, list[int])
         case WaitTimeoutError():
             assert_type(error.waiting_for, list[str])
         case SchemaVersionError():
@@ -282,6 +313,12 @@ def stands_in_one_tree() -> None:
         StoreDamagedError,
         StoreReplacedError,
     ]
-    others: list[type[QueueCtlError]] = [DuplicateJobError, EngineClosedError, JobStateError]
+    others: list[type[QueueCtlError]] = [
+        DuplicateJobError,
+        EngineClosedError,
+        JobStateError,
+        LeftoverProcessError,
+        WorkerStateError,
+    ]
     timeout: type[TimeoutError] = WaitTimeoutError
     print(values, lookups, stores, others, timeout)  # noqa: T201 (never run)

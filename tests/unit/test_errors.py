@@ -14,6 +14,7 @@ from queuectl.engine.errors import (
     InvalidValueError,
     JobNotFoundError,
     JobStateError,
+    LeftoverProcessError,
     QueueCtlError,
     RunNotFoundError,
     SchemaVersionError,
@@ -21,8 +22,10 @@ from queuectl.engine.errors import (
     StoreDamagedError,
     StoreError,
     StoreReplacedError,
+    StoreUnusableError,
     WaitTimeoutError,
     WorkerNotFoundError,
+    WorkerStateError,
 )
 
 SAMPLES = [
@@ -35,10 +38,13 @@ SAMPLES = [
     DuplicateJobError(["job1"]),
     JobStateError("job1", "completed", "retry", hint="enqueue it again"),
     WorkerNotFoundError("w7"),
+    WorkerStateError("w7", "is part of another program", hint="restart that program"),
+    LeftoverProcessError([123, 456]),
     WaitTimeoutError(["job1", "job2"], 2.5),
     EngineClosedError(),
     StoreError("/x/queue.db", "cannot be opened", hint="look at the folder"),
     StoreBusyError("/x/queue.db", "locked"),
+    StoreUnusableError("/x/queue.db", "cannot be used"),
     StoreDamagedError("/x/queue.db", "not a queuectl database"),
     StoreReplacedError("/x/queue.db", "was replaced"),
     SchemaVersionError("/x/queue.db", 9, 3),
@@ -105,6 +111,18 @@ def test_an_error_is_also_what_a_caller_would_catch(
         (DuplicateJobError(["a", "b"]), "jobs with these ids exist: a, b"),
         (JobStateError("job1", "completed", "retry"), "cannot retry job job1: it is completed"),
         (WorkerNotFoundError("w7"), "no such worker: w7"),
+        (
+            WorkerStateError("w7", "is part of another program"),
+            "worker w7 is part of another program",
+        ),
+        (
+            LeftoverProcessError([123]),
+            "the workers have ended, but process 123 of their jobs could not be",
+        ),
+        (
+            LeftoverProcessError([123, 456]),
+            "the workers have ended, but processes 123, 456 of their jobs could not be",
+        ),
         (WaitTimeoutError(["a", "b"], 2.5), "timed out after 2.5 s waiting for: a, b"),
         (WaitTimeoutError(["a"], 30), "timed out after 30 s waiting for: a"),
         (WaitTimeoutError(["a"], 2_592_000), "timed out after 2592000 s waiting for: a"),
@@ -127,6 +145,9 @@ def test_an_error_says_what_is_wrong(error: QueueCtlError, text: str) -> None:
         (WorkerNotFoundError("w7"), "see what is there with: queuectl worker list"),
         (DuplicateJobError(["a"]), "choose another id, or leave it out and one is made"),
         (SchemaVersionError("/x", 9, 3), "upgrade queuectl on this machine"),
+        (LeftoverProcessError([1]), "see what they are with: ps -o pid,user,stat,args -p PID"),
+        (WorkerStateError("w7", "is busy"), None),
+        (WorkerStateError("w7", "is busy", hint="wait"), "wait"),
         (InvalidValueError("x"), None),
     ],
 )
@@ -141,7 +162,10 @@ def test_the_data_of_an_error_stays_on_it() -> None:
     state = JobStateError("job1", "completed", "retry", hint="enqueue it again")
     wait = WaitTimeoutError(["a"], 1)
     schema = SchemaVersionError("/x", 9, 3)
+    worker = WorkerStateError("w7", "is part of another program")
 
+    assert (worker.worker, worker.problem) == ("w7", "is part of another program")
+    assert LeftoverProcessError([7, 8]).pids == [7, 8]
     assert (job.field, job.problem, job.hint) == ("command", "is empty", "say what to run")
     assert (state.job_id, state.state, state.action) == ("job1", "completed", "retry")
     assert state.hint == "enqueue it again"

@@ -14,7 +14,11 @@ BEFORE = {
     EventKind.CANCELLED: {JobState.PENDING, JobState.FAILED, JobState.PROCESSING},
     EventKind.RELEASED: {JobState.PROCESSING},
     EventKind.RETRIED: {JobState.FAILED, JobState.DEAD, JobState.CANCELLED},
+    EventKind.ADOPTED: {JobState.PROCESSING},
+    EventKind.STUCK: {JobState.PROCESSING},
 }
+# They tell of a run whose job stays where it is.
+STAYING = {EventKind.ADOPTED, EventKind.STUCK}
 
 
 def test_the_kinds_have_the_names_that_scripts_rely_on() -> None:
@@ -29,6 +33,8 @@ def test_the_kinds_have_the_names_that_scripts_rely_on() -> None:
         "cancelled",
         "released",
         "retried",
+        "adopted",
+        "stuck",
     ]
 
 
@@ -43,6 +49,8 @@ def test_the_kinds_have_the_names_that_scripts_rely_on() -> None:
         (EventKind.CANCELLED, JobState.CANCELLED),
         (EventKind.RELEASED, JobState.PENDING),
         (EventKind.RETRIED, JobState.PENDING),
+        (EventKind.ADOPTED, JobState.PROCESSING),
+        (EventKind.STUCK, JobState.PROCESSING),
     ],
 )
 def test_an_event_says_the_state_that_follows(kind: EventKind, state: JobState) -> None:
@@ -54,9 +62,19 @@ def test_every_kind_leads_to_a_state() -> None:
 
 
 def test_every_legal_move_has_an_event_and_every_event_is_legal() -> None:
-    moves = {(old, STATE_AFTER[kind]) for kind, olds in BEFORE.items() for old in olds}
+    moves = {
+        (old, STATE_AFTER[kind])
+        for kind, olds in BEFORE.items()
+        for old in olds
+        if kind not in STAYING
+    }
 
     assert moves == {(old, new) for old, news in TRANSITIONS.items() for new in news}
+
+
+@pytest.mark.parametrize("kind", sorted(STAYING))
+def test_what_is_told_of_a_run_leaves_its_job_in_its_state(kind: EventKind) -> None:
+    assert BEFORE[kind] == {STATE_AFTER[kind]}
 
 
 def test_an_event_does_not_change() -> None:

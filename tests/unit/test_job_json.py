@@ -6,13 +6,15 @@ import pytest
 from hypothesis import given, strategies as st
 
 from queuectl.engine.domain.job_json import JobInput, parse_job, parse_jobs
+from queuectl.engine.domain.models import OnCrash
 from queuectl.engine.domain.spec import JobSpec
 from queuectl.engine.errors import InvalidInputError, InvalidJobError
 from tests.factories import make_spec
 
 FIELDS = (
     "the fields are: command, id, priority, max_retries, backoff_base, base_backoff, timeout,"
-    " timeout_sec, run_at, delay, cwd, env, tags, state, attempts, created_at, updated_at"
+    " timeout_sec, on_crash, max_output_bytes, run_at, delay, cwd, env, tags, state, attempts,"
+    " created_at, updated_at"
 )
 QUOTES = (
     "JSON has double quotes around names and text; at a shell, put single quotes around the whole"
@@ -34,6 +36,8 @@ job_objects = st.fixed_dictionaries(
         "max_retries": st.none() | st.integers(0, 1_000_000),
         "backoff_base": st.none() | st.floats(0, 1000),
         "timeout": st.none() | st.integers(0, 315_360_000),
+        "on_crash": st.none() | st.sampled_from(["adopt", "kill", "dead"]),
+        "max_output_bytes": st.none() | st.integers(0, 2**53),
         "run_at": st.none() | st.just("2026-11-21T09:00:00Z"),
         "delay": st.none() | st.integers(0, 315_360_000),
         "cwd": st.none() | sound_text,
@@ -60,6 +64,8 @@ bad_lines = st.sampled_from(
         b'{"command":"\xff"}',
         b'{"command":"x","timeout":"soon"}',
         b'{"command":"x","state":"dead"}',
+        b'{"command":"x","on_crash":"restart"}',
+        b'{"command":"x","max_output_bytes":-1}',
         b'{"command":" "}',
         b'{"command":"x","id":"a b"}',
         b'{"command":"x","run_at":"2026-11-21","delay":0}',
@@ -97,7 +103,8 @@ def test_a_command_is_enough() -> None:
 def test_every_field_is_read() -> None:
     text = b"""{
         "command": "make", "id": "job1", "priority": -5, "max_retries": 0, "backoff_base": 1.5,
-        "timeout": 60, "run_at": "2026-11-21T09:00:00Z", "cwd": "src", "env": {"A": "b"},
+        "timeout": 60, "on_crash": "kill", "max_output_bytes": 4096,
+        "run_at": "2026-11-21T09:00:00Z", "cwd": "src", "env": {"A": "b"},
         "tags": ["x", "y"], "state": "pending", "attempts": 0,
         "created_at": "2025-11-04T10:30:00Z", "updated_at": "2025-11-04T10:30:00Z"
     }"""
@@ -111,6 +118,8 @@ def test_every_field_is_read() -> None:
         max_retries=0,
         backoff_base=1.5,
         timeout=timedelta(minutes=1),
+        on_crash=OnCrash.KILL,
+        max_output_bytes=4096,
         run_at=datetime(2026, 11, 21, 9, tzinfo=UTC),
         cwd="src",
         env={"A": "b"},
@@ -198,10 +207,20 @@ def spec_of(written: dict[str, Any]) -> JobSpec:
     if "run_at" in said:
         said["run_at"] = datetime(2026, 11, 21, 9, tzinfo=UTC)
 
+    if "on_crash" in said:
+        said["on_crash"] = OnCrash(said["on_crash"])
+
     if "tags" in said:
         said["tags"] = tuple(said["tags"])
 
     return JobSpec(**said)
+
+
+@pytest.mark.parametrize("choice", OnCrash)
+def test_what_becomes_of_a_run_whose_worker_died_is_one_of_three_words(choice: OnCrash) -> None:
+    spec = parse_job(with_field("on_crash", f'"{choice}"'))
+
+    assert spec.on_crash is choice
 
 
 # Malformed JSON
@@ -310,6 +329,10 @@ def test_a_text_nested_without_end_is_refused(text: bytes) -> None:
         ("runAt", "run_at"),
         ("name", "id"),
         ("tag", "tags"),
+        ("onCrash", "on_crash"),
+        ("on-crash", "on_crash"),
+        ("maxOutputBytes", "max_output_bytes"),
+        ("max_output", "max_output_bytes"),
     ],
 )
 def test_an_unknown_field_is_refused_with_the_nearest_name(name: str, near: str) -> None:
@@ -364,6 +387,16 @@ def test_a_job_without_a_command_is_refused(text: bytes) -> None:
         (with_field("base_backoff", '"2"'), "base_backoff: expected a number, got text"),
         (with_field("timeout", "[]"), "timeout: expected a number or text, got an array"),
         (with_field("timeout", "true"), "timeout: expected a number or text, got true or false"),
+        (with_field("on_crash", "5"), "on_crash: expected text, got a whole number"),
+        (with_field("on_crash", "true"), "on_crash: expected text, got true or false"),
+        (
+            with_field("max_output_bytes", '"1 GiB"'),
+            "max_output_bytes: expected a whole number, got text",
+        ),
+        (
+            with_field("max_output_bytes", "0.5"),
+            "max_output_bytes: expected a whole number, got a decimal number",
+        ),
         (with_field("run_at", "5"), "run_at: expected text, got a whole number"),
         (with_field("env", "[]"), "env: expected an object, got an array"),
         (with_field("env", '{"A":1}'), "env: expected text for every variable, got a whole number"),
@@ -397,6 +430,9 @@ def test_a_value_of_the_wrong_type_is_refused_in_words_of_json(text: bytes, prob
             '"0001-01-01"',
             "out of range: 0001-01-01T00:00:00 (expected 1971 to 9998)",
         ),
+        ("on_crash", '"restart"', "not allowed: 'restart' (one of adopt, kill, dead)"),
+        ("on_crash", '"Adopt"', "not allowed: 'Adopt' (one of adopt, kill, dead)"),
+        ("on_crash", '""', "not allowed: '' (one of adopt, kill, dead)"),
         ("state", '"dead"', "a new job is pending, not 'dead'"),
         ("state", '"completed"', "a new job is pending, not 'completed'"),
         ("attempts", "2", "a new job has 0 attempts"),
@@ -583,6 +619,9 @@ def test_a_malformed_line_has_one_line_number() -> None:
         b'{"command":"a\\u0000"}',
         b'{"command":"a","id":"no spaces"}',
         b'{"command":"a","max_retries":-1}',
+        b'{"command":"a","max_output_bytes":-1}',
+        b'{"command":"a","max_output_bytes":9007199254740993}',
+        b'{"command":"a","on_crash":"restart"}',
         b'{"command":"a","priority":99999999999}',
         b'{"command":"a","run_at":"2026-11-21","delay":5}',
         b'{"command":"a","env":{"A=B":"c"}}',

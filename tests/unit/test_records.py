@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from queuectl.engine.domain.events import EventKind
-from queuectl.engine.domain.models import OutcomeKind, QueueStats
+from queuectl.engine.domain.models import OnCrash, OutcomeKind, QueueStats, WorkerState
 from queuectl.engine.domain.records import (
     attempt_record,
     event_record,
@@ -78,6 +78,11 @@ def test_a_new_job_has_nulls_where_nothing_happened() -> None:
         "backoff_base": None,
         "cancel_reason": None,
         "env_names": [],
+        "interruptions": 0,
+        "crashes": 0,
+        "on_crash": "adopt",
+        "max_output_bytes": 1_073_741_824,
+        "stuck": None,
     }
 
 
@@ -106,6 +111,27 @@ def test_a_job_that_died_says_how() -> None:
     assert (record["exit_code"], record["reason"]) == (1, "exit_code=1")
     assert (record["tags"], record["worker"]) == (["b", "a"], "w7")
     assert record["backoff_base"] == 1.5
+
+
+def test_a_job_whose_workers_died_says_what_became_of_its_runs() -> None:
+    job = make_job(
+        state=JobState.PROCESSING,
+        interruptions=2,
+        crashes=3,
+        on_crash=OnCrash.KILL,
+        max_output_bytes=1024,
+        stuck="process 7 cannot be ended",
+    )
+
+    record = as_json(job_record(job))
+
+    assert (record["interruptions"], record["crashes"]) == (2, 3)
+    assert (record["on_crash"], record["max_output_bytes"]) == ("kill", 1024)
+    assert record["stuck"] == "process 7 cannot be ended"
+
+
+def test_a_job_without_an_output_limit_has_null() -> None:
+    assert as_json(job_record(make_job(max_output_bytes=None)))["max_output_bytes"] is None
 
 
 def test_a_job_without_a_timeout_has_null() -> None:
@@ -199,6 +225,11 @@ def test_a_worker_has_these_keys() -> None:
         "busy": 2,
         "started_at": "2026-11-21T09:00:00.000Z",
     }
+
+
+@pytest.mark.parametrize("state", WorkerState)
+def test_every_state_of_a_worker_is_written_by_its_name(state: WorkerState) -> None:
+    assert as_json(worker_record(make_worker(state=state)))["state"] == state.value
 
 
 def test_the_status_counts_every_state_and_the_dlq() -> None:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import example, given, strategies as st
 
 from queuectl.engine.domain.backoff import Backoff
+from queuectl.engine.domain.models import OnCrash
 from queuectl.engine.domain.settings import SETTINGS, Setting, Settings, find_setting
 from queuectl.engine.errors import ConfigError
 from tests.factories import make_settings
@@ -16,11 +17,13 @@ DEFAULTS = {
     "timeout-sec": 3600,
     "worker-poll-interval": 1.0,
     "priority": 100,
+    "on-crash": "adopt",
+    "max-output-bytes": 1_073_741_824,
 }
 ALIASES = {"base-backoff": "backoff-base", "timeout": "timeout-sec"}
 KEYS = (
     "the keys are: max-retries, backoff-base, backoff-max, backoff-jitter, timeout-sec,"
-    " worker-poll-interval, priority"
+    " worker-poll-interval, priority, on-crash, max-output-bytes"
 )
 RANGES = {
     "max-retries": "a whole number from 0 to 1000000",
@@ -30,6 +33,8 @@ RANGES = {
     "timeout-sec": "a number of seconds, or a duration such as 10m, from 0 to 315360000",
     "worker-poll-interval": "a number of seconds, or a duration such as 10m, from 0.05 to 3600",
     "priority": "a whole number from -2147483647 to 2147483647",
+    "on-crash": "one of adopt, kill, dead",
+    "max-output-bytes": "a whole number from 0 to 9007199254740992",
 }
 
 settings = st.sampled_from(list(SETTINGS.values()))
@@ -50,10 +55,22 @@ def values_as_typed(draw: st.DrawFn) -> tuple[Setting, str]:
     """Draw a setting, and a value of its range as somebody may type it."""
     setting = draw(settings)
 
+    if setting.choices:
+        return setting, draw(st.sampled_from(setting.choices))
+
     if setting.whole:
         return setting, str(draw(st.integers(int(setting.lowest), int(setting.highest))))
 
     return setting, f"{draw(st.floats(setting.lowest, setting.highest)):.6f}"
+
+
+def is_allowed(setting: Setting, value: object) -> bool:
+    """Whether a value is one of a setting's choices, or lies in its range."""
+    if setting.choices:
+        return value in setting.choices
+
+    assert isinstance(value, (int, float))
+    return setting.lowest <= value <= setting.highest
 
 
 def refusal_of_name(name: str) -> ConfigError:
@@ -82,7 +99,7 @@ def test_the_keys_are_shown_in_this_order() -> None:
 
 @given(settings)
 def test_every_setting_lies_in_its_own_range_and_says_what_it_means(setting: Setting) -> None:
-    assert setting.lowest <= setting.default <= setting.highest
+    assert is_allowed(setting, setting.default)
     assert SETTINGS[setting.key] is setting
     assert setting.meaning
 
@@ -156,9 +173,16 @@ def test_no_name_breaks_the_search(name: str) -> None:
         ("worker-poll-interval", "1h", 3600),
         ("priority", "-2147483647", -2_147_483_647),
         ("priority", "2147483647", 2_147_483_647),
+        ("on-crash", "adopt", "adopt"),
+        ("on-crash", "kill", "kill"),
+        ("on-crash", " dead ", "dead"),
+        ("max-output-bytes", "0", 0),
+        ("max-output-bytes", "9007199254740992", 9_007_199_254_740_992),
     ],
 )
-def test_a_value_is_taken_up_to_the_edges_of_its_range(key: str, text: str, value: float) -> None:
+def test_a_value_is_taken_up_to_the_edges_of_its_range(
+    key: str, text: str, value: float | str
+) -> None:
     assert SETTINGS[key].parse(text) == value
 
 
@@ -189,6 +213,14 @@ def test_a_value_is_taken_up_to_the_edges_of_its_range(key: str, text: str, valu
         ("priority", "2147483648"),
         ("priority", "-2147483648"),
         ("priority", ""),
+        ("on-crash", ""),
+        ("on-crash", "Adopt"),
+        ("on-crash", "adopt, kill"),
+        ("on-crash", "1"),
+        ("max-output-bytes", "-1"),
+        ("max-output-bytes", "9007199254740993"),
+        ("max-output-bytes", "1 GiB"),
+        ("max-output-bytes", "0.5"),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_the_range(key: str, text: str) -> None:
@@ -217,7 +249,7 @@ def test_no_value_breaks_the_reader(setting: Setting, text: str) -> None:
     except ConfigError as error:
         assert error.key == setting.key  # noqa: PT017 (both ends are right)
     else:
-        assert setting.lowest <= value <= setting.highest
+        assert is_allowed(setting, value)
 
 
 @given(values_as_typed())
@@ -272,6 +304,21 @@ def test_the_config_gives_its_values_in_the_types_of_the_engine() -> None:
 
 def test_a_timeout_of_zero_means_never() -> None:
     assert make_settings(timeout_sec=0).timeout is None
+
+
+@pytest.mark.parametrize("choice", OnCrash)
+def test_the_word_of_a_choice_is_the_choice(choice: OnCrash) -> None:
+    assert Settings.from_stored({"on-crash": choice.value}).on_crash is choice
+
+
+@pytest.mark.parametrize("text", ["", "ADOPT", "restart", "1"])
+def test_a_stored_word_that_this_program_does_not_know_leaves_the_default(text: str) -> None:
+    assert Settings.from_stored({"on-crash": text}).on_crash is OnCrash.ADOPT
+
+
+@pytest.mark.parametrize(("text", "limit"), [("1", 1), ("1000000", 1_000_000), ("0", None)])
+def test_an_output_limit_of_zero_means_none(text: str, limit: int | None) -> None:
+    assert Settings.from_stored({"max-output-bytes": text}).max_output_bytes == limit
 
 
 @pytest.mark.parametrize(("own", "base"), [(None, 3), (0, 0), (1.5, 1.5)])

@@ -5,8 +5,14 @@ from typing import Any
 import pytest
 from hypothesis import example, given, strategies as st
 
-from queuectl.engine.domain.models import NewJob
-from queuectl.engine.domain.spec import JobSpec, check_id, check_reason, resolve
+from queuectl.engine.domain.models import NewJob, OnCrash
+from queuectl.engine.domain.spec import (
+    JobSpec,
+    check_id,
+    check_on_crash,
+    check_reason,
+    resolve,
+)
 from queuectl.engine.errors import InvalidJobError
 from tests.factories import NOW, make_settings, make_spec
 
@@ -27,6 +33,8 @@ specs = st.builds(
     max_retries=st.none() | st.integers() | st.integers(0, 5),
     backoff_base=st.none() | st.floats() | st.integers(-5, 5),
     timeout=st.none() | st.timedeltas() | st.timedeltas(timedelta(), timedelta(days=1)),
+    on_crash=st.none() | st.sampled_from([*OnCrash, "adopt", "kill", "dead"]) | any_text,
+    max_output_bytes=st.none() | st.integers() | st.integers(0, 5),
     run_at=st.none() | st.datetimes(timezones=st.none() | offsets),
     delay=st.none() | st.timedeltas() | st.timedeltas(timedelta(), timedelta(days=1)),
     cwd=st.none() | any_text,
@@ -47,7 +55,14 @@ def refusal(spec: JobSpec) -> InvalidJobError:
 
 
 def test_what_was_not_said_comes_from_the_config() -> None:
-    settings = make_settings(priority=7, max_retries=5, timeout_sec=90, backoff_base=9)
+    settings = make_settings(
+        priority=7,
+        max_retries=5,
+        timeout_sec=90,
+        backoff_base=9,
+        on_crash="dead",
+        max_output_bytes=512,
+    )
 
     job = resolve(JobSpec(command="echo hi"), settings, now=NOW, made_id="made-1", here=HERE)
 
@@ -58,6 +73,8 @@ def test_what_was_not_said_comes_from_the_config() -> None:
         max_retries=5,
         backoff_base=None,
         timeout=timedelta(seconds=90),
+        on_crash=OnCrash.DEAD,
+        max_output_bytes=512,
         run_at=NOW,
         is_due=True,
         created_at=NOW,
@@ -75,6 +92,8 @@ def test_what_was_said_is_kept() -> None:
         max_retries=1,
         backoff_base=1.5,
         timeout=timedelta(minutes=1),
+        on_crash=OnCrash.KILL,
+        max_output_bytes=4096,
         run_at=NOW + timedelta(days=1),
         cwd="/srv",
         env={"A": "b"},
@@ -90,6 +109,8 @@ def test_what_was_said_is_kept() -> None:
         max_retries=1,
         backoff_base=1.5,
         timeout=timedelta(minutes=1),
+        on_crash=OnCrash.KILL,
+        max_output_bytes=4096,
         run_at=NOW + timedelta(days=1),
         is_due=False,
         created_at=NOW,
@@ -100,12 +121,14 @@ def test_what_was_said_is_kept() -> None:
 
 
 def test_zero_is_something_said() -> None:
-    spec = make_spec(priority=0, max_retries=0, backoff_base=0, timeout=timedelta())
+    spec = make_spec(
+        priority=0, max_retries=0, backoff_base=0, timeout=timedelta(), max_output_bytes=0
+    )
 
     job = resolved(spec)
 
     assert (job.priority, job.max_retries, job.backoff_base) == (0, 0, 0)
-    assert job.timeout is None
+    assert (job.timeout, job.max_output_bytes) == (None, None)
 
 
 def test_a_config_without_a_timeout_gives_none() -> None:
@@ -114,6 +137,14 @@ def test_a_config_without_a_timeout_gives_none() -> None:
     job = resolve(make_spec(), settings, now=NOW, made_id="made-1", here=HERE)
 
     assert job.timeout is None
+
+
+def test_a_config_without_an_output_limit_gives_none() -> None:
+    settings = make_settings(max_output_bytes=0)
+
+    job = resolve(make_spec(), settings, now=NOW, made_id="made-1", here=HERE)
+
+    assert job.max_output_bytes is None
 
 
 # Commands
@@ -249,7 +280,20 @@ def test_a_backoff_base_beyond_the_edges_is_refused(base: float) -> None:
     assert str(error) == f"backoff_base: out of range: {base:g} (expected 0 to 1000)"
 
 
-@pytest.mark.parametrize("field", ["priority", "max_retries", "backoff_base"])
+@pytest.mark.parametrize("size", [1, 2**53])
+def test_an_output_limit_is_taken_up_to_the_edges(size: int) -> None:
+    assert resolved(make_spec(max_output_bytes=size)).max_output_bytes == size
+
+
+@pytest.mark.parametrize("size", [-1, 2**53 + 1])
+def test_an_output_limit_beyond_the_edges_is_refused(size: int) -> None:
+    error = refusal(make_spec(max_output_bytes=size))
+
+    expected = f"max_output_bytes: out of range: {size} (expected 0 to 9007199254740992)"
+    assert str(error) == expected
+
+
+@pytest.mark.parametrize("field", ["priority", "max_retries", "backoff_base", "max_output_bytes"])
 @pytest.mark.parametrize("digits", [400, 5000])
 def test_a_number_of_many_digits_is_refused_shortly(field: str, digits: int) -> None:
     fields: Any = {field: 10**digits}
@@ -269,6 +313,27 @@ def test_a_number_of_many_digits_is_refused_shortly(field: str, digits: int) -> 
 )
 def test_a_timeout_out_of_range_is_refused(timeout: timedelta, problem: str) -> None:
     assert str(refusal(make_spec(timeout=timeout))) == problem
+
+
+# Crashes
+
+
+@pytest.mark.parametrize("choice", OnCrash)
+def test_what_becomes_of_a_run_whose_worker_died_is_a_choice_or_its_word(choice: OnCrash) -> None:
+    by_word = resolved(JobSpec(command="true", on_crash=choice.value))
+
+    assert by_word.on_crash is resolved(make_spec(on_crash=choice)).on_crash is choice
+    assert check_on_crash(choice.value) is check_on_crash(choice) is choice
+
+
+@pytest.mark.parametrize(
+    "word", ["", "ADOPT", " adopt", "restart", "adopt,kill", "\ud800"], ids=ascii
+)
+def test_another_word_is_refused_with_the_choices(word: str) -> None:
+    error = refusal(JobSpec(command="true", on_crash=word))
+
+    assert str(error) == f"on_crash: not allowed: {word!r} (one of adopt, kill, dead)"
+    assert error.field == "on_crash"
 
 
 # Times
@@ -515,6 +580,8 @@ def test_a_request_becomes_a_sound_job_or_is_refused_by_a_field(spec: JobSpec, h
         assert job.is_due == (job.run_at <= NOW)
         assert job.cwd.startswith("/")
         assert job.timeout is None or job.timeout > timedelta()
+        assert job.max_output_bytes is None or job.max_output_bytes > 0
+        assert isinstance(job.on_crash, OnCrash)
 
 
 @pytest.mark.parametrize(
@@ -529,6 +596,11 @@ def test_a_request_becomes_a_sound_job_or_is_refused_by_a_field(spec: JobSpec, h
         pytest.param("max_retries", 1.5, id="retries with a fraction"),
         pytest.param("backoff_base", "2", id="base of text"),
         pytest.param("timeout", 60, id="timeout of a number"),
+        pytest.param("on_crash", 5, id="choice of a number"),
+        pytest.param("on_crash", True, id="choice of true"),
+        pytest.param("max_output_bytes", "5", id="limit of text"),
+        pytest.param("max_output_bytes", 0.5, id="limit with a fraction"),
+        pytest.param("max_output_bytes", True, id="limit of true"),
         pytest.param("run_at", "2026-11-21", id="time of text"),
         pytest.param("delay", 5, id="delay of a number"),
         pytest.param("cwd", 5, id="folder of a number"),

@@ -55,7 +55,7 @@ def set_value(
     context: typer.Context,
     key: _Key,
     value: Annotated[
-        str, typer.Argument(metavar="VALUE", help="A number, or a duration such as 10m.")
+        str, typer.Argument(metavar="VALUE", help="A number, a duration such as 10m, or a word.")
     ],
     as_json: options.AsJson = False,
 ) -> None:
@@ -69,7 +69,7 @@ def unset(context: typer.Context, key: _Key, as_json: options.AsJson = False) ->
     _print(key, with_engine(context, lambda engine: engine.config.unset(key)), as_json=as_json)
 
 
-def _print(key: str, value: float, *, as_json: bool) -> None:
+def _print(key: str, value: float | str, *, as_json: bool) -> None:
     if as_json:
         render.print_json({_proper(key): value})
     else:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import anyio
 import typer
 
+from queuectl import JobState
 from queuectl.cli import options, render, screen
 from queuectl.cli.session import with_engine
 
@@ -38,8 +39,10 @@ def show_status(
     pause = (interval or _USUAL_INTERVAL).total_seconds()
 
     async def work(engine: "QueueEngine") -> None:
-        if not watch:
-            render.print_status(await engine.stats(), as_json=as_json)
+        if not watch and as_json:
+            render.print_status(await engine.stats())
+        elif not watch:
+            screen.write(await _glance(engine))
         elif not as_json and screen.is_animated(sys.stdout):
             await _watch_live(engine, pause)
         else:
@@ -48,25 +51,30 @@ def show_status(
     with_engine(context, work)
 
 
+async def _glance(engine: "QueueEngine") -> str:
+    """Return the queue at a glance, with the jobs that cannot go on."""
+    stats = await engine.stats()
+    running = [job async for job in engine.iterate(JobState.PROCESSING)]
+    return render.status_text(stats, [job for job in running if job.stuck])
+
+
 async def _watch_live(engine: "QueueEngine", pause: float) -> None:
     from rich.live import Live
     from rich.text import Text
 
     with Live(auto_refresh=False) as live:
         while True:
-            live.update(Text(render.status_text(await engine.stats())), refresh=True)
+            live.update(Text(await _glance(engine)), refresh=True)
             await anyio.sleep(pause)
 
 
 async def _watch_plainly(engine: "QueueEngine", pause: float, *, as_json: bool) -> None:
     """Print a snapshot an interval: an object a line, or lines with an empty one between."""
     while True:
-        stats = await engine.stats()
-
         if as_json:
-            render.print_status_line(stats)
+            render.print_status_line(await engine.stats())
         else:
-            screen.write_line(render.status_text(stats))
+            screen.write_line(await _glance(engine))
             screen.flush()
 
         await anyio.sleep(pause)

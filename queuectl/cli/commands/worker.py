@@ -77,7 +77,7 @@ def start(
         _start_several(context, plan, processes)
     else:
         log.show_log(is_debugging=session_of(context).is_debugging, is_quiet=quiet)
-        with_engine(context, lambda engine: _work(engine, plan))
+        with_engine(context, lambda engine: _work(engine, plan), then=_make_room)
 
 
 class Plan(NamedTuple):
@@ -97,8 +97,17 @@ class Plan(NamedTuple):
     quiet: bool
 
 
-async def _work(engine: "QueueEngine", plan: Plan) -> None:
-    """Be a worker, until told to stop."""
+def _make_room(is_wanted: bool) -> None:
+    """Let a new worker take this process, where that was asked for; it adopts what runs."""
+    from queuectl.cli import launch
+
+    if is_wanted:
+        _log.info("making room for a successor")
+        launch.replace_process()
+
+
+async def _work(engine: "QueueEngine", plan: Plan) -> bool:
+    """Be a worker, until told to stop; return whether to make room for a successor."""
     async with anyio.create_task_group() as tasks:
 
         def started(worker_id: str) -> None:
@@ -110,11 +119,17 @@ async def _work(engine: "QueueEngine", plan: Plan) -> None:
 
         if plan.drain:
             async with progress.draining_bar(engine):
-                await engine.drain(plan.slots, handle_signals=True, started=started)
+                is_replaced = await engine.drain(
+                    plan.slots, handle_signals=True, can_restart=True, started=started
+                )
         else:
-            await engine.run(plan.slots, handle_signals=True, started=started)
+            is_replaced = await engine.run(
+                plan.slots, handle_signals=True, can_restart=True, started=started
+            )
 
         tasks.cancel_scope.cancel()
+
+    return is_replaced
 
 
 async def _print_worker(engine: "QueueEngine", worker_id: str) -> None:
@@ -214,6 +229,37 @@ def stop(
         render.print_workers(workers, render.form_of(as_json=as_json, quiet=quiet))
     elif workers:
         screen.write("".join(f"Stopped worker: {worker.id}\n" for worker in workers))
+    else:
+        screen.note("no worker is alive")
+
+
+@app.command("restart")
+def restart(
+    context: typer.Context,
+    worker_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID...]", help="Which, as w12; else all.")
+    ] = None,
+    timeout: options.WaitTimeout = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """
+    Replace workers by new ones, without touching what they run.
+
+    Each process starts again in place, with the program as it is installed now, and
+    goes on with the jobs that run. It prints the new workers.
+    """
+    seconds = None if timeout is None else timeout.total_seconds()
+    workers = with_engine(
+        context, lambda engine: engine.restart_workers(worker_ids or None, timeout=seconds)
+    )
+
+    if as_json or quiet:
+        render.print_workers(workers, render.form_of(as_json=as_json, quiet=quiet))
+    elif workers:
+        screen.write(
+            "".join(f"Started worker: {worker.id}, pid {worker.pid}\n" for worker in workers)
+        )
     else:
         screen.note("no worker is alive")
 

@@ -143,3 +143,8 @@ def format_duration(duration: timedelta) -> str:
         return f"{whole // hour} h {whole % hour // minute:02d} m"
 
     return f"{whole // day} d {whole % day // hour} h"
+
+
+def seconds_of(value: float | timedelta | None) -> float | None:
+    """Return seconds that were given as such, or as a duration; None is for ever."""
+    return value.total_seconds() if isinstance(value, timedelta) else value

@@ -19,6 +19,8 @@ class EventKind(StrEnum):
     CANCELLED = "cancelled"
     RELEASED = "released"
     RETRIED = "retried"
+    ADOPTED = "adopted"
+    STUCK = "stuck"
 
 
 STATE_AFTER: dict[EventKind, JobState] = {
@@ -30,6 +32,8 @@ STATE_AFTER: dict[EventKind, JobState] = {
     EventKind.CANCELLED: JobState.CANCELLED,
     EventKind.RELEASED: JobState.PENDING,
     EventKind.RETRIED: JobState.PENDING,
+    EventKind.ADOPTED: JobState.PROCESSING,
+    EventKind.STUCK: JobState.PROCESSING,
 }
 
 

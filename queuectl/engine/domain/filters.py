@@ -2,7 +2,7 @@
 
 import msgspec
 
-from queuectl.engine.domain.states import JobState
+from queuectl.engine.domain.states import JobState, parse_state
 
 
 class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -16,3 +16,13 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     state: JobState | None = None
     tag: str | None = None
+
+
+def job_filter(state: JobState | str | None, tag: str | None) -> JobFilter:
+    """
+    Return the filter that was meant.
+
+    Raises:
+        InvalidValueError: There is no such state.
+    """
+    return JobFilter(state=None if state is None else parse_state(state), tag=tag)

@@ -9,7 +9,7 @@ import msgspec
 from queuectl.engine.domain.durations import check_duration, parse_duration, parse_time
 from queuectl.engine.domain.job_messages import explain
 from queuectl.engine.domain.models import Discreet
-from queuectl.engine.domain.spec import JobSpec, check, check_backoff_base
+from queuectl.engine.domain.spec import JobSpec, check, check_backoff_base, check_on_crash
 from queuectl.engine.errors import (
     InvalidInputError,
     InvalidJobError,
@@ -39,6 +39,8 @@ class JobInput(Discreet, frozen=True, forbid_unknown_fields=True, gc=False):
     base_backoff: float | None = None
     timeout: float | str | None = None
     timeout_sec: float | str | None = None
+    on_crash: str | None = None
+    max_output_bytes: int | None = None
     run_at: str | None = None
     delay: float | str | None = None
     cwd: str | None = None
@@ -172,6 +174,8 @@ def _spec(given: JobInput) -> JobSpec:
         max_retries=given.max_retries,
         backoff_base=_either("backoff_base", given.backoff_base, given.base_backoff),
         timeout=_either("timeout", timeout, timeout_sec),
+        on_crash=None if given.on_crash is None else check_on_crash(given.on_crash),
+        max_output_bytes=given.max_output_bytes,
         run_at=_time("run_at", given.run_at),
         delay=_duration("delay", given.delay),
         cwd=given.cwd,

@@ -2,14 +2,18 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import Final, assert_never
 
 import msgspec
 
 from queuectl.engine.domain.backoff import Backoff
 from queuectl.engine.domain.events import EventKind
-from queuectl.engine.domain.models import Job, OutcomeKind
+from queuectl.engine.domain.models import Job, OnCrash, OutcomeKind
 from queuectl.engine.domain.states import JobState
+
+# A job that takes its worker along every time is not tried for ever; HyperQueue's
+# crash limit is the same.
+CRASH_LIMIT: Final = 5
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +45,8 @@ class Transition:
         state: The state from here on.
         event: What to call the move.
         attempts: Runs charged from here on.
+        crashes: Runs lost in a row, from here on.
+        interruptions: Runs interrupted, from here on.
         run_at: Not before this time.
         reason: Why, where the job did not complete.
         was_due: The time that ``run_at`` replaces, None where it stays. It is no
@@ -50,6 +56,8 @@ class Transition:
     state: JobState
     event: EventKind
     attempts: int
+    crashes: int
+    interruptions: int
     run_at: datetime
     reason: str | None
     was_due: datetime | None = field(default=None, compare=False, repr=False)
@@ -77,19 +85,23 @@ def decide(
         case OutcomeKind.COMPLETED:
             return _end(job, JobState.COMPLETED, EventKind.COMPLETED, None)
         case OutcomeKind.CANCELLED:
-            return _end(job, JobState.CANCELLED, EventKind.CANCELLED, outcome.reason)
+            return _end(
+                job, JobState.CANCELLED, EventKind.CANCELLED, outcome.reason, crashes=job.crashes
+            )
         case OutcomeKind.INTERRUPTED:
             return Transition(
                 state=JobState.PENDING,
                 event=EventKind.RELEASED,
                 attempts=job.attempts - 1,
+                crashes=job.crashes,
+                interruptions=job.interruptions + 1,
                 run_at=now + outcome.pause,
                 reason=outcome.reason,
                 was_due=job.run_at,
             )
-        case (
-            OutcomeKind.FAILED | OutcomeKind.TIMED_OUT | OutcomeKind.LOST | OutcomeKind.SPAWN_FAILED
-        ):
+        case OutcomeKind.LOST:
+            return _retry_lost(job, outcome, due=now + backoff.delay(job.attempts, luck))
+        case OutcomeKind.FAILED | OutcomeKind.TIMED_OUT | OutcomeKind.SPAWN_FAILED:
             return _retry(job, outcome, due=now + backoff.delay(job.attempts, luck))
         case _:
             assert_never(outcome.kind)
@@ -109,28 +121,54 @@ def cancelled_instead(transition: Transition, reason: str) -> Transition:
         state=JobState.CANCELLED,
         event=EventKind.CANCELLED,
         attempts=transition.attempts,
+        crashes=transition.crashes,
+        interruptions=transition.interruptions,
         run_at=transition.was_due or transition.run_at,
         reason=reason,
     )
 
 
-def _retry(job: Job, outcome: Outcome, *, due: datetime) -> Transition:
+def _retry_lost(job: Job, outcome: Outcome, *, due: datetime) -> Transition:
+    """Try again, unless the job is not to be, or takes its worker along every time."""
+    crashes = job.crashes + 1
+
+    if job.on_crash is OnCrash.DEAD:
+        return _end(job, JobState.DEAD, EventKind.DIED, outcome.reason, crashes=crashes)
+
+    if crashes >= CRASH_LIMIT:
+        reason = f"{outcome.reason} {crashes} times in a row"
+        return _end(job, JobState.DEAD, EventKind.DIED, reason, crashes=crashes)
+
+    return _retry(job, outcome, due=due, crashes=crashes)
+
+
+def _retry(job: Job, outcome: Outcome, *, due: datetime, crashes: int = 0) -> Transition:
     """Try again when it is due, as long as there is a retry left."""
     if job.attempts > job.max_retries:
-        return _end(job, JobState.DEAD, EventKind.DIED, outcome.reason)
+        return _end(job, JobState.DEAD, EventKind.DIED, outcome.reason, crashes=crashes)
 
     return Transition(
         state=JobState.FAILED,
         event=EventKind.FAILED,
         attempts=job.attempts,
+        crashes=crashes,
+        interruptions=job.interruptions,
         run_at=due,
         reason=outcome.reason,
         was_due=job.run_at,
     )
 
 
-def _end(job: Job, state: JobState, event: EventKind, reason: str | None) -> Transition:
+def _end(
+    job: Job, state: JobState, event: EventKind, reason: str | None, *, crashes: int = 0
+) -> Transition:
     """Move to a terminal state; the due time stays as the record of when it was due."""
     return Transition(
-        state=state, event=event, attempts=job.attempts, run_at=job.run_at, reason=reason
+        state=state,
+        event=event,
+        attempts=job.attempts,
+        crashes=crashes,
+        interruptions=job.interruptions,
+        run_at=job.run_at,
+        reason=reason,
     )

@@ -22,6 +22,14 @@ class Discreet(msgspec.Struct, frozen=True):
         return f"{type(self).__name__}({shown})"
 
 
+class OnCrash(StrEnum):
+    """What becomes of a run whose worker died while it goes on."""
+
+    ADOPT = "adopt"
+    KILL = "kill"
+    DEAD = "dead"
+
+
 class NewJob(Discreet, frozen=True, kw_only=True, gc=False):
     """
     A job as it will be stored: complete, nothing unsaid.
@@ -29,6 +37,7 @@ class NewJob(Discreet, frozen=True, kw_only=True, gc=False):
     Attributes:
         backoff_base: Seconds, or None to follow the config when it fails.
         timeout: None for never.
+        max_output_bytes: None for no limit.
         run_at: Not before this time.
         is_due: Whether ``run_at`` had come when the job was enqueued.
     """
@@ -39,6 +48,8 @@ class NewJob(Discreet, frozen=True, kw_only=True, gc=False):
     max_retries: int
     backoff_base: float | None
     timeout: timedelta | None
+    on_crash: OnCrash
+    max_output_bytes: int | None
     run_at: datetime
     is_due: bool
     created_at: datetime
@@ -62,9 +73,15 @@ class Job(Discreet, frozen=True, kw_only=True, gc=False):
         attempts: Runs charged so far; retrying by hand sets it to 0.
         run_count: Runs started so far, never set back. The number of the last
             attempt, and what ``QUEUECTL_ATTEMPT`` says inside it.
+        interruptions: Runs that were ended or lost through no fault of the
+            job, and not charged.
+        crashes: Runs in a row that vanished with their worker, without an exit
+            code. They are charged too.
         max_retries: Retries after the first run.
         backoff_base: Seconds, or None to follow the config.
         timeout: How long one run may take, None for ever.
+        on_crash: What becomes of a run whose worker died while it goes on.
+        max_output_bytes: How much one run may write, None for no limit.
         run_at: Not before this time; after a failure, the time of the retry.
         created_at: When it was enqueued.
         updated_at: When its state last changed.
@@ -76,6 +93,8 @@ class Job(Discreet, frozen=True, kw_only=True, gc=False):
         reason: Why the last run did not succeed: ``exit_code=1``, ``timeout``,
             ``signal=SIGKILL``; for a cancelled job the reason that was given.
         cancel_reason: Set while a running job is being cancelled.
+        stuck: Set while what is left of a run cannot be ended, and so the job
+            cannot go on: which processes, and why.
         tags: Words to find it by.
         cwd: The folder it runs in.
         env: Variables added to the worker's environment; kept out of ``repr``.
@@ -89,9 +108,13 @@ class Job(Discreet, frozen=True, kw_only=True, gc=False):
     priority: int
     attempts: int
     run_count: int
+    interruptions: int
+    crashes: int
     max_retries: int
     backoff_base: float | None
     timeout: timedelta | None
+    on_crash: OnCrash
+    max_output_bytes: int | None
     run_at: datetime
     created_at: datetime
     updated_at: datetime
@@ -102,6 +125,7 @@ class Job(Discreet, frozen=True, kw_only=True, gc=False):
     signal: str | None
     reason: str | None
     cancel_reason: str | None
+    stuck: str | None
     tags: tuple[str, ...]
     cwd: str
     env: dict[str, str]
@@ -176,6 +200,7 @@ class WorkerState(StrEnum):
     RUNNING = "running"
     DRAINING = "draining"
     STOPPING = "stopping"
+    UNRESPONSIVE = "unresponsive"
     DEAD = "dead"
 
 
@@ -185,7 +210,8 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: As ``w12``; never used again.
-        state: ``dead`` where its process is gone and left its jobs behind.
+        state: ``dead`` where its process is gone and left its jobs behind;
+            ``unresponsive`` where it is there, and does not answer.
         host: The machine's name.
         pid: Its process; a hint, not a proof.
         concurrency: How many jobs it runs at once.

@@ -7,6 +7,7 @@ import msgspec
 
 from queuectl.engine.domain.durations import format_time
 from queuectl.engine.domain.events import Event
+from queuectl.engine.domain.findings import Finding
 from queuectl.engine.domain.models import Attempt, Job, QueueStats, WorkerInfo
 from queuectl.engine.domain.states import JobState
 
@@ -40,6 +41,11 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     backoff_base: float | None
     cancel_reason: str | None
     env_names: list[str]
+    interruptions: int
+    crashes: int
+    on_crash: str
+    max_output_bytes: int | None
+    stuck: str | None
 
 
 class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +105,15 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
 
 
+class FindingRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was looked at."""
+
+    check: str
+    verdict: str
+    words: str
+    advice: str | None
+
+
 def job_record(job: Job) -> JobRecord:
     """Return the JSON form of a job."""
     return JobRecord(
@@ -125,6 +140,11 @@ def job_record(job: Job) -> JobRecord:
         backoff_base=job.backoff_base,
         cancel_reason=job.cancel_reason,
         env_names=sorted(job.env),
+        interruptions=job.interruptions,
+        crashes=job.crashes,
+        on_crash=job.on_crash,
+        max_output_bytes=job.max_output_bytes,
+        stuck=job.stuck,
     )
 
 
@@ -186,6 +206,16 @@ def event_record(event: Event) -> EventRecord:
         state=event.state,
         attempt=event.attempt,
         reason=event.reason,
+    )
+
+
+def finding_record(finding: Finding) -> FindingRecord:
+    """Return the JSON form of a finding."""
+    return FindingRecord(
+        check=finding.check,
+        verdict=finding.verdict,
+        words=finding.words,
+        advice=finding.advice,
     )
 
 

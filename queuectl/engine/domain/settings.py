@@ -4,17 +4,20 @@ import difflib
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
 from queuectl.engine.domain.backoff import Backoff
 from queuectl.engine.domain.durations import parse_duration
+from queuectl.engine.domain.models import OnCrash
 from queuectl.engine.errors import ConfigError, plain, quoted
 
 # Whatever str() makes of a number can be read again, 1e-05 too. What int() and float()
 # take beyond that is left out: 1_000, inf, the digits of every script.
 _NUMBER: Final = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
+
+SettingValue: TypeAlias = int | float | str
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,26 +31,35 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
         highest: The largest value allowed.
         whole: Only whole numbers are allowed.
         is_duration: Seconds; ``10m`` and the like are understood too.
+        choices: The words allowed, where it is not a number.
         meaning: One line for the help and the reference.
         aliases: Other names of the key.
     """
 
     key: str
-    default: int | float
-    lowest: int | float
-    highest: int | float
+    default: "SettingValue"
     meaning: str
+    lowest: int | float = 0
+    highest: int | float = 0
     whole: bool = False
     is_duration: bool = False
+    choices: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
 
-    def parse(self, text: str) -> int | float:
+    def parse(self, text: str) -> SettingValue:
         """
         Read a value of this key.
 
         Raises:
-            ConfigError: It is not a number, or outside the range.
+            ConfigError: It is not a number, or outside the range, or not one
+                of the choices.
         """
+        if self.choices:
+            if text.strip() not in self.choices:
+                raise self._refuse(text)
+
+            return text.strip()
+
         try:
             value = self._number(text.strip())
         except ValueError as error:
@@ -62,6 +74,9 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def range(self) -> str:
         """The values allowed, as words: ``a whole number from 0 to 1000``."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+
         noun = "a whole number" if self.whole else "a number"
         unit = " of seconds, or a duration such as 10m," if self.is_duration else ""
         return f"{noun}{unit} from {plain(self.lowest)} to {plain(self.highest)}"
@@ -82,6 +97,9 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 _DECADE: Final = 315_360_000
 HIGHEST_PRIORITY: Final = 2_147_483_647
 MOST_RETRIES: Final = 1_000_000
+
+# What JSON's readers take for a whole number.
+MOST_OUTPUT_BYTES: Final = 2**53
 
 SETTINGS: Final[dict[str, Setting]] = {
     setting.key: setting
@@ -142,6 +160,20 @@ SETTINGS: Final[dict[str, Setting]] = {
             whole=True,
             meaning="for jobs that do not say; higher runs first",
         ),
+        Setting(
+            key="on-crash",
+            default=OnCrash.ADOPT.value,
+            choices=tuple(choice.value for choice in OnCrash),
+            meaning="what becomes of a run whose worker died while it goes on",
+        ),
+        Setting(
+            key="max-output-bytes",
+            default=1024**3,
+            lowest=0,
+            highest=MOST_OUTPUT_BYTES,
+            whole=True,
+            meaning="a run that writes more than this is ended, 0 for no limit",
+        ),
     )
 }
 
@@ -174,10 +206,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     The config as it stands: a value for every key.
 
     Attributes:
-        values: By key, with dashes; numbers.
+        values: By key, with dashes.
     """
 
-    values: dict[str, int | float]
+    values: dict[str, SettingValue]
 
     @classmethod
     def from_stored(cls, stored: Mapping[str, str]) -> "Settings":
@@ -195,23 +227,33 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def max_retries(self) -> int:
         """Retries after the first run, for jobs that do not say."""
-        return int(self.values["max-retries"])
+        return int(self._number("max-retries"))
 
     @property
     def priority(self) -> int:
         """The priority of jobs that do not say."""
-        return int(self.values["priority"])
+        return int(self._number("priority"))
 
     @property
     def timeout(self) -> timedelta | None:
         """How long a run may take, for jobs that do not say; None for ever."""
-        seconds = self.values["timeout-sec"]
+        seconds = self._number("timeout-sec")
         return timedelta(seconds=seconds) if seconds else None
+
+    @property
+    def on_crash(self) -> OnCrash:
+        """What becomes of a run whose worker died, for jobs that do not say."""
+        return OnCrash(str(self.values["on-crash"]))
+
+    @property
+    def max_output_bytes(self) -> int | None:
+        """How much a run may write, for jobs that do not say; None for no limit."""
+        return int(self._number("max-output-bytes")) or None
 
     @property
     def poll_interval(self) -> timedelta:
         """The time between two looks at the queue where no hint arrives."""
-        return timedelta(seconds=self.values["worker-poll-interval"])
+        return timedelta(seconds=self._number("worker-poll-interval"))
 
     def backoff(self, base: float | None) -> Backoff:
         """
@@ -221,13 +263,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             base: The job's own base, or None to follow the config.
         """
         return Backoff(
-            base=self.values["backoff-base"] if base is None else base,
-            longest=self.values["backoff-max"],
-            jitter=self.values["backoff-jitter"],
+            base=self._number("backoff-base") if base is None else base,
+            longest=self._number("backoff-max"),
+            jitter=self._number("backoff-jitter"),
         )
 
+    def _number(self, key: str) -> int | float:
+        value = self.values[key]
+        assert not isinstance(value, str)  # noqa: S101 (the key says which it is)
+        return value
 
-def _stored(setting: Setting, text: str | None) -> int | float:
+
+def _stored(setting: Setting, text: str | None) -> SettingValue:
     try:
         return setting.default if text is None else setting.parse(text)
     except ConfigError:

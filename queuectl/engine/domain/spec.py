@@ -7,8 +7,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from queuectl.engine.domain.durations import LONGEST, check_duration, check_time
-from queuectl.engine.domain.models import Discreet, NewJob
-from queuectl.engine.domain.settings import HIGHEST_PRIORITY, MOST_RETRIES, Settings
+from queuectl.engine.domain.models import Discreet, NewJob, OnCrash
+from queuectl.engine.domain.settings import (
+    HIGHEST_PRIORITY,
+    MOST_OUTPUT_BYTES,
+    MOST_RETRIES,
+    Settings,
+)
 from queuectl.engine.errors import InvalidJobError, InvalidValueError, named, plain, quoted
 
 # Linux takes 128 KiB for one argument of a program (MAX_ARG_STRLEN, execve(2));
@@ -49,6 +54,11 @@ class JobSpec(Discreet, frozen=True, kw_only=True, gc=False):
             seconds; else the config's ``backoff-base`` when it fails.
         timeout: How long one run may take, zero for ever; else the config's
             ``timeout-sec``.
+        on_crash: What becomes of a run whose worker died while it goes on:
+            ``adopt`` it, ``kill`` it and try again, or kill it and call the
+            job ``dead``; else the config's ``on-crash``.
+        max_output_bytes: How much one run may write before it is ended, 0 for
+            no limit; else the config's ``max-output-bytes``.
         run_at: Not before this time; else at once. Local without a zone.
         delay: Not before this long from now; not together with ``run_at``.
         cwd: The folder to run in, from the enqueuer's; else that one.
@@ -62,6 +72,8 @@ class JobSpec(Discreet, frozen=True, kw_only=True, gc=False):
     max_retries: int | None = None
     backoff_base: float | None = None
     timeout: timedelta | None = None
+    on_crash: OnCrash | str | None = None
+    max_output_bytes: int | None = None
     run_at: datetime | None = None
     delay: timedelta | None = None
     cwd: str | None = None
@@ -93,6 +105,11 @@ def resolve(spec: JobSpec, settings: Settings, *, now: datetime, made_id: str, h
         max_retries=settings.max_retries if spec.max_retries is None else spec.max_retries,
         backoff_base=spec.backoff_base,
         timeout=settings.timeout if spec.timeout is None else spec.timeout or None,
+        on_crash=settings.on_crash if spec.on_crash is None else OnCrash(spec.on_crash),
+        max_output_bytes=(
+            settings.max_output_bytes if spec.max_output_bytes is None else spec.max_output_bytes
+        )
+        or None,
         run_at=run_at,
         is_due=run_at <= now,
         created_at=now,
@@ -174,6 +191,41 @@ def check_backoff_base(field: str, value: object) -> None:
     _check_range(field, value, 0, HIGHEST_BACKOFF_BASE)
 
 
+def check_on_crash(value: object) -> OnCrash:
+    """
+    Return the choice of this name.
+
+    Raises:
+        InvalidJobError: There is none.
+    """
+    if not isinstance(value, str):
+        raise _wrong_type("on_crash", "text", value)
+
+    try:
+        return OnCrash(value)
+    except ValueError:
+        choices = ", ".join(OnCrash)
+        raise InvalidJobError(
+            f"not allowed: {quoted(value)} (one of {choices})", field="on_crash"
+        ) from None
+
+
+def duration_of(field: str, value: float | timedelta | None) -> timedelta | None:
+    """
+    Return a duration that was given in seconds, or as one.
+
+    Raises:
+        InvalidJobError: It is no duration.
+    """
+    if value is None or isinstance(value, timedelta):
+        return value
+
+    try:
+        return check_duration(value)
+    except InvalidValueError as error:
+        raise InvalidJobError(str(error), field=field) from error
+
+
 def _due_time(spec: JobSpec, now: datetime) -> datetime:
     if spec.run_at is not None:
         return check_time(spec.run_at)
@@ -248,6 +300,13 @@ def _check_numbers(spec: JobSpec) -> None:
 
     if spec.backoff_base is not None:
         check_backoff_base("backoff_base", spec.backoff_base)
+
+    if spec.max_output_bytes is not None:
+        _check_whole("max_output_bytes", spec.max_output_bytes, 0, MOST_OUTPUT_BYTES)
+
+    # By identity: called for each of many thousands.
+    if spec.on_crash is not None and not isinstance(spec.on_crash, OnCrash):
+        check_on_crash(spec.on_crash)
 
 
 def _check_range(field: str, value: float, lowest: int, highest: int) -> None:

@@ -3,6 +3,8 @@
 from enum import StrEnum
 from typing import Final
 
+from queuectl.engine.errors import InvalidValueError
+
 
 class JobState(StrEnum):
     """Where a job is in its life; the values are what the database holds."""
@@ -43,3 +45,18 @@ WAITING: Final = frozenset({JobState.PENDING, JobState.FAILED})
 
 # States that end only by hand.
 TERMINAL: Final = frozenset({JobState.COMPLETED, JobState.DEAD, JobState.CANCELLED})
+
+
+def parse_state(state: JobState | str) -> JobState:
+    """
+    Return the state of this name.
+
+    Raises:
+        InvalidValueError: There is none.
+    """
+    try:
+        return JobState(state)
+    except ValueError:
+        names = ", ".join(known.value for known in JobState)
+        msg = f"no such state: {state!r} (the states are {names})"
+        raise InvalidValueError(msg) from None

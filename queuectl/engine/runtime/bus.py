@@ -8,17 +8,28 @@ database's folder, and whoever commits writes a byte into all of them.
 
 import asyncio
 import errno
+import fcntl
 import logging
 import os
 import secrets
+import stat
+import struct
+import termios
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
 
+from queuectl.engine.runtime.clock import SystemClock, sleep
 from queuectl.engine.store.base import Change
 
 _log = logging.getLogger(__name__)
+
+# Tells nobody anything, and has to be read all the same.
+_NOTHING: Final = bytes(1)
+
+# Seconds between two looks whether it was.
+_LOOKS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 
 _KNOWN: Final = (Change.STATE | Change.WORK | Change.ORDERS).value
 
@@ -38,10 +49,15 @@ class Bus:
         self._keeper = -1
         self._listeners: list[Callable[[Change], None]] = []
 
-    def listen(self) -> None:
-        """Begin to hear of other processes' changes; asking twice is the same."""
+    def listen(self) -> str:
+        """
+        Begin to hear of other processes' changes; asking twice is the same.
+
+        Returns:
+            The name of the pipe, for `is_read`.
+        """
         if self._pipe is not None:
-            return
+            return self._pipe.name
 
         # Made under another name first: a pipe that has its name has a reader.
         token = secrets.token_hex(8)
@@ -65,6 +81,7 @@ class Bus:
             raise
 
         self._pipe, self._reader, self._keeper = pipe, reader, keeper
+        return pipe.name
 
     def close(self) -> None:
         """Stop listening, and wake everyone who waits."""
@@ -91,6 +108,34 @@ class Bus:
 
             if path != self._pipe:
                 _write(path, word)
+
+    async def is_read(self, name: str, seconds: float) -> bool:
+        """
+        Whether whoever listens at a pipe reads what is written into it.
+
+        One that is stopped, or whose loop is blocked, does not. Nothing is
+        written to the disk for this.
+
+        Args:
+            name: As `listen` returned it.
+            seconds: To wait for that at the most.
+        """
+        path = self._folder / name
+
+        if path == self._pipe or not _write(path, _NOTHING):
+            return True
+
+        clock = SystemClock()
+        deadline = clock.monotonic() + seconds
+        looks = iter(_LOOKS)
+
+        while _has_unread(path):
+            if clock.monotonic() >= deadline:
+                return False
+
+            await sleep(clock, next(looks, _LOOKS[-1]))
+
+        return True
 
     @contextmanager
     def listening(self, listener: Callable[[Change], None]) -> Iterator[None]:
@@ -160,7 +205,24 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _write(path: Path, word: bytes) -> None:
+def _has_unread(path: Path) -> bool:
+    """Whether there is something in a pipe; to look at it takes nothing out."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        # Its listener has gone, and it with it.
+        return False
+
+    try:
+        (unread,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)))
+    finally:
+        os.close(descriptor)
+
+    return bool(unread)
+
+
+def _write(path: Path, word: bytes) -> bool:
+    """Write into a pipe; return whether somebody has it open."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
@@ -168,12 +230,16 @@ def _write(path: Path, word: bytes) -> None:
         if error.errno == errno.ENXIO:
             path.unlink(missing_ok=True)
 
-        return
+        return False
 
     try:
-        os.write(descriptor, word)
+        # A file that was put there is nobody's ear.
+        if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            os.write(descriptor, word)
     except (BlockingIOError, BrokenPipeError):
         # Full: it has hints enough. Broken: it left between the two calls.
         pass
     finally:
         os.close(descriptor)
+
+    return True

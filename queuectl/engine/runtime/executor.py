@@ -1,73 +1,30 @@
 """One attempt: prepare, spawn, wait, name the outcome, decide, finish."""
 
-import errno
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
-from enum import StrEnum
+from pathlib import Path
 from typing import Final
 
-import anyio
-
-from queuectl.engine.domain.lifecycle import Outcome
-from queuectl.engine.domain.models import Job, OutcomeKind
-from queuectl.engine.runtime.clock import Clock
+from queuectl.engine.domain.models import Job
+from queuectl.engine.runtime.adoption import Orphan, OrphanProcess
+from queuectl.engine.runtime.clock import Clock, sleep
+from queuectl.engine.runtime.marks import Mark
+from queuectl.engine.runtime.outcomes import run_outcome, spawn_outcome, system_outcome
 from queuectl.engine.runtime.process import Runner, RunningProcess, RunRequest
 from queuectl.engine.runtime.reaper import ProcessResult
 from queuectl.engine.runtime.recording import Recorder
+from queuectl.engine.runtime.run import Run, StopReason
 from queuectl.engine.runtime.runfiles import RunFiles, RunFilesPool, run_note
 
 _log = logging.getLogger(__name__)
 
-# The system's fault, not the command's: given back uncharged, tried later.
-_SYSTEM_ERRORS: Final = frozenset(
-    {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EIO}
-)
-_SYSTEM_PAUSE: Final = timedelta(seconds=1)
+_NO_TIME: Final = timedelta()
 
-
-class StopReason(StrEnum):
-    """Why a run was ended from outside."""
-
-    TIMEOUT = "timeout"
-    CANCEL = "cancel"
-    SHUTDOWN = "shutdown"
-
-
-class Run:
-    """
-    A run that is under way, as its worker holds it.
-
-    Args:
-        job: As claimed.
-    """
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.stop_reason: StopReason | None = None
-        self.stop_words: str | None = None
-        self._is_over = False
-        self._scope = anyio.CancelScope()
-
-    def stop(self, reason: StopReason, words: str | None = None) -> None:
-        """End it, where it has not ended by itself; the first reason stays."""
-        if not self._is_over and self.stop_reason is None:
-            self.stop_reason = reason
-            self.stop_words = words
-            self._scope.cancel()
-
-    async def ended_or_stopped(self, process: RunningProcess) -> ProcessResult | None:
-        """Return how it ended by itself, or None where it is to be ended."""
-        with self._scope:
-            result = await process.wait()
-            # It was faster than whoever wanted to end it, now or while what it
-            # left running is being ended.
-            self._is_over = True
-            self.stop_reason = None
-            return result
-
-        return None
+# Seconds between two tries to end what cannot be ended.
+_STUCK_PAUSE: Final = 1.0
 
 
 class Executor:
@@ -80,7 +37,8 @@ class Executor:
         clock: Tells the time.
         files: The worker's run files.
         grace: Seconds between TERM and KILL.
-        environ: Variables that every job gets.
+        home: The worker's folder.
+        database: The database, absolute.
     """
 
     def __init__(
@@ -91,8 +49,11 @@ class Executor:
         clock: Clock,
         files: RunFilesPool,
         grace: float,
-        environ: dict[str, str],
+        home: Path,
+        database: Path,
     ) -> None:
+        self._token = home.name
+        self._database = str(database)
         self._recorder = recorder
         self._runner = runner
         self._clock = clock
@@ -101,7 +62,7 @@ class Executor:
         # What is ours is set anew for each job: a worker may itself run as one.
         self._environ = {
             name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_")
-        } | environ
+        } | {"QUEUECTL_DB": self._database}
 
     async def run(self, run: Run, *, process_ended: Callable[[], None]) -> None:
         """
@@ -118,13 +79,68 @@ class Executor:
             files = self._files.take(run_note(run.job.seq, run.job.run_count))
         except OSError as error:
             process_ended()
-            await self._recorder.record(run.job, _system_outcome(error), started_at=started_at)
+            await self._recorder.record(run.job, system_outcome(error), started_at=started_at)
             return
 
         try:
             await self._run_with(files, run, started_at, process_ended)
         finally:
+            run.files = None
             self._files.give_back(files)
+
+    async def adopt(self, run: Run, orphan: Orphan, *, process_ended: Callable[[], None]) -> None:
+        """
+        Go on with a run that another worker started, and record how it ended.
+
+        Args:
+            run: The run, in our name.
+            orphan: What is there of it.
+            process_ended: As for `run`.
+        """
+        started_at = run.job.started_at or self._clock.now()
+        files = orphan.files
+
+        try:
+            result = await self._watch(run, orphan, started_at)
+            process_ended()
+
+            if result is None:
+                return
+
+            ended_at = orphan.ended_at() or self._clock.now()
+            await self._recorder.record(
+                run.job,
+                run_outcome(run, result),
+                started_at=started_at,
+                took=max(ended_at - started_at, timedelta()),
+                result=result,
+                files=run.files,
+            )
+            _remove(files)
+        finally:
+            run.files = None
+            files.close()
+
+    async def _watch(self, run: Run, orphan: Orphan, started_at: datetime) -> ProcessResult | None:
+        """Wait for the end of an adopted run, whatever keeps us from watching it for a while."""
+        while True:
+            try:
+                # From here on it is ours to end, or to leave.
+                orphan.files.note_end(orphan.note, run.stop_reason or "")
+
+                if run.files is None and orphan.files.open_output(
+                    self._recorder.output_path(run.job)
+                ):
+                    run.files = orphan.files
+
+                process = OrphanProcess(orphan)
+                age = process.age()
+                # The shell's age, as far as that is known: the wall clock may have jumped.
+                gone = self._clock.now() - started_at if age is None else timedelta(seconds=age)
+                return await self._wait(run, process, gone=gone)
+            except OSError as error:
+                _log.error("job %s: cannot watch its run: %s", run.job.id, error)
+                await sleep(self._clock, _STUCK_PAUSE)
 
     async def _run_with(
         self,
@@ -139,25 +155,33 @@ class Executor:
             process = await self._runner.start(self._request(run.job, files))
         except OSError as error:
             process_ended()
-            await self._recorder.record(run.job, _spawn_outcome(error), started_at=started_at)
+            await self._recorder.record(run.job, spawn_outcome(error), started_at=started_at)
             return
 
         files.close_lock()
-        result, took = await self._wait(run, process, began)
+        run.files = files
+        result = await self._wait(run, process)
+        ended = run.ended_at or self._clock.monotonic()
         process_ended()
-        await self._recorder.record(
-            run.job,
-            _outcome(run, result),
-            started_at=started_at,
-            took=took,
-            result=result,
-            files=files,
-        )
+
+        if result is not None:
+            await self._recorder.record(
+                run.job,
+                run_outcome(run, result),
+                started_at=started_at,
+                took=timedelta(seconds=ended - began),
+                result=result,
+                files=files,
+            )
+
+    def _mark(self, job: Job) -> Mark:
+        return Mark(token=self._token, seq=job.seq, run=job.run_count, database=self._database)
 
     def _request(self, job: Job, files: RunFiles) -> RunRequest:
         return RunRequest(
             command=job.command,
             note=run_note(job.seq, job.run_count),
+            mark=self._mark(job),
             cwd=job.cwd,
             env={
                 **self._environ,
@@ -170,80 +194,86 @@ class Executor:
         )
 
     async def _wait(
-        self, run: Run, process: RunningProcess, began: float
-    ) -> tuple[ProcessResult, timedelta]:
-        """Wait for the process, end it where it is to be ended, and end what it left."""
-        timer = None
+        self, run: Run, process: RunningProcess, *, gone: timedelta = _NO_TIME
+    ) -> ProcessResult | None:
+        """
+        Wait for the process, end it where it is to be ended, and end what it left.
 
-        if run.job.timeout is not None:
-            timer = self._clock.call_later(
-                run.job.timeout.total_seconds(), lambda: run.stop(StopReason.TIMEOUT)
-            )
+        Args:
+            run: The run.
+            process: Its process.
+            gone: How much of its time is gone.
 
-        result = await run.ended_or_stopped(process)
+        Returns:
+            None where it is left to a successor.
+        """
+        with self._deadline(run, gone):
+            result = await run.ended_or_stopped(process)
 
-        if timer is not None:
-            timer.cancel()
+        run.ended_at = self._clock.monotonic()
 
-        ended = self._clock.monotonic()
+        if result is None and run.files is not None:
+            run.files.note_end(run.note, run.stop_reason or "")
 
-        if not await process.end_group(self._grace):
-            _log.error("job %s: its processes could not be ended", run.job.id)
+        if run.stop_reason is StopReason.LEAVE or not await self._end(run, process):
+            return None
 
         if result is None:
             result = await process.wait()
-            ended = self._clock.monotonic()
+            run.ended_at = self._clock.monotonic()
 
-        return result, timedelta(seconds=ended - began)
+        return result
 
+    @contextmanager
+    def _deadline(self, run: Run, gone: timedelta) -> Iterator[None]:
+        """Stop a run at its timeout, inside the context."""
+        timer = None
 
-def _spawn_outcome(error: OSError) -> Outcome:
-    """Name what kept a command from starting: the job's own fault, or the system's."""
-    if error.errno in _SYSTEM_ERRORS:
-        return _system_outcome(error)
+        if run.job.timeout is not None:
+            # No clock, however it was set, gives a run more than its time.
+            left = max(run.job.timeout - max(gone, _NO_TIME), _NO_TIME).total_seconds()
+            timer = self._clock.call_later(left, lambda: run.stop(StopReason.TIMEOUT))
 
-    subject = f": {os.fsdecode(error.filename)}" if error.filename else ""
-    return Outcome(
-        kind=OutcomeKind.SPAWN_FAILED, reason=f"could not start: {error.strerror}{subject}"
-    )
+        try:
+            yield
+        finally:
+            if timer is not None:
+                timer.cancel()
 
+    async def _end(self, run: Run, process: RunningProcess) -> bool:
+        """
+        End what is left of a run, however long it takes: else it might run twice.
 
-def _system_outcome(error: OSError) -> Outcome:
-    return Outcome(
-        kind=OutcomeKind.INTERRUPTED,
-        reason=f"the system could not start it: {error.strerror}",
-        pause=_SYSTEM_PAUSE,
-    )
+        Returns:
+            False where that was given up, because the worker has to go.
+        """
+        end = process.end_group if run.stop_reason is None else process.end_tree
 
+        while not await _try(end, self._grace):
+            words = f"processes of session {process.pid} cannot be ended"
+            _log.error("job %s is stuck: %s", run.job.id, words)
+            await self._recorder.mark_stuck(run.job, words)
 
-def _outcome(run: Run, result: ProcessResult) -> Outcome:
-    """Name how a run ended: what ended it from outside comes before what it said itself."""
-    code, signal = result.exit_code, result.signal
+            if run.has_to_go:
+                return False
 
-    match run.stop_reason:
-        case StopReason.TIMEOUT:
-            return Outcome(
-                kind=OutcomeKind.TIMED_OUT, exit_code=code, signal=signal, reason="timeout"
-            )
-        case StopReason.CANCEL:
-            return Outcome(
-                kind=OutcomeKind.CANCELLED,
-                exit_code=code,
-                signal=signal,
-                reason=run.stop_words or "cancelled",
-            )
-        case StopReason.SHUTDOWN:
-            return Outcome(
-                kind=OutcomeKind.INTERRUPTED, exit_code=code, signal=signal, reason="interrupted"
-            )
-        case None:
-            return exit_outcome(code, signal)
+            await sleep(self._clock, _STUCK_PAUSE)
+
+        return True
 
 
-def exit_outcome(code: int | None, signal: str | None) -> Outcome:
-    """Name the outcome of a command that ended by itself."""
-    if code == 0:
-        return Outcome(kind=OutcomeKind.COMPLETED, exit_code=0)
+async def _try(end: Callable[[float], Awaitable[bool]], grace: float) -> bool:
+    """End processes; where the system does not let us look for them, they are not ended."""
+    try:
+        return await end(grace)
+    except OSError as error:
+        _log.error("cannot look for what is to be ended: %s", error)
+        return False
 
-    reason = f"signal={signal}" if code is None else f"exit_code={code}"
-    return Outcome(kind=OutcomeKind.FAILED, exit_code=code, signal=signal, reason=reason)
+
+def _remove(files: RunFiles) -> None:
+    try:
+        files.remove()
+    except OSError as error:
+        # Whoever sweeps the folder of its worker finds it.
+        _log.warning("cannot remove %s: %s", files.lock_path, error)

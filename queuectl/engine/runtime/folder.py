@@ -20,6 +20,7 @@ class StateFolder:
     """
 
     def __init__(self, database: Path) -> None:
+        self.database: Path = database
         self.path: Path = database.with_name(database.name + "-run")
 
     def make(self) -> None:
@@ -59,6 +60,17 @@ class StateFolder:
     def output(self, seq: int, run: int) -> Path:
         """Return the file of a run's large output."""
         return self.outputs / str(seq // 1000) / f"{seq}.{run}.log"
+
+    def remove_drafts(self, before: float) -> None:
+        """
+        Remove pipes whose process was killed before they had their name. Blocking.
+
+        Args:
+            before: Only those made before this time, in seconds since 1970.
+        """
+        for draft in self.wake.glob(".*"):
+            if draft.lstat().st_mtime < before:
+                draft.unlink(missing_ok=True)
 
     def copy_outputs(self, other: "StateFolder") -> None:
         """Copy the large outputs to another database's folder."""

@@ -16,7 +16,7 @@ from queuectl.engine.runtime.clock import Clock
 from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.process import Runner
 from queuectl.engine.runtime.signals import stopping_on_signals
-from queuectl.engine.runtime.supervisor import Surroundings, run_worker
+from queuectl.engine.runtime.supervisor import Surroundings, WorkerPlan, run_worker
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.runtime.worker import Stop, Worker
 from queuectl.engine.store.base import JobStore
@@ -29,6 +29,8 @@ class RunningWorker:
     def __init__(self) -> None:
         self.worker: Worker | None = None
         self.error: BaseException | None = None
+        # How it was stopped, once it has ended.
+        self.how: Stop = Stop.NOT
         self._stop = Stop.NOT
         self._started = asyncio.Event()
         self.ended: asyncio.Event = asyncio.Event()
@@ -63,9 +65,8 @@ class RunningWorker:
     async def live(
         self,
         around: Surroundings,
+        plan: WorkerPlan,
         *,
-        concurrency: int,
-        until_settled: bool,
         prepare: Callable[[Worker], Awaitable[Job | None]] | None,
         started: Callable[[str], object] | None,
     ) -> None:
@@ -83,9 +84,7 @@ class RunningWorker:
             return first
 
         try:
-            await run_worker(
-                around, concurrency=concurrency, until_settled=until_settled, started=begin
-            )
+            self.how = await run_worker(around, plan, started=begin)
         except Exception as error:  # noqa: BLE001 (kept for whoever waits)
             self.error = _only(error)
         finally:
@@ -170,7 +169,6 @@ class Lifetime:
         self,
         concurrency: int,
         *,
-        until_settled: bool = False,
         prepare: Callable[[Worker], Awaitable[Job | None]] | None = None,
     ) -> RunningWorker:
         """
@@ -178,35 +176,27 @@ class Lifetime:
 
         Args:
             concurrency: Its slots, 1 or more.
-            until_settled: Whether it stops by itself when the queue is settled.
             prepare: Called before it works; may return a job that it has
                 claimed for the worker, which then runs that alone.
         """
         running = RunningWorker()
-        await self._start(
-            running, concurrency=concurrency, until_settled=until_settled, prepare=prepare
-        )
+        # What is to run one job is not to wait for others that it found.
+        plan = WorkerPlan(concurrency=concurrency, recovers=prepare is None)
+        await self._start(running, plan, prepare=prepare)
         return running
 
     async def _start(
         self,
         running: RunningWorker,
+        plan: WorkerPlan,
         *,
-        concurrency: int,
-        until_settled: bool,
         prepare: Callable[[Worker], Awaitable[Job | None]] | None = None,
         started: Callable[[str], object] | None = None,
     ) -> None:
         self.check()
 
         async def live() -> None:
-            await running.live(
-                self.around,
-                concurrency=concurrency,
-                until_settled=until_settled,
-                prepare=prepare,
-                started=started,
-            )
+            await running.live(self.around, plan, prepare=prepare, started=started)
 
             # One that failed stays, for `check` to tell of it.
             if running.error is None:
@@ -286,20 +276,19 @@ class Lifetime:
 
     async def work(
         self,
-        concurrency: int,
+        plan: WorkerPlan,
         *,
-        until_settled: bool = False,
         signals: bool = False,
         started: Callable[[str], object] | None = None,
-    ) -> None:
-        """Have a worker until it is told to stop, or stops by itself."""
+    ) -> Stop:
+        """Have a worker until it is told to stop, or stops by itself; return how it was stopped."""
         running = RunningWorker()
 
         with stopping_on_signals(running.stop) if signals else nullcontext():
-            await self._start(
-                running, concurrency=concurrency, until_settled=until_settled, started=started
-            )
+            await self._start(running, plan, started=started)
             await self.end_worker(running, Stop.NOT)
+
+        return running.how
 
     async def _live(self) -> None:
         try:

@@ -26,6 +26,19 @@ def open_private(path: Path, flags: int = 0) -> int:
     return os.open(path, _FLAGS | flags, 0o600)
 
 
+def open_folder(path: Path) -> int:
+    """
+    Open a folder, to take its lock in place of a file's.
+
+    Returns:
+        A descriptor; the caller closes it.
+
+    Raises:
+        OSError: It is a link, or cannot be opened.
+    """
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
 def lift(descriptor: int) -> int:
     """
     Move a descriptor out of the range that shell code can name, 0 to 9.

@@ -1,18 +1,20 @@
 """What a run wrote: read it, follow it while it grows, wherever it is kept."""
 
 import os
+import stat
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Final
 
 import anyio
 import msgspec
 
-from queuectl.engine.domain.models import Attempt, Job, worker_name
+from queuectl.engine.domain.models import Job, worker_name
 from queuectl.engine.domain.states import JobState
 from queuectl.engine.errors import RunNotFoundError
 from queuectl.engine.runtime.bus import Bus, Changes
 from queuectl.engine.runtime.folder import StateFolder
-from queuectl.engine.runtime.runfiles import RunFiles, find_runs, run_note
+from queuectl.engine.runtime.runfiles import RunFiles, find_run, run_note
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.store.base import INLINE_OUTPUT_BYTES, JobStore
 
@@ -157,11 +159,9 @@ class OutputReader:
 
         note = run_note(job.seq, job.run_count)
 
-        for run in await in_thread(find_runs, self._folder.worker(token)):
-            if run.note == note:
-                return _LiveFile(note=note, files=run.files)
-
-        return None
+        look = partial(find_run, self._folder.workers, note, token=token)
+        run = await in_thread(look)
+        return None if run is None else _LiveFile(note=note, files=run.files)
 
 
 def _is_running(job: Job, number: int) -> bool:
@@ -207,11 +207,16 @@ _NOTHING: Final = _Kept(content=b"")
 
 def _read_file(path: str, offset: int, size: int | None) -> bytes:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        # A pipe that was put there would keep us waiting.
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(path, flags)
     except FileNotFoundError:
         return b""
 
     with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return b""
+
         if offset < 0:
             offset = max(0, os.fstat(descriptor).st_size + offset)
 
@@ -228,24 +233,3 @@ def _number(job: Job, attempt: int | None) -> int:
         raise RunNotFoundError(job.id, attempt)
 
     return attempt
-
-
-def latest_attempt(job: Job) -> Attempt | None:
-    """Return the attempt that is under way, None where none is."""
-    if job.state is not JobState.PROCESSING or job.started_at is None:
-        return None
-
-    return Attempt(
-        job_id=job.id,
-        number=job.run_count,
-        worker=job.worker or "",
-        started_at=job.started_at,
-        finished_at=None,
-        outcome=None,
-        exit_code=None,
-        signal=None,
-        reason=None,
-        cpu=None,
-        max_rss_bytes=None,
-        output_bytes=0,
-    )

@@ -10,9 +10,12 @@ from typing import Final, Protocol
 import anyio
 import msgspec
 
+from queuectl.engine.runtime import proc
 from queuectl.engine.runtime.clock import Clock, SystemClock, sleep
+from queuectl.engine.runtime.marks import MARK_VARIABLE, Mark
 from queuectl.engine.runtime.reaper import ProcessResult, Reaper, Watched, named_result
 from queuectl.engine.runtime.runfiles import RunFiles
+from queuectl.engine.runtime.tree import RunTree
 from queuectl.engine.runtime.wrapper import COMMAND_VARIABLE, SHELL, TRAP_PROBE, wrap
 
 # How often a group is looked at while it is being ended, in seconds: often at
@@ -27,6 +30,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         command: The command, for the shell.
         note: Says whose exit code it will be.
+        mark: Carried by its processes, wherever they go.
         cwd: The folder to run in.
         env: The whole environment.
         files: Open, for the lock, the exit code and the output.
@@ -34,6 +38,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     command: str
     note: str
+    mark: Mark
     cwd: str
     env: dict[str, str]
     files: RunFiles
@@ -56,6 +61,9 @@ class RunningProcess(Protocol):
         Returns:
             Whether the group is gone.
         """
+
+    async def end_tree(self, grace: float) -> bool:
+        """End its group, and what has left that; return whether all of it is gone."""
 
 
 class Runner(Protocol):
@@ -93,7 +101,10 @@ class ShellRunner:
             request.files.exit_path,
             trap_is_safe=self._trap_is_safe,
         )
-        env = {**request.env, COMMAND_VARIABLE: request.command} if in_variable else request.env
+        env = {**request.env, MARK_VARIABLE: str(request.mark)}
+
+        if in_variable:
+            env[COMMAND_VARIABLE] = request.command
 
         # A cancelled spawn would leave a process that nobody knows.
         with anyio.CancelScope(shield=True):
@@ -112,7 +123,7 @@ class ShellRunner:
                 self._reaper,
             )
 
-        return ShellProcess(process, self._reaper.take(process.pid), self._clock)
+        return ShellProcess(process, self._reaper.take(process.pid), request, self._clock)
 
 
 class ShellProcess:
@@ -122,10 +133,12 @@ class ShellProcess:
         self,
         process: asyncio.subprocess.Process,
         ended: "asyncio.Future[ProcessResult] | None",
+        request: RunRequest,
         clock: Clock,
     ) -> None:
         self._process = process
         self._ended = ended
+        self._request = request
         self._clock = clock
 
     @property
@@ -135,11 +148,17 @@ class ShellProcess:
 
     async def wait(self) -> ProcessResult:
         """Return when the shell has ended."""
-        if self._ended is not None:
-            return await asyncio.shield(self._ended)
+        if self._ended is None:
+            # A loop of another make reaped it; how much it used is not known.
+            return named_result(await self._process.wait())
 
-        # A loop of another make reaped it; how much it used is not known.
-        return named_result(await self._process.wait())
+        result = await asyncio.shield(self._ended)
+
+        if result.exit_code is None and result.signal is None:
+            left = self._request.files.exit_note(self._request.note)
+            return named_result(None if left is None else left.code)
+
+        return result
 
     async def end_group(self, grace: float) -> bool:
         """End all of the group that is left, and see that it is gone."""
@@ -151,6 +170,13 @@ class ShellProcess:
 
         # Only a process that the kernel itself holds outlives this.
         return await self._is_gone_within(5)
+
+    async def end_tree(self, grace: float) -> bool:
+        """End the group, and then what has left it and carries the run's mark."""
+        is_gone = await self.end_group(grace)
+        request = self._request
+        tree = RunTree(request.mark, request.files, self.pid)
+        return not await tree.end(grace) and is_gone
 
     def _signal(self, number: int) -> bool:
         """Signal the group; return whether there is one."""
@@ -185,27 +211,7 @@ def _has_living_member(group: int) -> bool:
     A member whose parent died is reaped by the system's first process, which
     may take its time, and in a container may never do it. Zombies do nothing.
     """
-    if not os.path.isdir("/proc/self"):
-        return True
-
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-
-        try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                # After the name, which may hold anything: state, parent, group.
-                state, _, member_of = file.read().rpartition(b") ")[2].split(maxsplit=3)[:3]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        except PermissionError:
-            # Hidden (hidepid): then the group is all that can be asked.
-            return True
-
-        if int(member_of) == group and state not in {b"Z", b"X"}:
-            return True
-
-    return False
+    return not proc.can_list() or any(found.group == group for found in proc.processes())
 
 
 async def _probe_trap(reaper: Reaper) -> bool:

@@ -26,7 +26,8 @@ class ProcessResult(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         exit_code: None where a signal ended it.
-        signal: The signal that ended it, as ``SIGKILL``.
+        signal: The signal that ended it, as ``SIGKILL``. Where this is None as
+            well, nobody can say how it ended.
         cpu: Processor time of it and the children it waited for; None where
             unknown.
         max_rss_bytes: The largest resident set among them; None where unknown.
@@ -66,13 +67,14 @@ class Reaper:
         ended: asyncio.Future[ProcessResult] = loop.create_future()
         self._ended[pid] = ended
 
-        def reaped(status: int, usage: Any) -> None:
-            code = os.waitstatus_to_exitcode(status)
+        def reaped(status: int | None, usage: Any) -> None:
+            code = None if status is None else os.waitstatus_to_exitcode(status)
 
             if not ended.done():
                 ended.set_result(named_result(code, usage))
 
-            call(pid, code, *args)
+            # 255 is what asyncio itself says of what it does not know.
+            call(pid, 255 if code is None else code, *args)
 
         _wait_for(loop, pid, reaped)
 
@@ -132,7 +134,7 @@ def _as_watcher(reaper: Reaper) -> Iterator[None]:
 
 
 def _wait_for(
-    loop: asyncio.AbstractEventLoop, pid: int, reaped: Callable[[int, Any], None]
+    loop: asyncio.AbstractEventLoop, pid: int, reaped: Callable[[int | None, Any], None]
 ) -> None:
     """Call back when a child has ended and is reaped."""
     try:
@@ -150,22 +152,26 @@ def _wait_for(
     loop.add_reader(descriptor, ready)
 
 
-def _reap(pid: int) -> tuple[int, Any]:
-    """Return status and usage of a child that has ended."""
+def _reap(pid: int) -> tuple[int | None, Any]:
+    """Return status and usage of a child that has ended, None where they are not known."""
     try:
         _, status, usage = os.wait4(pid, 0)
     except ChildProcessError:
-        # The host program ignores SIGCHLD, or waits for whatever ends: nobody
-        # can say any more how this one did. asyncio answers 255 then.
-        return 255 << 8, None
+        # The host program ignores SIGCHLD, or waits for whatever ends: the
+        # kernel cannot say any more how this one did.
+        return None, None
 
     return status, usage
 
 
 def _look_for(
-    loop: asyncio.AbstractEventLoop, pid: int, reaped: Callable[[int, Any], None]
+    loop: asyncio.AbstractEventLoop, pid: int, reaped: Callable[[int | None, Any], None]
 ) -> None:
-    found, status, usage = os.wait4(pid, os.WNOHANG)
+    try:
+        found, status, usage = os.wait4(pid, os.WNOHANG)
+    except ChildProcessError:
+        reaped(None, None)
+        return
 
     if found:
         reaped(status, usage)
@@ -173,8 +179,21 @@ def _look_for(
         loop.call_later(_LOOK, _look_for, loop, pid, reaped)
 
 
-def named_result(code: int, usage: Any = None) -> ProcessResult:
+def reap_own(pid: int) -> ProcessResult | None:
+    """Return how a child ended that this program started before it replaced itself."""
+    try:
+        found, status, usage = os.wait4(pid, os.WNOHANG)
+    except ChildProcessError:
+        return None
+
+    return named_result(os.waitstatus_to_exitcode(status), usage) if found else None
+
+
+def named_result(code: int | None, usage: Any = None) -> ProcessResult:
     """Name an exit as asyncio gives it: negative for a signal."""
+    if code is None:
+        return ProcessResult(exit_code=None, signal=None)
+
     return ProcessResult(
         exit_code=code if code >= 0 else None,
         signal=None if code >= 0 else _signal_name(-code),

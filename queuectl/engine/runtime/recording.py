@@ -3,12 +3,13 @@
 import logging
 import random
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from queuectl.engine.domain.lifecycle import Outcome, decide
 from queuectl.engine.domain.models import Job, OutcomeKind
 from queuectl.engine.domain.settings import DEFAULTS
-from queuectl.engine.errors import StoreBusyError, StoreError, StoreReplacedError
+from queuectl.engine.errors import StoreBusyError, StoreError, StoreUnusableError
 from queuectl.engine.runtime.clock import Clock, sleep
 from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.reaper import ProcessResult
@@ -81,13 +82,26 @@ class Recorder:
                     output=output,
                 )
                 return await self._offer(job, outcome, run)
-            except StoreReplacedError:
+            except StoreUnusableError:
                 raise
             except (StoreError, OSError) as error:
                 level = logging.INFO if isinstance(error, StoreBusyError) else logging.ERROR
                 _log.log(level, "job %s: its result waits: %s", job.id, error)
                 await sleep(self._clock, pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def output_path(self, job: Job) -> Path:
+        """Return where a run's output is kept, if it is large."""
+        return self._folder.output(job.seq, job.run_count)
+
+    async def mark_stuck(self, job: Job, words: str) -> None:
+        """Say why a run is neither over nor goes on, as far as the database takes it."""
+        try:
+            await self._store.mark_stuck(job, words, now=self._clock.now())
+        except StoreUnusableError:
+            raise
+        except StoreError as error:
+            _log.error("job %s: cannot say that it is stuck: %s", job.id, error)
 
     async def _keep_output(self, job: Job, files: RunFiles | None) -> tuple[int, bytes | None]:
         """
@@ -104,7 +118,7 @@ class Recorder:
         if size <= INLINE_OUTPUT_BYTES:
             return size, files.read_output(size)
 
-        await in_thread(files.move_output, self._folder.output(job.seq, job.run_count))
+        await in_thread(files.move_output, self.output_path(job))
         return size, None
 
     async def _offer(self, job: Job, outcome: Outcome, run: RunRecord) -> bool:

@@ -1,15 +1,24 @@
-"""The workers of a database, in whatever process: who they are, and how to stop them."""
+"""The workers of a database, in whatever process: who they are, how to stop and replace them."""
 
 import asyncio
 import builtins
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
+from queuectl.engine.domain.filters import JobFilter
 from queuectl.engine.domain.models import WorkerInfo, WorkerState, worker_name, worker_number
-from queuectl.engine.errors import WaitTimeoutError, WorkerNotFoundError
+from queuectl.engine.domain.states import JobState
+from queuectl.engine.errors import (
+    LeftoverProcessError,
+    WaitTimeoutError,
+    WorkerNotFoundError,
+    WorkerStateError,
+)
 from queuectl.engine.runtime.bus import Bus, Changes
 from queuectl.engine.runtime.folder import StateFolder
-from queuectl.engine.runtime.recovery import is_alive
+from queuectl.engine.runtime.liveness import has_process, is_alive
+from queuectl.engine.runtime.sweep import find_leftovers
+from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.runtime.waiting import LOOK
 from queuectl.engine.store.base import JobStore, WorkerRow
 
@@ -19,10 +28,16 @@ _STATES: Final = {
     "now": WorkerState.STOPPING,
 }
 
+# Seconds in which a worker that is well reads a hint, however busy the machine.
+_PATIENCE: Final = 1.0
+
+# More than can run on a machine.
+_ALL: Final = 1_000_000
+
 
 class Roster:
     """
-    Lists and stops workers.
+    Lists, stops and replaces workers.
 
     Args:
         store: Where they are registered.
@@ -36,10 +51,9 @@ class Roster:
         self._bus = bus
 
     async def list(self) -> list[WorkerInfo]:
-        """Return the registered workers, dead ones among them."""
-        return [
-            _info(row, is_alive=is_alive(self._folder, row)) for row in await self._store.workers()
-        ]
+        """Return the registered workers, dead and unresponsive ones among them."""
+        rows = await self._store.workers()
+        return list(await asyncio.gather(*map(self._look_at, rows)))
 
     async def stop(
         self,
@@ -54,7 +68,72 @@ class Roster:
         Raises:
             WorkerNotFoundError: One is not alive; none was stopped.
             WaitTimeoutError: Some are still there; it names them.
+            LeftoverProcessError: They are gone, and processes of theirs are not.
         """
+        wanted = await self._chosen(worker_ids)
+        await self._store.ask_to_stop(_numbers(wanted), stop="now" if now else "drain")
+        await self._until(lambda alive: [w for w in wanted if w in alive], timeout)
+        left = await self._left_of(wanted)
+
+        if left:
+            raise LeftoverProcessError(left)
+
+        return [_info(row, _state(row)) for row in wanted.values()]
+
+    async def restart(
+        self, worker_ids: Iterable[str] | None, *, timeout: float | None
+    ) -> builtins.list[WorkerInfo]:
+        """
+        Replace worker processes, and return the successors when they are there.
+
+        Raises:
+            WorkerNotFoundError: One is not alive; none was restarted.
+            WorkerStateError: One cannot replace itself; none was restarted.
+            WaitTimeoutError: Some have no successor yet; it names them.
+        """
+        wanted = await self._chosen(worker_ids)
+
+        for worker_id, row in wanted.items():
+            if not row.can_restart:
+                raise WorkerStateError(
+                    worker_id,
+                    "is part of another program",
+                    hint="restart that program; what it runs is adopted by other workers",
+                )
+
+        await self._store.ask_to_restart(_numbers(wanted))
+        # A process that replaces itself keeps its number.
+        successors: dict[str, WorkerRow] = {}
+
+        def missing(alive: dict[str, WorkerRow]) -> builtins.list[str]:
+            new = {row.pid: row for worker_id, row in alive.items() if worker_id not in wanted}
+            _check_processes(wanted, alive)
+            successors.clear()
+            successors.update({w: new[row.pid] for w, row in wanted.items() if row.pid in new})
+            return [worker_id for worker_id in wanted if worker_id not in successors]
+
+        await self._until(missing, timeout)
+        return [_info(row, _state(row)) for row in successors.values()]
+
+    async def _left_of(self, workers: dict[str, WorkerRow]) -> builtins.list[int]:
+        """Return the processes of workers' runs that are there, and nobody else's by now."""
+        page = JobFilter(state=JobState.PROCESSING)
+        adopted = {
+            (job.seq, job.run_count)
+            for job in await self._store.list_jobs(page, after=0, limit=_ALL)
+            if job.worker not in workers
+        }
+
+        return [
+            leftover.process.pid
+            for row in workers.values()
+            for leftover in await in_thread(
+                find_leftovers, self._folder.worker(row.token), str(self._folder.database)
+            )
+            if (leftover.seq, leftover.run) not in adopted
+        ]
+
+    async def _chosen(self, worker_ids: Iterable[str] | None) -> dict[str, WorkerRow]:
         alive = await self._alive()
         wanted = list(alive) if worker_ids is None else list(dict.fromkeys(worker_ids))
 
@@ -62,28 +141,64 @@ class Roster:
             if worker_id not in alive:
                 raise WorkerNotFoundError(worker_id)
 
-        numbers = [worker_number(worker_id) for worker_id in wanted]
-        await self._store.ask_to_stop(numbers, stop="now" if now else "drain")
-        left = wanted
+        return {worker_id: alive[worker_id] for worker_id in wanted}
+
+    async def _until(
+        self,
+        missing: Callable[[dict[str, WorkerRow]], builtins.list[str]],
+        timeout: float | None,
+    ) -> None:
+        """Return when nothing is missing among the workers that are alive."""
+        left: builtins.list[str] = []
 
         with Changes(self._bus) as changes:
             try:
                 async with asyncio.timeout(timeout):
-                    while left := [w for w in await self._alive() if w in wanted]:
+                    while left := missing(await self._alive()):
                         await changes.next(LOOK)
             except TimeoutError:
                 raise WaitTimeoutError(left, timeout or 0) from None
 
-        return [alive[worker_id] for worker_id in wanted]
+    async def _alive(self) -> dict[str, WorkerRow]:
+        return {
+            worker_name(row.number): row
+            for row in await self._store.workers()
+            if is_alive(self._folder, row)
+        }
 
-    async def _alive(self) -> dict[str, WorkerInfo]:
-        return {worker.id: worker for worker in await self.list() if worker.is_alive}
+    async def _look_at(self, row: WorkerRow) -> WorkerInfo:
+        if not is_alive(self._folder, row):
+            return _info(row, WorkerState.DEAD)
+
+        if row.pipe is not None and not await self._bus.is_read(row.pipe, _PATIENCE):
+            return _info(row, WorkerState.UNRESPONSIVE)
+
+        return _info(row, _state(row))
 
 
-def _info(row: WorkerRow, *, is_alive: bool) -> WorkerInfo:
+def _check_processes(wanted: dict[str, WorkerRow], alive: dict[str, WorkerRow]) -> None:
+    """Refuse to wait for the successor of a process that is gone."""
+    for worker_id, row in wanted.items():
+        if worker_id not in alive and not has_process(row.pid):
+            raise WorkerStateError(
+                worker_id,
+                "has ended without a successor",
+                hint="start a worker: it adopts what runs",
+            )
+
+
+def _numbers(workers: Iterable[str]) -> builtins.list[int]:
+    return [worker_number(worker_id) for worker_id in workers]
+
+
+def _state(row: WorkerRow) -> WorkerState:
+    return _STATES[row.stop]
+
+
+def _info(row: WorkerRow, state: WorkerState) -> WorkerInfo:
     return WorkerInfo(
         id=worker_name(row.number),
-        state=_STATES[row.stop] if is_alive else WorkerState.DEAD,
+        state=state,
         host=row.host,
         pid=row.pid,
         concurrency=row.concurrency,

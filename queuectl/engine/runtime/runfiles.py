@@ -6,16 +6,27 @@ and again. It is used again only when nobody holds its locks any more, and it
 says which run it serves, so that nothing of one run is taken for another's.
 """
 
+import errno
 import os
+import re
+import stat
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from queuectl.engine.runtime.folder import make_private
 from queuectl.engine.runtime.locks import is_locked, lift, open_private, try_lock
 
 _LONGEST_NOTE: Final = 64
+
+# Missing, a link, or in a folder that is none.
+_NOT_A_FILE: Final = frozenset({errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO})
+_NOTE: Final = re.compile(r"([0-9]{1,18}) ([0-9]{1,18})")
+
+# A process number, but not the system's first process, and an exit code.
+_LEFT: Final = re.compile(r"(?!1(?: |$))([1-9][0-9]{0,9})(?: ([0-9]{1,3}))?")
 
 
 class RunFiles:
@@ -52,7 +63,7 @@ class RunFiles:
             self.output = open_private(self.output_path, os.O_APPEND)
 
             if try_lock(self.lock) and try_lock(self.output):
-                os.pwrite(self.lock, note.ljust(_LONGEST_NOTE).encode() + b"\n", 0)
+                os.pwrite(self.lock, _lines(note, ""), 0)
                 os.ftruncate(self.output, 0)
                 return True
         except BaseException:
@@ -82,9 +93,12 @@ class RunFiles:
 
         return False
 
-    def ended_at(self) -> datetime:
-        """Return when the exit code was written."""
-        return datetime.fromtimestamp(os.stat(self.exit_path).st_mtime, UTC)
+    def written_at(self) -> datetime | None:
+        """Return when the shell wrote last, at its begin or its end; None where that is gone."""
+        try:
+            return datetime.fromtimestamp(os.stat(self.exit_path).st_mtime, UTC)
+        except OSError:
+            return None
 
     def close(self) -> None:
         """Let go of both files; they stay locked while a process of the run has them."""
@@ -118,7 +132,7 @@ class RunFiles:
 
         It is on the disk when this returns, before any row refers to it. Blocking.
         """
-        target.parent.mkdir(mode=0o700, exist_ok=True)
+        make_private(target.parent)
         os.fsync(self.output)
 
         if self.output_path.exists():
@@ -130,13 +144,46 @@ class RunFiles:
         finally:
             os.close(folder)
 
+    def cut_output(self, size: int) -> None:
+        """Give back the room of what is more than this."""
+        if self.output_size() > size:
+            os.ftruncate(self.output, size)
+
     def is_held(self) -> bool:
         """Whether a process still has the lock or the output."""
         return is_locked(self.lock_path) or is_locked(self.output_path)
 
+    def identities(self) -> set[tuple[int, int]]:
+        """Return device and inode of what the run's processes have open."""
+        found = [os.stat(path) for path in (self.lock_path, self.output_path) if path.exists()]
+        return {(file.st_dev, file.st_ino) for file in found}
+
+    def remove(self) -> None:
+        """Remove a set whose worker is dead and whose run is recorded."""
+        for path in (self.exit_path, self.output_path, self.lock_path):
+            path.unlink(missing_ok=True)
+
     def note(self) -> str | None:
         """Return the note of the run it serves or served last."""
-        return _first_line(self.lock_path)
+        return _line(self.lock_path, 0)
+
+    def note_end(self, note: str, why: str) -> None:
+        """
+        Write down why a run is being ended, before it is.
+
+        Who ends it may die over that, and nobody else could tell it from a run
+        that was lost.
+        """
+        descriptor = open_private(self.lock_path)
+
+        try:
+            os.pwrite(descriptor, _lines(note, why), 0)
+        finally:
+            os.close(descriptor)
+
+    def noted_end(self, note: str) -> str | None:
+        """Return why a run was being ended, None where nobody was ending it."""
+        return _line(self.lock_path, 1) or None if self.note() == note else None
 
     def make_exit_file(self) -> None:
         """
@@ -152,20 +199,35 @@ class RunFiles:
         finally:
             os.close(descriptor)
 
-    def has_begun(self, note: str) -> bool:
-        """Whether the shell of a run came to its command."""
-        line = _first_line(self.exit_path) or ""
-        return line == note or line.startswith(f"{note} ")
+    def exit_note(self, note: str) -> "ExitNote | None":
+        """Return what a run's shell wrote of itself, None where it did not come to that."""
+        line = _line(self.exit_path, 0)
 
-    def exit_code(self, note: str) -> int | None:
-        """Return the exit code that a run left, None where it left none."""
-        line = _first_line(self.exit_path)
-
-        if line is None or not line.startswith(f"{note} "):
+        if line is not None and not line.startswith(f"{note} "):
             return None
 
-        code = line.removeprefix(f"{note} ")
-        return int(code) if code.isdigit() else None
+        found = line and _LEFT.fullmatch(line.removeprefix(f"{note} "))
+
+        if not found:
+            # The worker made it before it wrote the note; somebody else, as the
+            # command, has removed it or written into it since.
+            return ExitNote(leader=None, code=None)
+
+        return ExitNote(leader=int(found[1]), code=None if found[2] is None else int(found[2]))
+
+
+class ExitNote(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What the shell of a run writes down.
+
+    Attributes:
+        leader: Its process number, which is its session's and its group's too;
+            None where what stands there cannot be that.
+        code: The exit code; None until it ends.
+    """
+
+    leader: int | None
+    code: int | None
 
 
 class RunFilesPool:
@@ -188,6 +250,15 @@ class RunFilesPool:
         Raises:
             OSError: The files cannot be opened.
         """
+        try:
+            return self._take(note)
+        except FileNotFoundError:
+            # Somebody, as a command, has removed the worker's folder.
+            make_private(self._folder)
+            self._free.clear()
+            return self._take(note)
+
+    def _take(self, note: str) -> RunFiles:
         while True:
             files = self._free.pop() if self._free else self._make()
 
@@ -219,6 +290,17 @@ class FoundRun(msgspec.Struct, frozen=True, kw_only=True):
     note: str
     files: RunFiles
 
+    @property
+    def token(self) -> str:
+        """The worker that made it."""
+        return self.files.lock_path.parent.name
+
+    @property
+    def key(self) -> tuple[int, int] | None:
+        """Sequence number and run that the note names, None where it names none."""
+        found = _NOTE.fullmatch(self.note)
+        return None if found is None else (int(found[1]), int(found[2]))
+
 
 def find_runs(folder: Path) -> list[FoundRun]:
     """Return the sets in a worker's folder; empty where there is none."""
@@ -242,22 +324,50 @@ def find_runs(folder: Path) -> list[FoundRun]:
     return found
 
 
+def find_run(workers: Path, note: str, *, token: str) -> FoundRun | None:
+    """
+    Return the set of a run, wherever it is: an adopted run's stays where it was made.
+
+    Args:
+        workers: The folder of all workers' folders.
+        note: Says which run.
+        token: The worker to begin with. Blocking.
+    """
+    folders = [workers / token, *(path for path in workers.iterdir() if path.name != token)]
+    found = (run for folder in folders for run in find_runs(folder) if run.note == note)
+    return next(found, None)
+
+
 def run_note(seq: int, run: int) -> str:
     """Return what a run's files say: whose they are."""
     return f"{seq} {run}"
 
 
-def _first_line(path: Path) -> str | None:
-    """Return the first line of a small file, None where it is missing or not whole."""
+def _lines(note: str, why: str) -> bytes:
+    """Return what a lock file holds: whose it is, and why that is being ended."""
+    return f"{note:<{_LONGEST_NOTE}}\n{why:<{_LONGEST_NOTE}}\n".encode()
+
+
+def _line(path: Path, number: int) -> str | None:
+    """Return a line of a small file, None where it is missing, not whole or no file."""
+    lines = _read_lines(path)
+    # Behind the last line's end there is one more piece.
+    return lines[number].decode(errors="replace").strip() if number < len(lines) - 1 else None
+
+
+def _read_lines(path: Path) -> list[bytes]:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
+        # A pipe that was put there would keep us waiting.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in _NOT_A_FILE:
+            return []
+        raise
 
     try:
-        text = os.pread(descriptor, 4 * _LONGEST_NOTE, 0)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return []
+
+        return os.pread(descriptor, 4 * _LONGEST_NOTE, 0).split(b"\n")
     finally:
         os.close(descriptor)
-
-    line, end, _ = text.partition(b"\n")
-    return line.decode(errors="replace").strip() if end else None

@@ -12,19 +12,23 @@ from typing import Final
 
 import anyio
 import msgspec
+from anyio.abc import TaskStatus
 
-from queuectl.engine.domain.models import Job
-from queuectl.engine.errors import StoreError, StoreReplacedError
+from queuectl.engine.domain.models import Job, worker_name
+from queuectl.engine.errors import StoreError, StoreUnusableError
 from queuectl.engine.runtime.bus import Bus
-from queuectl.engine.runtime.clock import Clock, sleep
+from queuectl.engine.runtime.clock import Clock
+from queuectl.engine.runtime.deathwatch import Deathwatch
 from queuectl.engine.runtime.executor import Executor
 from queuectl.engine.runtime.folder import StateFolder, make_private
+from queuectl.engine.runtime.liveness import LOCK_NAME, boot_id, pid_namespace
 from queuectl.engine.runtime.locks import open_private
 from queuectl.engine.runtime.process import Runner
 from queuectl.engine.runtime.recording import Recorder
-from queuectl.engine.runtime.recovery import LOCK_NAME, Recovery, boot_id
+from queuectl.engine.runtime.recovery import Recovery
 from queuectl.engine.runtime.runfiles import RunFilesPool
-from queuectl.engine.runtime.worker import Worker
+from queuectl.engine.runtime.sweep import Leftover, end_leftovers
+from queuectl.engine.runtime.worker import Stop, Worker
 from queuectl.engine.store.base import JobStore
 
 _log = logging.getLogger(__name__)
@@ -51,114 +55,186 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     grace: float
 
 
+class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What a worker is to be.
+
+    Attributes:
+        concurrency: Its slots, 1 or more.
+        until_settled: Whether it stops by itself when the queue is settled.
+        can_restart: Whether its process can replace itself.
+        recovers: Whether it looks after what dead workers left.
+    """
+
+    concurrency: int
+    until_settled: bool = False
+    can_restart: bool = False
+    recovers: bool = True
+
+
 async def run_worker(
     around: Surroundings,
+    plan: WorkerPlan,
     *,
-    concurrency: int,
-    until_settled: bool = False,
     started: Callable[[Worker], Awaitable[Job | None]],
-) -> None:
+) -> Stop:
     """
     Register a worker, let it work until it is stopped, and take it off again.
 
     Args:
         around: What it works with.
-        concurrency: Its slots.
-        until_settled: Whether it stops by itself when the queue is settled.
+        plan: What it is to be.
         started: Called when it is registered, before it works. May return a
             job that it has claimed for the worker; then it runs that alone.
+
+    Returns:
+        How it was stopped.
     """
-    home, lock = _make_home(around.folder)
+    home = Home(around.folder)
 
     try:
-        number = await around.store.register_worker(
-            token=home.name,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            boot_id=boot_id(),
-            concurrency=concurrency,
-            now=around.clock.now(),
-        )
+        # Once asked for it may be made: a row that nobody takes off again.
+        with anyio.CancelScope(shield=True):
+            number = await _register(around, home, plan)
     except BaseException:
-        _remove_home(home, lock)
+        home.remove()
         raise
 
     recorder = Recorder(around.store, around.clock, around.folder)
     worker = Worker(
         number=number,
-        concurrency=concurrency,
+        concurrency=plan.concurrency,
         store=around.store,
-        executor=Executor(
-            recorder=recorder,
-            runner=around.runner,
-            clock=around.clock,
-            files=RunFilesPool(home),
-            grace=around.grace,
-            environ={"QUEUECTL_DB": str(around.database)},
-        ),
+        executor=_make_executor(around, home, recorder),
         bus=around.bus,
         clock=around.clock,
-        until_settled=until_settled,
+        until_settled=plan.until_settled,
+        can_restart=plan.can_restart,
     )
 
-    try:
-        async with anyio.create_task_group() as services:
-            services.start_soon(_recover_for_ever, around, recorder)
-            await worker.run(await started(worker))
-            services.cancel_scope.cancel()
-    finally:
-        with anyio.CancelScope(shield=True):
-            await _unregister(around, number, home, lock)
-
-
-def _make_home(folder: StateFolder) -> tuple[Path, int]:
-    """
-    Make a worker's folder and lock it, before anybody can know of the worker.
-
-    Returns:
-        The folder, and the lock as an open descriptor.
-    """
-    home = folder.worker(secrets.token_hex(8))
-    make_private(home)
-    lock = open_private(home / LOCK_NAME)
-    # Not "try": somebody who only looks whether it is held may hold it just now.
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    return home, lock
-
-
-def _remove_home(home: Path, lock: int) -> None:
-    shutil.rmtree(home, ignore_errors=True)
-    os.close(lock)
-
-
-async def _unregister(around: Surroundings, number: int, home: Path, lock: int) -> None:
-    try:
-        is_gone = await around.store.unregister_worker(number)
-    except StoreError as error:
-        _log.error("cannot take worker w%d off the list: %s", number, error)
-        is_gone = False
-
-    if is_gone:
-        _remove_home(home, lock)
-    else:
-        # Whoever recovers its jobs needs the files.
-        os.close(lock)
-
-
-async def _recover_for_ever(around: Surroundings, recorder: Recorder) -> None:
     recovery = Recovery(
         store=around.store,
         recorder=recorder,
         folder=around.folder,
         clock=around.clock,
+        worker=number,
+        adopt=worker.adopt,
     )
 
-    while True:
-        try:
-            await recovery.tick()
-        except StoreReplacedError:
-            raise
-        except (StoreError, OSError) as error:
-            _log.error("cannot look for dead workers: %s", error)
+    try:
+        async with anyio.create_task_group() as services:
+            if plan.recovers:
+                await services.start(_recover_for_ever, recovery, worker)
 
-        await sleep(around.clock, _RECOVERY_INTERVAL)
+            await worker.run(await started(worker))
+            services.cancel_scope.cancel()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _leave(around, worker, home)
+            await _sweep(recovery)
+
+    return worker.how_stopped
+
+
+class Home:
+    """
+    A worker's folder, locked before anybody can know of the worker.
+
+    Args:
+        folder: Of the database.
+    """
+
+    def __init__(self, folder: StateFolder) -> None:
+        self.path: Path = folder.worker(secrets.token_hex(8))
+        make_private(self.path)
+        self._lock = open_private(self.path / LOCK_NAME)
+        # Not "try": somebody who only looks whether it is held may hold it just now.
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def leave(self) -> None:
+        """Let go of the lock; whoever recovers what is left needs the files."""
+        os.close(self._lock)
+
+    def remove(self) -> None:
+        """Remove the folder, and let go of the lock."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._lock)
+
+
+async def _register(around: Surroundings, home: Home, plan: WorkerPlan) -> int:
+    return await around.store.register_worker(
+        token=home.path.name,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        boot_id=boot_id(),
+        pid_namespace=pid_namespace(),
+        pipe=around.bus.listen(),
+        can_restart=plan.can_restart,
+        concurrency=plan.concurrency,
+        now=around.clock.now(),
+    )
+
+
+def _make_executor(around: Surroundings, home: Home, recorder: Recorder) -> Executor:
+    return Executor(
+        recorder=recorder,
+        runner=around.runner,
+        clock=around.clock,
+        files=RunFilesPool(home.path),
+        grace=around.grace,
+        home=home.path,
+        database=around.database,
+    )
+
+
+async def _leave(around: Surroundings, worker: Worker, home: Home) -> None:
+    """End what is left of the worker's runs, unless a successor takes it; take it off the list."""
+    name = worker_name(worker.number)
+    left: list[Leftover] = []
+
+    if worker.how_stopped is not Stop.LEAVE and worker.has_run:
+        left = await end_leftovers(home.path, str(around.database), around.grace)
+
+    for leftover in left:
+        _log.error("process %d of run %d.%d cannot be ended", *leftover.words)
+
+    try:
+        is_gone = await around.store.unregister_worker(worker.number)
+    except StoreError as error:
+        _log.error("cannot take worker %s off the list: %s", name, error)
+        is_gone = False
+
+    # What a successor is to sweep, it finds by the folder.
+    if is_gone and not left and worker.how_stopped is not Stop.LEAVE:
+        home.remove()
+    else:
+        home.leave()
+
+
+async def _sweep(recovery: Recovery) -> None:
+    """Leave no folder of a worker whose last run was adopted here."""
+    try:
+        await recovery.sweep()
+    except (StoreError, OSError) as error:
+        _log.error("cannot remove what dead workers left: %s", error)
+
+
+async def _recover_for_ever(
+    recovery: Recovery,
+    worker: Worker,
+    *,
+    task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Look after dead workers as long as ours takes work; once before it begins."""
+    with Deathwatch() as deathwatch:
+        while worker.how_stopped is Stop.NOT:
+            try:
+                deathwatch.watch(await recovery.tick())
+            except StoreUnusableError:
+                raise
+            except (StoreError, OSError) as error:
+                _log.error("cannot look for dead workers: %s", error)
+
+            task_status.started()
+            task_status = anyio.TASK_STATUS_IGNORED
+            await deathwatch.next(_RECOVERY_INTERVAL)

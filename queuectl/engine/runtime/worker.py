@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from enum import IntEnum
 from functools import partial
@@ -11,13 +12,18 @@ from typing import Final
 import anyio
 import anyio.abc
 
-from queuectl.engine.domain.models import Job
+from queuectl.engine.domain.models import Job, OnCrash
 from queuectl.engine.domain.settings import DEFAULTS
-from queuectl.engine.errors import StoreBusyError, StoreError, StoreReplacedError
+from queuectl.engine.errors import StoreBusyError, StoreError, StoreUnusableError
+from queuectl.engine.runtime.adoption import Orphan
 from queuectl.engine.runtime.bus import Bus
 from queuectl.engine.runtime.clock import Clock, Timer
-from queuectl.engine.runtime.executor import Executor, Run, StopReason
-from queuectl.engine.store.base import Change, JobStore
+from queuectl.engine.runtime.executor import Executor
+from queuectl.engine.runtime.outcomes import noted_reason
+from queuectl.engine.runtime.output_guard import OutputGuard
+from queuectl.engine.runtime.run import Run, StopReason
+from queuectl.engine.runtime.slots import Slots
+from queuectl.engine.store.base import Change, JobStore, Orders
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +48,8 @@ class Stop(IntEnum):
     NOT = 0
     DRAIN = 1
     NOW = 2
+    # Leave what runs to a successor.
+    LEAVE = 3
 
 
 class Worker:
@@ -56,6 +64,7 @@ class Worker:
         bus: Tells of work and orders.
         clock: Tells the time.
         until_settled: Stop when nothing is due, running or waiting for a retry.
+        can_restart: Whether to leave, when asked to make room for a successor.
     """
 
     def __init__(
@@ -68,16 +77,21 @@ class Worker:
         bus: Bus,
         clock: Clock,
         until_settled: bool = False,
+        can_restart: bool = False,
     ) -> None:
         self.number = number
-        self._slots = anyio.Semaphore(concurrency, max_value=concurrency)
+        self._slots = Slots(concurrency)
         self._most_ahead = min(_MOST_AHEAD, 4 * concurrency)
         self._store = store
         self._executor = executor
         self._bus = bus
         self._clock = clock
         self._until_settled = until_settled
+        self._can_restart = can_restart
+        self._guard = OutputGuard()
+        self._orphans: deque[Orphan] = deque()
         self._stop = Stop.NOT
+        self._has_run = False
         self._ahead: deque[Job] = deque()
         self._runs: dict[tuple[int, int], Run] = {}
         self._typical = 2 * _SHORT_JOB
@@ -88,10 +102,31 @@ class Worker:
         self._patience_ahead: Timer | None = None
         self._attention = asyncio.Event()
         self._orders_due = asyncio.Event()
-        self._tasks: anyio.abc.TaskGroup
+        self._tasks: anyio.abc.TaskGroup | None = None
+
+    @property
+    def has_run(self) -> bool:
+        """Whether anything was ever started here."""
+        return self._has_run
+
+    @property
+    def how_stopped(self) -> Stop:
+        """How far its end has come."""
+        return self._stop
+
+    def adopt(self, orphan: Orphan) -> None:
+        """Go on with a run that a dead worker left, held in our name by now."""
+        self._orphans.append(orphan)
+        self._start_orphans()
 
     def stop(self, how: Stop) -> None:
-        """Take no more jobs; with `Stop.NOW`, also end those that run and give them back."""
+        """
+        Take no more jobs.
+
+        Args:
+            how: With `Stop.NOW`, also end what runs and give it back; with
+                `Stop.LEAVE`, leave it running.
+        """
         if how <= self._stop:
             return
 
@@ -99,9 +134,8 @@ class Worker:
         self._attention.set()
         self._orders_due.set()
 
-        if how is Stop.NOW:
-            for run in self._runs.values():
-                run.stop(StopReason.SHUTDOWN)
+        for run in self._runs.values():
+            self._tell(run)
 
     async def run(self, first: Job | None = None) -> None:
         """
@@ -115,6 +149,7 @@ class Worker:
         async with anyio.create_task_group() as watchers:
             with self._bus.listening(self._hear):
                 watchers.start_soon(self._obey_orders)
+                watchers.start_soon(self._guard.serve)
 
                 try:
                     await self._work(first)
@@ -126,6 +161,8 @@ class Worker:
     async def _work(self, first: Job | None) -> None:
         async with anyio.create_task_group() as self._tasks:
             try:
+                self._start_orphans()
+
                 if first is not None:
                     self._ahead.append(first)
                     self._start_claimed()
@@ -139,6 +176,9 @@ class Worker:
                 # The runs are shielded: they end because they are told to.
                 self.stop(Stop.NOW)
                 raise
+
+        # What is adopted from here on is our successor's.
+        self._tasks = None
 
     async def _claim_until_stopped(self) -> None:
         next_due: datetime | None = None
@@ -166,7 +206,7 @@ class Worker:
             return 0
 
         ahead = self._most_ahead if self._typical < _SHORT_JOB else 0
-        missing = self._slots.value + ahead - len(self._ahead)
+        missing = self._slots.free + ahead - len(self._ahead)
 
         # Not one by one: half of what is claimed ahead may run out first.
         return missing if missing > ahead // 2 else 0
@@ -176,8 +216,10 @@ class Worker:
         now = self._clock.now()
 
         try:
-            claim = await self._store.claim(self.number, wanted, now=now)
-        except StoreReplacedError:
+            # Once asked for it may be made: what it brings has to be taken.
+            with anyio.CancelScope(shield=True):
+                claim = await self._store.claim(self.number, wanted, now=now)
+        except StoreUnusableError:
             raise
         except StoreError as error:
             _log.error("cannot claim: %s", error)
@@ -192,31 +234,68 @@ class Worker:
     def _start_claimed(self) -> None:
         """Start what is claimed, as far as there are slots."""
         # What has waited too long is given back, not started after all.
-        while (
-            self._ahead and self._slots.value and not self._is_stuck and self._stop is not Stop.NOW
-        ):
-            self._slots.acquire_nowait()
-            job = self._ahead.popleft()
-            run = Run(job)
-            self._runs[job.seq, job.run_count] = run
-            self._tasks.start_soon(self._execute, run)
+        while self._ahead and self._slots.free and not self._is_stuck and self._stop < Stop.NOW:
+            run = Run(self._ahead.popleft())
+            began = self._clock.monotonic()
+            self._start(run, partial(self._executor.run, run), partial(self._free_slot, began))
 
         self._watch_ahead()
 
-    async def _execute(self, run: Run) -> None:
-        began = self._clock.monotonic()
+    def _start_orphans(self) -> None:
+        while self._orphans and self._tasks is not None:
+            orphan = self._orphans.popleft()
+            run = Run(orphan.job)
 
+            reason = noted_reason(orphan.files, orphan.note)
+
+            if reason not in {None, StopReason.LEAVE}:
+                run.stop(reason, orphan.job.cancel_reason)
+            elif reason is None and orphan.job.on_crash is not OnCrash.ADOPT:
+                run.stop(StopReason.CRASH)
+
+            self._tell(run)
+            self._start(
+                run,
+                partial(self._executor.adopt, run, orphan),
+                partial(self._free_slot, None),
+            )
+
+    def _start(
+        self,
+        run: Run,
+        execute: Callable[..., Awaitable[None]],
+        process_ended: Callable[[], None],
+    ) -> None:
+        assert self._tasks is not None  # noqa: S101 (there are no runs before and after)
+        self._has_run = True
+        self._slots.take()
+        self._runs[run.key] = run
+        self._guard.watch(run)
+        self._tasks.start_soon(self._execute, run, partial(execute, process_ended=process_ended))
+
+    async def _execute(self, run: Run, execute: Callable[[], Awaitable[None]]) -> None:
         try:
             with anyio.CancelScope(shield=True):
-                await self._executor.run(run, process_ended=partial(self._free_slot, began))
+                await execute()
         finally:
-            del self._runs[run.job.seq, run.job.run_count]
+            self._guard.forget(run)
+            del self._runs[run.key]
             self._attention.set()
 
-    def _free_slot(self, began: float) -> None:
-        took = self._clock.monotonic() - began
-        self._typical += _WEIGHT * (took - self._typical)
-        self._slots.release()
+    def _tell(self, run: Run) -> None:
+        """Let a run know of the worker's end."""
+        if self._stop is Stop.NOW:
+            run.stop(StopReason.SHUTDOWN)
+        elif self._stop is Stop.LEAVE:
+            run.stop(StopReason.LEAVE)
+
+    def _free_slot(self, began: float | None) -> None:
+        """Free the slot of a run that is over, and learn how long jobs take from one of ours."""
+        if began is not None:
+            took = self._clock.monotonic() - began
+            self._typical += _WEIGHT * (took - self._typical)
+
+        self._slots.give_back()
 
         if self._stop is Stop.NOT:
             self._start_claimed()
@@ -269,7 +348,7 @@ class Worker:
         """Return how long to wait for a hint before looking without one, in seconds."""
         try:
             settings = await self._store.settings()
-        except StoreReplacedError:
+        except StoreUnusableError:
             raise
         except StoreError as error:
             _log.error("cannot read the config: %s", error)
@@ -321,7 +400,7 @@ class Worker:
 
             try:
                 await self._obey()
-            except StoreReplacedError:
+            except StoreUnusableError:
                 raise
             except StoreError as error:
                 _log.error("cannot read orders: %s", error)
@@ -333,6 +412,19 @@ class Worker:
             if run := self._runs.get(key):
                 run.stop(StopReason.CANCEL, words)
 
+        await self._release_cancelled(orders)
+
+        if orders.restart and self._can_restart:
+            self.stop(Stop.LEAVE)
+        elif orders.stop is not None:
+            self.stop(Stop.NOW if orders.stop == "now" else Stop.DRAIN)
+        elif self._stop in {Stop.DRAIN, Stop.NOW}:
+            # Told by other means, as by a signal: let everybody see it.
+            words = "now" if self._stop is Stop.NOW else "drain"
+            await self._store.ask_to_stop([self.number], stop=words)
+
+    async def _release_cancelled(self, orders: Orders) -> None:
+        """Give back what was claimed ahead and is to be cancelled."""
         waiting = [job for job in self._ahead if (job.seq, job.run_count) in orders.cancels]
 
         for job in waiting:
@@ -344,10 +436,3 @@ class Worker:
             except StoreError:
                 self._ahead.extendleft(reversed(waiting))
                 raise
-
-        if orders.stop is not None:
-            self.stop(Stop.NOW if orders.stop == "now" else Stop.DRAIN)
-        elif self._stop is not Stop.NOT:
-            # Told by other means, as by a signal: let everybody see it.
-            words = "now" if self._stop is Stop.NOW else "drain"
-            await self._store.ask_to_stop([self.number], stop=words)

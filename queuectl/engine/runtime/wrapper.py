@@ -29,8 +29,9 @@ def wrap(command: str, note: str, exit_file: Path, *, trap_is_safe: bool) -> tup
 
     A trap costs 11 % on top of the shell that is there anyway, a second shell
     55 %. The trap stands on a line of its own, so that a command that does not
-    parse leaves it standing. First of all the shell writes the note alone: where
-    nobody holds the run and that is missing too, the command never began.
+    parse leaves it standing. First of all the shell writes the note and its own
+    number: where nobody holds the run and that is missing too, the command never
+    began.
     ``1<>`` writes over what is there, without cutting the file, so that a full
     disk cannot keep it out, and outlasts ``set -C``; ``command`` outlasts a
     function named echo.
@@ -50,18 +51,18 @@ def wrap(command: str, note: str, exit_file: Path, *, trap_is_safe: bool) -> tup
     target = _quote(str(exit_file))
 
     if trap_is_safe and not _UNSAFE.search(command):
-        report = _quote(f'command echo "{note} $?" 1<>{target}')
-        return f'command echo "{note}" 1<>{target}; trap {report} EXIT\n{command}', False
+        report = _quote(f'command echo "{note} $$ $?" 1<>{target}')
+        return f'command echo "{note} $$" 1<>{target}; trap {report} EXIT\n{command}', False
 
     # Signals to the whole group must not end this shell before the inner one;
     # a trap that is set, rather than ignored, is not inherited. What this shell
     # would say of the inner one's end, such as "Killed", is nobody's output.
     # Positional parameters are no variables, so the command meets none of ours.
     code = (
-        f'echo "{note}" 1<>{target}; trap : HUP INT QUIT TERM; '
+        f'echo "{note} $$" 1<>{target}; trap : HUP INT QUIT TERM; '
         f'set -- "${COMMAND_VARIABLE}"; unset {COMMAND_VARIABLE}; '
         f'exec 9>&2 2>/dev/null; (exec {SHELL} -c "$1" 2>&9 9>&-); set -- $?; '
-        f'echo "{note} $1" 1<>{target}; exit $1'
+        f'echo "{note} $$ $1" 1<>{target}; exit $1'
     )
     return code, True
 

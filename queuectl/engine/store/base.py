@@ -83,7 +83,11 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         number: Never used again.
         token: Names its folder.
+        pid_namespace: In which its process number means something.
+        pipe: The wake-up pipe that it reads, None where that is not known.
+        can_restart: Whether its process can replace itself.
         stop: ``drain`` or ``now`` where it was asked to stop.
+        restart: Whether it was asked to leave its runs to a successor.
         busy: Jobs in state processing in its name.
     """
 
@@ -92,9 +96,13 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     pid: int
     boot_id: str
+    pid_namespace: str
+    pipe: str | None
+    can_restart: bool
     concurrency: int
     started_at: datetime
     stop: str | None
+    restart: bool
     busy: int
 
 
@@ -104,10 +112,12 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         stop: ``drain``, ``now`` or None.
+        restart: Whether to leave its runs to a successor.
         cancels: By sequence number and run of the job, the reason given.
     """
 
     stop: str | None
+    restart: bool
     cancels: dict[tuple[int, int], str]
 
 
@@ -194,13 +204,31 @@ class JobStore(Protocol):
             False where the claim is not ours any more; then nothing changes.
         """
 
-    async def release(self, jobs: Sequence[Job], *, now: datetime) -> int:
+    async def release(
+        self, jobs: Sequence[Job], *, now: datetime, interrupted: bool = False
+    ) -> int:
         """
         Give back claimed jobs that were not started: pending, and not charged.
+
+        Args:
+            jobs: As claimed.
+            now: When.
+            interrupted: Whether to count that, as for a worker that died.
 
         Returns:
             How many were still ours.
         """
+
+    async def adopt(self, job: Job, worker: int, *, now: datetime) -> Job | None:
+        """
+        Move a run from the worker that has it to another.
+
+        Returns:
+            The job as it is now, None where the run is over or another's.
+        """
+
+    async def mark_stuck(self, job: Job, words: str, *, now: datetime) -> bool:
+        """Say why a run is neither over nor adopted; return whether that is news."""
 
     async def get(self, job_id: str) -> Job:
         """
@@ -269,7 +297,17 @@ class JobStore(Protocol):
         """Delete the jobs that have been in one of these states since ``until`` or longer."""
 
     async def register_worker(
-        self, *, token: str, host: str, pid: int, boot_id: str, concurrency: int, now: datetime
+        self,
+        *,
+        token: str,
+        host: str,
+        pid: int,
+        boot_id: str,
+        concurrency: int,
+        now: datetime,
+        pid_namespace: str = "",
+        pipe: str | None = None,
+        can_restart: bool = False,
     ) -> int:
         """Add a worker that holds the lock in the folder of this token; return its number."""
 
@@ -281,6 +319,9 @@ class JobStore(Protocol):
 
     async def ask_to_stop(self, workers: Sequence[int], *, stop: str) -> None:
         """Ask workers to stop: ``drain`` or ``now``."""
+
+    async def ask_to_restart(self, workers: Sequence[int]) -> None:
+        """Ask workers to leave their runs to a successor, and to make room for it."""
 
     async def orders(self, worker: int) -> Orders:
         """Return what a worker was asked to do."""

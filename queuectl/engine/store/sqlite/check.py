@@ -9,6 +9,16 @@ from queuectl.engine.store.sqlite.setup import MIGRATIONS, schema_version
 
 def check_database(connection: sqlite3.Connection) -> CheckReport:
     """Check the file's structure, its references, its migrations and its counters."""
+    # One moment for all of it: else what others change meanwhile looks like damage.
+    connection.execute("BEGIN")
+    try:
+        return _check(connection)
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _check(connection: sqlite3.Connection) -> CheckReport:
     problems = [row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
     problems += [
         f"{row['table']}: a row refers to a missing row of {row['parent']}"
@@ -18,11 +28,12 @@ def check_database(connection: sqlite3.Connection) -> CheckReport:
     return CheckReport(
         schema_version=schema_version(connection),
         driver=f"SQLite {sqlite3.sqlite_version}",
-        problems=problems + _migrations(connection) + _counters(connection),
+        problems=problems + migration_problems(connection) + _counters(connection),
     )
 
 
-def _migrations(connection: sqlite3.Connection) -> list[str]:
+def migration_problems(connection: sqlite3.Connection) -> list[str]:
+    """Return what is wrong with the migrations that were applied."""
     applied = dict(connection.execute("SELECT number, checksum FROM migrations").fetchall())
 
     return [

@@ -1,6 +1,7 @@
 """Moves the write-ahead log into the database, while nobody of ours commits."""
 
 import fcntl
+import logging
 import os
 import sqlite3
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from queuectl.engine.store.sqlite.connection import lock_file
+
+_log = logging.getLogger(__name__)
 
 # About a thousand small commits; a checkpoint of this takes some milliseconds.
 LARGEST_WAL: Final = 4 * 1024 * 1024
@@ -58,14 +61,14 @@ class Checkpointer:
     @contextmanager
     def committing(self) -> Iterator[None]:
         """Keep checkpoints away while in the context."""
-        fcntl.flock(self._turnstile, fcntl.LOCK_SH)
-        fcntl.flock(self._gate, fcntl.LOCK_SH)
-        fcntl.flock(self._turnstile, fcntl.LOCK_UN)
-
         try:
+            fcntl.flock(self._turnstile, fcntl.LOCK_SH)
+            fcntl.flock(self._gate, fcntl.LOCK_SH)
+            _let_go(self._turnstile)
             yield
         finally:
-            fcntl.flock(self._gate, fcntl.LOCK_UN)
+            _let_go(self._turnstile)
+            _let_go(self._gate)
 
     def is_due(self) -> bool:
         """Whether the log is long enough to bother."""
@@ -87,8 +90,8 @@ class Checkpointer:
             if self._is_alone() and self._truncate(connection):
                 self._limit = LARGEST_WAL
         finally:
-            fcntl.flock(self._gate, fcntl.LOCK_UN)
-            fcntl.flock(self._turnstile, fcntl.LOCK_UN)
+            _let_go(self._gate)
+            _let_go(self._turnstile)
 
     def _is_alone(self) -> bool:
         """Wait for those who commit; nobody follows them. One that is stopped is not waited for."""
@@ -122,3 +125,11 @@ class Checkpointer:
             return os.stat(self._wal).st_size
         except FileNotFoundError:
             return 0
+
+
+def _let_go(descriptor: int) -> None:
+    """Give a lock up; that it fails does not undo what was done while it was held."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    except OSError as error:
+        _log.error("cannot give a file lock up: %s", error)

@@ -99,7 +99,11 @@ class ThreadConnection(aiosqlite.Connection):
 
 
 def connect(
-    path: Path, *, reader: bool, prepare: Callable[[Path], object] | None = None
+    path: Path,
+    *,
+    reader: bool,
+    prepare: Callable[[Path], object] | None = None,
+    mode: str = "rw",
 ) -> ThreadConnection:
     """
     Return a connection that is not open yet.
@@ -108,14 +112,16 @@ def connect(
         path: The file; it must exist, or be made by ``prepare``.
         reader: Refuse statements that write.
         prepare: Called in the connection's thread, before it connects.
+        mode: ``rw``, or ``ro``: that never moves the log, even when it is the
+            last to close, but makes one where there is none, and leaves it.
     """
 
     def connector() -> sqlite3.Connection:
         if prepare is not None:
             prepare(path)
 
-        # mode=rw: never make a file, which would have the umask's permissions.
-        uri = f"{path.absolute().as_uri()}?mode=rw"
+        # Neither makes a database, which would have the umask's permissions.
+        uri = f"{path.absolute().as_uri()}?mode={mode}"
         connection = sqlite3.connect(
             uri,
             uri=True,
@@ -155,14 +161,23 @@ def lock_file(path: Path) -> Path:
 
 class FileIdentity:
     """
-    Knows whether a path still names the file that was opened.
+    Knows whether a database and its companions are still the files that were opened.
 
     SQLite goes on reading and writing a file that was deleted or replaced.
+    The log and its index are there as long as a connection is open that has
+    read anything.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        # SQLite follows links, and puts its files beside what they lead to.
+        real = os.path.realpath(path)
+        self._files = [path, Path(f"{real}-wal"), Path(f"{real}-shm")]
         self._found = self._look()
+
+    def is_lost(self) -> bool:
+        """Whether one of them is gone, or another has its name."""
+        return self._found is None or self._look() != self._found
 
     def check(self) -> None:
         """
@@ -171,20 +186,20 @@ class FileIdentity:
         Raises:
             StoreReplacedError: The path names another file, or none.
         """
-        if self._look() != self._found:
+        if self.is_lost():
             raise StoreReplacedError(
                 self._path,
-                "the database was deleted or replaced while it was open",
+                "the database, or its -wal or -shm file, was deleted or replaced while it was open",
                 hint="what was written since is lost; start again",
             )
 
-    def _look(self) -> tuple[int, int] | None:
+    def _look(self) -> list[tuple[int, int]] | None:
         try:
-            found = os.stat(self._path)
+            found = [os.stat(path) for path in self._files]
         except OSError:
             return None
 
-        return found.st_dev, found.st_ino
+        return [(file.st_dev, file.st_ino) for file in found]
 
 
 @contextmanager

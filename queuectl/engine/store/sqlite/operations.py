@@ -135,6 +135,8 @@ def finish(
             "state": transition.state.value,
             "ready": int(transition.run_at <= now) if is_waiting else None,
             "attempts": transition.attempts,
+            "crashes": transition.crashes,
+            "interruptions": transition.interruptions,
             "run_at": due_ms(transition.run_at),
             "started_at": to_ms(run.started_at),
             "finished_at": to_ms(run.finished_at),
@@ -156,7 +158,9 @@ def finish(
     return True
 
 
-def release(connection: sqlite3.Connection, jobs: Iterable[Job], now: datetime) -> int:
+def release(
+    connection: sqlite3.Connection, jobs: Iterable[Job], now: datetime, *, interrupted: bool
+) -> int:
     """Give back claimed jobs that were not started."""
     released = 0
 
@@ -168,13 +172,37 @@ def release(connection: sqlite3.Connection, jobs: Iterable[Job], now: datetime) 
             continue
 
         released += 1
-        connection.execute(SQL["release_job"], {**fence, "now": to_ms(now)})
+        connection.execute(
+            SQL["release_job"], {**fence, "now": to_ms(now), "interrupted": interrupted}
+        )
         _add_event(connection, job, EventKind.RELEASED, now)
 
         if held["cancel_reason"] is not None:
             _cancel_waiting(connection, job, held["cancel_reason"], now)
 
     return released
+
+
+def adopt(connection: sqlite3.Connection, job: Job, worker: int, now: datetime) -> Job | None:
+    """Take a run over from the worker that has it, where that is still so."""
+    row = connection.execute(SQL["adopt_job"], {**_fence(job), "adopter": worker}).fetchone()
+
+    if row is None:
+        return None
+
+    adopted = job_from_row(row)
+    _add_event(connection, adopted, EventKind.ADOPTED, now, f"{adopted.worker} from {job.worker}")
+    return adopted
+
+
+def mark_stuck(connection: sqlite3.Connection, job: Job, words: str, now: datetime) -> bool:
+    """Say why a run is neither over nor goes on, where that is news."""
+    marked = connection.execute(SQL["mark_stuck"], {**_fence(job), "words": words}).rowcount > 0
+
+    if marked:
+        _add_event(connection, job, EventKind.STUCK, now, words)
+
+    return marked
 
 
 def get_job(connection: sqlite3.Connection, job_id: str) -> Job:

@@ -2,9 +2,9 @@
 -- By position, here and below: a name costs as much as the row at 100,000 rows.
 INSERT INTO jobs (
     seq, id, command, state, priority, attempts, run_count, max_retries, backoff_base,
-    timeout_ms, run_at, ready, created_at, updated_at, tags, cwd, env
+    timeout_ms, on_crash, max_output_bytes, run_at, ready, created_at, updated_at, tags, cwd, env
 )
-VALUES (?, ?, ?, 'pending', ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+VALUES (?, ?, ?, 'pending', ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: insert_tag
 INSERT INTO tags (tag, job) VALUES (:tag, :job);
@@ -58,7 +58,8 @@ WHERE seq = :seq AND state = 'processing' AND run_count = :run AND worker = :wor
 
 -- name: finish_job
 UPDATE jobs SET
-    state = :state, ready = :ready, attempts = :attempts, run_at = :run_at,
+    state = :state, ready = :ready, attempts = :attempts, crashes = :crashes,
+    interruptions = :interruptions, run_at = :run_at, stuck = NULL,
     started_at = :started_at, finished_at = :finished_at, updated_at = :now,
     exit_code = :exit_code, signal = :signal, reason = :reason, cancel_reason = NULL
 WHERE seq = :seq AND state = 'processing' AND run_count = :run AND worker = :worker;
@@ -67,8 +68,20 @@ WHERE seq = :seq AND state = 'processing' AND run_count = :run AND worker = :wor
 -- Given back before it was started: pending, not charged, its number free again.
 UPDATE jobs SET
     state = 'pending', ready = 1, attempts = attempts - 1, run_count = run_count - 1,
-    started_at = NULL, updated_at = :now, cancel_reason = NULL, worker = NULL
+    interruptions = interruptions + :interrupted, started_at = NULL, updated_at = :now,
+    cancel_reason = NULL, stuck = NULL, worker = NULL
 WHERE seq = :seq AND state = 'processing' AND run_count = :run AND worker = :worker;
+
+-- name: adopt_job
+UPDATE jobs SET worker = :adopter, stuck = NULL
+WHERE seq = :seq AND state = 'processing' AND run_count = :run AND worker = :worker
+RETURNING *;
+
+-- name: mark_stuck
+UPDATE jobs SET stuck = :words
+WHERE
+    seq = :seq AND state = 'processing' AND run_count = :run AND worker = :worker
+    AND stuck IS NOT :words;
 
 -- name: insert_run
 INSERT INTO runs (
@@ -150,7 +163,7 @@ UPDATE jobs SET cancel_reason = :reason WHERE seq = :seq AND state = 'processing
 
 -- name: retry_job
 UPDATE jobs SET
-    state = 'pending', ready = 1, attempts = 0, run_at = :now, updated_at = :now,
+    state = 'pending', ready = 1, attempts = 0, crashes = 0, run_at = :now, updated_at = :now,
     reason = NULL, cancel_reason = NULL
 WHERE seq = :seq AND state IN ('failed', 'dead', 'cancelled');
 
@@ -174,12 +187,19 @@ ORDER BY seq LIMIT :limit;
 SELECT job, number FROM runs
 WHERE job IN (SELECT value FROM json_each(:jobs)) AND output_bytes > :inline;
 
+-- name: all_large_runs
+SELECT job, number FROM runs WHERE output_bytes > :inline;
+
 -- name: delete_events_of_deleted
 DELETE FROM events WHERE job NOT IN (SELECT seq FROM jobs);
 
 -- name: register_worker
-INSERT INTO workers (token, host, pid, boot_id, concurrency, started_at)
-VALUES (:token, :host, :pid, :boot_id, :concurrency, :started_at)
+INSERT INTO workers (
+    token, host, pid, boot_id, pid_namespace, pipe, can_restart, concurrency, started_at
+)
+VALUES (
+    :token, :host, :pid, :boot_id, :pid_namespace, :pipe, :can_restart, :concurrency, :started_at
+)
 RETURNING id;
 
 -- name: unregister_worker
@@ -201,8 +221,11 @@ FROM workers ORDER BY workers.id;
 -- "now" stays "now" where somebody asks for less afterwards.
 UPDATE workers SET stop = CASE WHEN stop = 'now' THEN 'now' ELSE :stop END WHERE id = :worker;
 
--- name: stop_asked
-SELECT stop FROM workers WHERE id = :worker;
+-- name: ask_to_restart
+UPDATE workers SET restart = 1 WHERE id = :worker;
+
+-- name: orders_of
+SELECT stop, restart FROM workers WHERE id = :worker;
 
 -- name: cancels_asked
 SELECT seq, run_count, cancel_reason FROM jobs

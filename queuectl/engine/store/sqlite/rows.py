@@ -8,7 +8,14 @@ from typing import Any, Final
 import msgspec
 
 from queuectl.engine.domain.events import Event, EventKind
-from queuectl.engine.domain.models import Attempt, Job, NewJob, OutcomeKind, worker_name
+from queuectl.engine.domain.models import (
+    Attempt,
+    Job,
+    NewJob,
+    OnCrash,
+    OutcomeKind,
+    worker_name,
+)
 from queuectl.engine.domain.states import JobState
 from queuectl.engine.store.base import RunRecord, WorkerRow
 
@@ -45,6 +52,8 @@ def job_values(job: NewJob, seq: int) -> tuple[Any, ...]:
         job.max_retries,
         job.backoff_base,
         _timeout_ms(job.timeout),
+        job.on_crash.value,
+        job.max_output_bytes,
         created_at if job.run_at is job.created_at else due_ms(job.run_at),
         int(job.is_due),
         created_at,
@@ -68,9 +77,13 @@ def inserted_job(job: NewJob, seq: int) -> Job:
         priority=job.priority,
         attempts=0,
         run_count=0,
+        interruptions=0,
+        crashes=0,
         max_retries=job.max_retries,
         backoff_base=job.backoff_base,
         timeout=_milliseconds(_timeout_ms(job.timeout)),
+        on_crash=job.on_crash,
+        max_output_bytes=job.max_output_bytes,
         run_at=run_at,
         created_at=created_at,
         updated_at=created_at,
@@ -81,6 +94,7 @@ def inserted_job(job: NewJob, seq: int) -> Job:
         signal=None,
         reason=None,
         cancel_reason=None,
+        stuck=None,
         tags=job.tags,
         cwd=job.cwd,
         env=job.env,
@@ -101,9 +115,13 @@ def job_from_row(row: sqlite3.Row) -> Job:
         priority=row["priority"],
         attempts=row["attempts"],
         run_count=row["run_count"],
+        interruptions=row["interruptions"],
+        crashes=row["crashes"],
         max_retries=row["max_retries"],
         backoff_base=row["backoff_base"],
         timeout=_milliseconds(row["timeout_ms"]),
+        on_crash=OnCrash(row["on_crash"]),
+        max_output_bytes=row["max_output_bytes"],
         run_at=from_ms(row["run_at"]),
         created_at=from_ms(row["created_at"]),
         updated_at=from_ms(row["updated_at"]),
@@ -114,6 +132,7 @@ def job_from_row(row: sqlite3.Row) -> Job:
         signal=row["signal"],
         reason=row["reason"],
         cancel_reason=row["cancel_reason"],
+        stuck=row["stuck"],
         tags=_TAGS.decode(row["tags"]) if row["tags"] else (),
         cwd=row["cwd"],
         env=_ENV.decode(row["env"]) if row["env"] else {},
@@ -167,9 +186,13 @@ def worker_from_row(row: sqlite3.Row) -> WorkerRow:
         host=row["host"],
         pid=row["pid"],
         boot_id=row["boot_id"],
+        pid_namespace=row["pid_namespace"],
+        pipe=row["pipe"],
+        can_restart=bool(row["can_restart"]),
         concurrency=row["concurrency"],
         started_at=from_ms(row["started_at"]),
         stop=row["stop"],
+        restart=bool(row["restart"]),
         busy=row["busy"],
     )
 

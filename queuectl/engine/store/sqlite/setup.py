@@ -127,7 +127,7 @@ def _is_ready(connection: sqlite3.Connection) -> bool:
 
 
 def _migrate_alone(connection: sqlite3.Connection, path: Path, now_ms: int) -> int:
-    version = _check_file(connection, path)
+    version = file_version(connection, path)
 
     # WAL is a property of the file, which a restored backup has lost; it cannot
     # be set inside a transaction.
@@ -154,8 +154,14 @@ def _migrate_alone(connection: sqlite3.Connection, path: Path, now_ms: int) -> i
     return len(MIGRATIONS) - version
 
 
-def _check_file(connection: sqlite3.Connection, path: Path) -> int:
-    """Return the schema version of a file that is ours, or empty."""
+def file_version(connection: sqlite3.Connection, path: Path) -> int:
+    """
+    Return the schema version of a file that is ours, or empty.
+
+    Raises:
+        StoreDamagedError: It is another program's.
+        SchemaVersionError: A newer queuectl wrote it.
+    """
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = schema_version(connection)
     is_empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0

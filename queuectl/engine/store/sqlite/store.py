@@ -74,6 +74,7 @@ class SqliteStore:
         self._writing: ThreadConnection
         self._reading: ThreadConnection | None = None
         self._opening_reader = anyio.Lock()
+        self._is_closed = False
         self._writer: Writer
         self._identity: FileIdentity
         self._checkpointer: Checkpointer
@@ -91,11 +92,12 @@ class SqliteStore:
         await _open(self._writing, self._path)
 
         try:
-            self._identity = await self._writing.run(lambda _: FileIdentity(self._path))
+            self._identity = await self._writing.run(partial(_identify, self._path))
             self._checkpointer = await self._writing.run(lambda _: Checkpointer(self._path))
         except OSError as error:
             await self._writing.close()
-            raise StoreError(self._path, f"cannot make its lock file ({error.strerror})") from error
+            problem = f"cannot make the lock file {error.filename} ({error.strerror}) of"
+            raise StoreError(self._path, problem) from error
 
         self._writer = Writer(
             self._writing,
@@ -111,12 +113,26 @@ class SqliteStore:
 
     async def close(self) -> None:
         """Answer what was asked for, and close both connections."""
+        if self._is_closed:
+            return
+
+        self._is_closed = True
         await self._writer.close()
+
+        # Closing files that were replaced as if we were the last would remove the
+        # log by its name, and that is another's by now. While a connection that
+        # only reads has those files, it does not.
+        is_theirs = await self._writing.run(lambda _: self._identity.is_lost())
+        guard = await _open_guard(self._path) if is_theirs else None
         await self._writing.close()
-        self._checkpointer.close()
 
         if self._reading is not None:
             await self._reading.close()
+
+        if guard is not None:
+            await guard.close()
+
+        self._checkpointer.close()
 
     async def insert(
         self, make: Callable[[Settings], Sequence[NewJob]], *, now: datetime
@@ -148,9 +164,25 @@ class SqliteStore:
             Change.WORK if is_open else Change.STATE,
         )
 
-    async def release(self, jobs: Sequence[Job], *, now: datetime) -> int:
+    async def release(
+        self, jobs: Sequence[Job], *, now: datetime, interrupted: bool = False
+    ) -> int:
         """Give back claimed jobs that were not started."""
-        return await self._write(partial(operations.release, jobs=jobs, now=now), Change.WORK)
+        return await self._write(
+            partial(operations.release, jobs=jobs, now=now, interrupted=interrupted), Change.WORK
+        )
+
+    async def adopt(self, job: Job, worker: int, *, now: datetime) -> Job | None:
+        """Move a run from the worker that has it to another."""
+        return await self._write(
+            partial(operations.adopt, job=job, worker=worker, now=now), Change.STATE
+        )
+
+    async def mark_stuck(self, job: Job, words: str, *, now: datetime) -> bool:
+        """Say why a run is neither over nor adopted."""
+        return await self._write(
+            partial(operations.mark_stuck, job=job, words=words, now=now), Change.STATE
+        )
 
     async def get(self, job_id: str) -> Job:
         """Return a job."""
@@ -216,7 +248,17 @@ class SqliteStore:
         )
 
     async def register_worker(
-        self, *, token: str, host: str, pid: int, boot_id: str, concurrency: int, now: datetime
+        self,
+        *,
+        token: str,
+        host: str,
+        pid: int,
+        boot_id: str,
+        concurrency: int,
+        now: datetime,
+        pid_namespace: str = "",
+        pipe: str | None = None,
+        can_restart: bool = False,
     ) -> int:
         """Add a worker; return its number."""
         row = await self._write_one(
@@ -226,6 +268,9 @@ class SqliteStore:
             host=host,
             pid=pid,
             boot_id=boot_id,
+            pid_namespace=pid_namespace,
+            pipe=pipe,
+            can_restart=can_restart,
             concurrency=concurrency,
             started_at=to_ms(now),
         )
@@ -253,14 +298,25 @@ class SqliteStore:
 
         await self._write(operation, Change.ORDERS)
 
+    async def ask_to_restart(self, workers: Sequence[int]) -> None:
+        """Ask workers to leave their runs to a successor."""
+
+        def operation(connection: sqlite3.Connection) -> None:
+            connection.executemany(
+                SQL["ask_to_restart"], [{"worker": worker} for worker in workers]
+            )
+
+        await self._write(operation, Change.ORDERS)
+
     async def orders(self, worker: int) -> Orders:
         """Return what a worker was asked to do."""
 
         def read(connection: sqlite3.Connection) -> Orders:
-            stop = connection.execute(SQL["stop_asked"], {"worker": worker}).fetchone()
+            asked = connection.execute(SQL["orders_of"], {"worker": worker}).fetchone()
             cancels = connection.execute(SQL["cancels_asked"], {"worker": worker})
             return Orders(
-                stop=stop["stop"] if stop else None,
+                stop=asked["stop"] if asked else None,
+                restart=bool(asked["restart"]) if asked else False,
                 cancels={(row["seq"], row["run_count"]): row["cancel_reason"] for row in cancels},
             )
 
@@ -368,6 +424,25 @@ class SqliteStore:
                 self._reading = reader
 
             return self._reading
+
+
+async def _open_guard(path: Path) -> ThreadConnection | None:
+    """Open the files that have the names now; None where there are none that can be read."""
+    guard = connect(path, reader=True, mode="ro")
+
+    try:
+        await guard.open()
+        await guard.run(lambda opened: opened.execute("PRAGMA user_version").fetchone())
+    except sqlite3.Error:
+        return None
+
+    return guard
+
+
+def _identify(path: Path, connection: sqlite3.Connection) -> FileIdentity:
+    # The first look into the database makes the log.
+    connection.execute("PRAGMA user_version").fetchone()
+    return FileIdentity(path)
 
 
 async def _open(connection: ThreadConnection, path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 import anyio
 import msgspec
 
-from queuectl.engine.errors import EngineClosedError
+from queuectl.engine.errors import EngineClosedError, StoreError
 from queuectl.engine.store.base import Change
 from queuectl.engine.store.sqlite.checkpoint import Checkpointer
 from queuectl.engine.store.sqlite.connection import (
@@ -174,6 +174,9 @@ class Writer:
             if error_kind(error) == sqlite3.SQLITE_FULL:
                 # What was rolled back still fills the log, and so the disk.
                 await self._checkpoint_quietly()
+        except OSError as error:
+            problem = f"cannot lock the database for a commit ({error.strerror})"
+            self._fail(batch, StoreError(self._path, problem))
         except Exception as error:  # noqa: BLE001 (handed to everyone who waits)
             self._fail(batch, error)
         else:
@@ -190,8 +193,11 @@ class Writer:
     ) -> tuple[list[Any], bool]:
         """Run a batch in the connection's thread; see `_run_batch`."""
         with self._checkpointer.committing():
+            # Before: what others wrote into new files must not be written over.
+            self._identity.check()
             results = _run_batch(batch, connection)
 
+        # And after: what was written must be found by others.
         self._identity.check()
         return results
 

@@ -1,0 +1,389 @@
+"""
+Looks at an installation and at a database, and says what to do.
+
+Nothing is changed, and nothing is made but a folder for a trial, which is
+removed. The database is met through SQLite only: closing any other descriptor
+of it would drop SQLite's locks in this process
+(https://sqlite.org/howtocorrupt.html, 2.2).
+"""
+
+import os
+import shlex
+import stat
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+from queuectl.engine.domain.filters import JobFilter
+from queuectl.engine.domain.findings import (
+    Finding,
+    Verdict,
+    counted,
+    in_bytes,
+    note,
+    ok,
+    problem,
+)
+from queuectl.engine.domain.models import Job, WorkerInfo, worker_name
+from queuectl.engine.domain.states import JobState
+from queuectl.engine.errors import InvalidValueError, StoreDamagedError, StoreError
+from queuectl.engine.runtime import filesystem, machine
+from queuectl.engine.runtime.bus import Bus
+from queuectl.engine.runtime.clock import Clock, SystemClock
+from queuectl.engine.runtime.filesystem import command
+from queuectl.engine.runtime.folder import StateFolder
+from queuectl.engine.runtime.leftovers import Known, Listing, find_leftovers, list_what_is_there
+from queuectl.engine.runtime.paths import default_database
+from queuectl.engine.runtime.roster import Roster
+from queuectl.engine.runtime.threads import in_thread
+from queuectl.engine.store.base import JobStore
+from queuectl.engine.store.open import StoreToRead, check_driver, store_to_read
+
+_LARGE: Final = 1024**3
+_PAGE: Final = 1000
+_MOST: Final = 10
+
+# Seconds in which what is being removed is removed.
+_A_MOMENT: Final = 0.5
+
+
+async def diagnose(
+    database: str | os.PathLike[str] | None = None, *, full: bool = False
+) -> list[Finding]:
+    """
+    Look at the installation and at a database, whatever state that is in.
+
+    It needs no open engine, makes no database where there is none, and changes
+    nothing: an older schema is left as it is.
+
+    Args:
+        database: The SQLite file; else as for `QueueEngine`.
+        full: Read a database of more than 1 GiB to its end, too.
+
+    Returns:
+        The findings in the order of the look. What could not be looked at
+        because of a problem is left out.
+
+    Raises:
+        InvalidValueError: The database is relative to a folder that does not
+            exist any more.
+    """
+    path = await in_thread(_real_path, database)
+    return await Doctor(path, SystemClock(), full=full).look()
+
+
+class Doctor:
+    """
+    Looks once.
+
+    Args:
+        path: The database, without links.
+        clock: Tells what is due.
+        full: Whether to read a large database to its end.
+    """
+
+    def __init__(self, path: Path, clock: Clock, *, full: bool) -> None:
+        self._path = path
+        self._clock = clock
+        self._full = full
+        self._folder = StateFolder(path)
+        self._found: list[Finding] = []
+
+    async def look(self) -> list[Finding]:
+        """Look at everything that can be looked at."""
+        self._found = [
+            await in_thread(machine.check_versions),
+            check_driver(),
+            machine.check_descriptors(),
+        ]
+
+        if not await self._look_at_place():
+            return self._found
+
+        seen = await in_thread(list_what_is_there, self._folder)
+
+        try:
+            async with store_to_read(self._path) as store:
+                if self._judge_schema(store.schema_version, is_current=store.is_current):
+                    self._found += _migrations(self._path, await store.migration_problems())
+                    await self._look_into(store)
+                    await self._look_at_leftovers(store, seen)
+        except StoreError as error:
+            self._found.append(_unusable(self._path, error))
+
+        return self._found
+
+    async def _look_at_place(self) -> bool:
+        """Look at what is outside of the database; return whether there is one to open."""
+        folder = self._path.parent
+
+        if not await in_thread(folder.is_dir):
+            self._found.append(_no_folder(folder))
+            return False
+
+        self._found += await in_thread(filesystem.check_filesystem, folder)
+        self._found.append(await in_thread(filesystem.check_room, folder))
+        self._found.append(await in_thread(filesystem.check_access, self._path))
+        self._found += await machine.check_shell_and_locks(await in_thread(self._trial_folder))
+
+        if missing := await in_thread(self._judge_kind):
+            self._found.append(missing)
+            return False
+
+        self._found += await in_thread(filesystem.check_files, self._path)
+        self._found.append(await in_thread(filesystem.check_sizes, self._path))
+        return True
+
+    def _trial_folder(self) -> Path:
+        """Return the state folder, where there is one: jobs have their files there."""
+        state = self._folder.path
+        return state if state.is_dir() and not state.is_symlink() else self._path.parent
+
+    def _judge_kind(self) -> Finding | None:
+        try:
+            mode = os.lstat(self._path).st_mode
+        except FileNotFoundError:
+            return note(
+                "database",
+                f"there is no database yet: {self._path}",
+                "nothing has to be done: the first command makes it, such as:"
+                f" {command(self._path, 'status')}",
+            )
+
+        if stat.S_ISREG(mode):
+            return None
+
+        return problem(
+            "database",
+            f"not a file: {self._path}",
+            "move it out of the way, or name another file with --db or QUEUECTL_DB",
+        )
+
+    def _judge_schema(self, version: int, *, is_current: bool) -> bool:
+        if is_current:
+            self._found.append(ok("schema", f"the database has schema version {version}"))
+            return True
+
+        self._found.append(
+            note(
+                "schema",
+                f"the database has schema version {version}, older than this queuectl; nothing"
+                " further in it was looked at",
+                "the next command brings it up to date; to go back later, copy it first while"
+                f" nothing has it open; then: {command(self._path, 'db', 'migrate')}",
+            )
+        )
+        return False
+
+    async def _look_into(self, store: JobStore) -> None:
+        self._found.append(await self._integrity(store))
+
+        try:
+            workers = await Roster(store, self._folder, Bus(self._folder.wake)).list()
+        except OSError as error:
+            self._found.append(_no_roster(self._folder, error))
+            return
+
+        self._found += _workers(self._path, workers)
+        self._found += await self._stuck(store)
+        self._found += await self._waiting(store, workers)
+
+    async def _integrity(self, store: JobStore) -> Finding:
+        size = (await in_thread(self._path.stat)).st_size
+
+        if size > _LARGE and not self._full:
+            return note(
+                "integrity",
+                f"the database has {in_bytes(size)} and was not read to its end",
+                f"to read all of it: {command(self._path, 'doctor', '--full')}",
+            )
+
+        try:
+            report = await store.check()
+        except StoreDamagedError as error:
+            return _unusable(self._path, error, check="integrity")
+
+        # These are told of on their own.
+        faults = [text for text in report.problems if not text.startswith("migration ")]
+
+        if not faults:
+            return ok("integrity", f"all {in_bytes(size)} of the database are sound")
+
+        return problem(
+            "integrity",
+            f"the database is damaged: {'; '.join(faults[:_MOST])}",
+            _rescue(self._path),
+        )
+
+    async def _stuck(self, store: JobStore) -> list[Finding]:
+        stuck = [job for job in await _processing(store) if job.stuck]
+
+        return [
+            problem(
+                "stuck",
+                f"job {job.id} cannot go on: {job.stuck}",
+                "end what is left of its run; then a live worker takes it on by itself:"
+                f" {command(self._path, 'info', job.id)}",
+            )
+            for job in stuck
+        ]
+
+    async def _waiting(self, store: JobStore, workers: list[WorkerInfo]) -> list[Finding]:
+        waiting = (await store.stats(now=self._clock.now())).oldest_pending
+
+        if waiting is None:
+            return [ok("queue", "no job is due and waiting")]
+
+        seconds = int(waiting.total_seconds())
+        words = f"the oldest job that is due has waited for {seconds} s"
+
+        if any(worker.is_alive for worker in workers):
+            return [ok("queue", words)]
+
+        return [
+            note(
+                "queue",
+                f"{words}, and no worker is alive",
+                f"start one: {command(self._path, 'worker', 'start', '--detach')}",
+            )
+        ]
+
+    async def _look_at_leftovers(self, store: StoreToRead, seen: Listing) -> None:
+        found = await self._leftovers(store, seen)
+
+        if any(finding.verdict is not Verdict.OK for finding in found):
+            # What somebody is about to remove is gone by then.
+            await anyio.sleep(_A_MOMENT)
+            found = await self._leftovers(store, seen)
+
+        self._found += found
+
+    async def _leftovers(self, store: StoreToRead, seen: Listing) -> list[Finding]:
+        known = await _known(store)
+
+        def find() -> list[Finding]:
+            return find_leftovers(self._path, seen, known, now=self._clock.now())
+
+        return await in_thread(find)
+
+
+def _real_path(database: str | os.PathLike[str] | None) -> Path:
+    path = default_database() if database is None else Path(database).expanduser()
+
+    try:
+        return Path(os.path.realpath(path))
+    except FileNotFoundError:
+        msg = f"{path}: the current folder does not exist any more"
+        raise InvalidValueError(msg) from None
+
+
+async def _known(store: StoreToRead) -> Known:
+    rows = await store.workers()
+
+    return Known(
+        tokens=frozenset(row.token for row in rows),
+        worker_ids=frozenset(worker_name(row.number) for row in rows),
+        running=frozenset((job.seq, job.run_count) for job in await _processing(store)),
+        outputs=frozenset(await store.large_outputs()),
+    )
+
+
+async def _processing(store: JobStore) -> list[Job]:
+    wanted = JobFilter(state=JobState.PROCESSING)
+    jobs: list[Job] = []
+    after = 0
+
+    while page := await store.list_jobs(wanted, after=after, limit=_PAGE):
+        jobs += page
+        after = page[-1].seq
+
+    return jobs
+
+
+def _workers(path: Path, workers: list[WorkerInfo]) -> list[Finding]:
+    """Say who is alive, and what has to be done about who is not."""
+    alive = [worker for worker in workers if worker.is_alive]
+    slots = sum(worker.concurrency for worker in alive)
+    names = ", ".join(worker.id for worker in alive[:_MOST])
+    more = f" and {len(alive) - _MOST} more" if len(alive) > _MOST else ""
+    words = f"{counted(len(alive), 'live worker')} with {counted(slots, 'slot')}: {names}{more}"
+    found = [ok("workers", words if alive else "no worker is alive")]
+
+    for worker in workers:
+        words = f"worker {worker.id} (pid {worker.pid} on {worker.host})"
+
+        if worker.state == "unresponsive":
+            found.append(
+                problem(
+                    "workers",
+                    f"{words} is alive but does not answer; it has {counted(worker.busy, 'job')}",
+                    f"let it go on where it was stopped: kill -CONT {worker.pid}; else end it, and"
+                    f" another worker takes over what it runs: kill -KILL {worker.pid}",
+                )
+            )
+        elif not worker.is_alive:
+            found.append(
+                note(
+                    "workers",
+                    f"{words} is dead, and has {counted(worker.busy, 'job')}",
+                    "nothing has to be done: the live workers settle what it left"
+                    if alive
+                    else "start a worker, which settles what it left:"
+                    f" {command(path, 'worker', 'start', '--detach')}",
+                )
+            )
+
+    return found
+
+
+def _migrations(path: Path, faults: list[str]) -> list[Finding]:
+    if not faults:
+        return [ok("migrations", "every migration is the one that was applied")]
+
+    return [
+        problem(
+            "migrations",
+            "; ".join(faults),
+            "another version of queuectl has made this database, or it is damaged: use that"
+            f" version, or {_rescue(path)}",
+        )
+    ]
+
+
+def _no_folder(folder: Path) -> Finding:
+    if folder == default_database().parent and "QUEUECTL_DB" not in os.environ:
+        return note(
+            "database",
+            f"there is no database yet, and no folder for it: {folder}",
+            "nothing has to be done: the first command makes both, such as: queuectl status",
+        )
+
+    return problem(
+        "database",
+        f"there is no folder {folder}",
+        f"make it: mkdir -p -m 700 {shlex.quote(str(folder))}",
+    )
+
+
+def _no_roster(folder: StateFolder, error: OSError) -> Finding:
+    return problem(
+        "workers",
+        f"who is alive cannot be told: {error.strerror} ({error.filename or folder.workers})",
+        "mend what was found among the files, and look again",
+    )
+
+
+def _unusable(path: Path, error: StoreError, *, check: str = "database") -> Finding:
+    if isinstance(error, StoreDamagedError) and error.__cause__ is not None:
+        return problem(check, str(error), _rescue(path))
+
+    return problem(check, str(error), error.hint or "mend what was found before, and look again")
+
+
+def _rescue(path: Path) -> str:
+    here, new = shlex.quote(str(path)), shlex.quote(f"{path}.recovered")
+    return (
+        "stop the workers and put a backup in its place; without one, sqlite3 3.41 or newer may"
+        f" save what can be read: sqlite3 {here} .recover | sqlite3 {new}"
+    )

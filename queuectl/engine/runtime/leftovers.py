@@ -1,0 +1,283 @@
+"""
+What engines that died left behind: folders, pipes, outputs, logs, processes.
+
+What is there is listed first and the database is asked afterwards, for things
+come in the other order; what is then still there, and nobody's, is a leftover.
+"""
+
+import errno
+import os
+import re
+import shlex
+import stat
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from queuectl.engine.domain.findings import Finding, counted, in_bytes, note, ok
+from queuectl.engine.errors import named
+from queuectl.engine.runtime import proc
+from queuectl.engine.runtime.filesystem import command
+from queuectl.engine.runtime.folder import StateFolder
+from queuectl.engine.runtime.locks import is_locked
+from queuectl.engine.runtime.marks import Mark
+from queuectl.engine.runtime.runfiles import find_runs
+
+_CHECK: Final = "leftovers"
+_MOST_NAMES: Final = 10
+_LONG_GONE: Final = timedelta(days=30)
+_OUTPUT: Final = re.compile(r"(\d+)\.(\d+)\.log")
+
+Run = tuple[int, int]
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What the database says that there should be; runs as sequence number and run.
+
+    Attributes:
+        tokens: Of the registered workers.
+        worker_ids: Of the registered workers.
+        running: What is under way.
+        outputs: Finished, with an output that is a file.
+    """
+
+    tokens: frozenset[str]
+    worker_ids: frozenset[str]
+    running: frozenset[Run]
+    outputs: frozenset[Run]
+
+
+class Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What there is.
+
+    Attributes:
+        homes: The folders of workers.
+        unread: Pipes that nobody reads, and whatever else is among them.
+        outputs: Files of large outputs; None for one whose name says no run.
+        logs: What detached workers say.
+        processes: Processes with the mark of a run of one of these workers.
+    """
+
+    homes: tuple[Path, ...]
+    unread: tuple[Path, ...]
+    outputs: dict[Path, Run | None]
+    logs: tuple[Path, ...]
+    processes: dict[int, Run]
+
+
+def list_what_is_there(folder: StateFolder) -> Listing:
+    """Look into the state folder, and among the processes. Blocking."""
+    homes = tuple(_inside(folder.workers))
+
+    return Listing(
+        homes=homes,
+        unread=tuple(path for path in _inside(folder.wake) if not _is_read(path)),
+        outputs={
+            path: _run_of(path) for shelf in _inside(folder.outputs) for path in _inside(shelf)
+        },
+        logs=tuple(_inside(folder.logs)),
+        processes=_marked({home.name for home in homes}, str(folder.database)),
+    )
+
+
+def find_leftovers(database: Path, seen: Listing, known: Known, *, now: datetime) -> list[Finding]:
+    """Say what is nobody's of what was seen, and is still there. Blocking."""
+    found = [
+        *_homes(seen, known),
+        *_pipes(database, seen),
+        *_outputs(seen, known),
+        *_logs(seen, known, now),
+        *_processes(database, seen, known),
+    ]
+    return found or [ok(_CHECK, "dead engines left nothing behind")]
+
+
+def _homes(seen: Listing, known: Known) -> Iterator[Finding]:
+    lost: list[Path] = []
+    held: list[Path] = []
+
+    for home in seen.homes:
+        if home.name in known.tokens or not os.path.lexists(home) or home.is_symlink():
+            continue
+
+        if not home.is_dir() or not is_locked(home / "lock"):
+            (held if home.is_dir() and _is_in_use(home, known) else lost).append(home)
+
+    if lost:
+        yield note(
+            _CHECK,
+            f"{counted(len(lost), 'folder')} of workers that are not registered: {_listed(lost)}",
+            f"rm -r -- {_quoted(lost)}",
+        )
+
+    stray = [home for home in held if not _serves(home, known)]
+
+    if stray:
+        yield note(
+            _CHECK,
+            "processes still hold files of runs whose workers are not registered:"
+            f" {_listed(stray)}",
+            f"look who it is, and end it where it is not wanted: fuser -v {_globs(stray)}",
+        )
+
+
+def _is_in_use(home: Path, known: Known) -> bool:
+    return _serves(home, known) or any(run.files.is_held() for run in find_runs(home))
+
+
+def _serves(home: Path, known: Known) -> bool:
+    """Whether one of the runs that go on has its files here: an adopted run keeps them."""
+    notes = {f"{seq} {run}" for seq, run in known.running}
+    return any(run.note in notes for run in find_runs(home))
+
+
+def _pipes(database: Path, seen: Listing) -> Iterator[Finding]:
+    unread = [path for path in seen.unread if os.path.lexists(path) and not _is_read(path)]
+    pipes = [path for path in unread if _is_pipe(path) and not path.name.startswith(".")]
+    others = [path for path in unread if path not in pipes]
+
+    if pipes:
+        yield note(
+            _CHECK,
+            f"{counted(len(pipes), 'wake-up pipe')} that nobody reads: {_listed(pipes)}",
+            "nothing has to be done: the next change to the queue removes them, such as:"
+            f" {command(database, 'enqueue', '--', 'true')}",
+        )
+
+    if others:
+        yield note(
+            _CHECK,
+            f"{counted(len(others), 'file')} among the wake-up pipes that are none, or were"
+            f" never finished: {_listed(others)}",
+            f"rm -r -- {_quoted(others)}",
+        )
+
+
+def _outputs(seen: Listing, known: Known) -> Iterator[Finding]:
+    kept = known.outputs | known.running
+    lost = [path for path, run in seen.outputs.items() if run not in kept and path.exists()]
+
+    if lost:
+        yield note(
+            _CHECK,
+            f"{counted(len(lost), 'output')} ({_size(lost)}) of no run that the database has:"
+            f" {_listed(lost)}",
+            f"rm -- {_quoted(lost)}{_and_again(lost)}",
+        )
+
+
+def _logs(seen: Listing, known: Known, now: datetime) -> Iterator[Finding]:
+    until = (now - _LONG_GONE).timestamp()
+    old = []
+
+    for path in seen.logs:
+        try:
+            is_old = os.lstat(path).st_mtime < until
+        except FileNotFoundError:
+            continue
+
+        if is_old and path.stem not in known.worker_ids:
+            old.append(path)
+
+    if old:
+        yield note(
+            _CHECK,
+            f"{counted(len(old), 'log')} ({_size(old)}) of workers that ended more than"
+            f" {_LONG_GONE.days} days ago: {_listed(old)}",
+            f"rm -- {_quoted(old)}{_and_again(old)}",
+        )
+
+
+def _processes(database: Path, seen: Listing, known: Known) -> Iterator[Finding]:
+    tokens = {home.name for home in seen.homes} | known.tokens
+    here = _marked(tokens, str(database))
+    stray = [
+        pid
+        for pid, run in seen.processes.items()
+        if here.get(pid) == run and run not in known.running
+    ]
+
+    if stray:
+        pids = ",".join(map(str, sorted(stray)))
+        yield note(
+            _CHECK,
+            f"{counted(len(stray), 'process', 'processes')} of runs that are over: {pids}",
+            f"look what it is, and end what is not wanted with kill: ps -fp {pids}",
+        )
+
+
+def _marked(tokens: set[str], database: str) -> dict[int, Run]:
+    """Return the processes that carry the mark of a run of one of these workers."""
+    if not proc.can_list():
+        return {}
+
+    me = os.getpid()
+    found = {}
+
+    for process in proc.processes():
+        mark = Mark.read(proc.first_environ(process.pid))
+
+        if process.pid != me and mark and mark.token in tokens and mark.is_of(database):
+            found[process.pid] = mark.key
+
+    return found
+
+
+def _inside(folder: Path) -> list[Path]:
+    """Return what is in a folder; nothing where it is none, or a link to one."""
+    try:
+        return [] if folder.is_symlink() else sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []
+
+
+def _is_pipe(path: Path) -> bool:
+    try:
+        return stat.S_ISFIFO(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _is_read(path: Path) -> bool:
+    """Whether a pipe has a reader; opening it to write tells, and does nothing else."""
+    if not _is_pipe(path):
+        return False
+
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC))
+    except OSError as error:
+        return error.errno != errno.ENXIO
+
+    return True
+
+
+def _run_of(path: Path) -> Run | None:
+    match = _OUTPUT.fullmatch(path.name)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def _size(paths: list[Path]) -> str:
+    return in_bytes(sum(os.lstat(path).st_size for path in paths if os.path.lexists(path)))
+
+
+def _listed(paths: list[Path]) -> str:
+    first = ", ".join(named(path.name) for path in paths[:_MOST_NAMES])
+    rest = len(paths) - _MOST_NAMES
+    return f"{first} and {rest} more" if rest > 0 else first
+
+
+def _quoted(paths: list[Path]) -> str:
+    return shlex.join(map(str, paths[:_MOST_NAMES]))
+
+
+def _globs(homes: list[Path]) -> str:
+    return " ".join(f"{shlex.quote(str(home))}/*" for home in homes[:_MOST_NAMES])
+
+
+def _and_again(paths: list[Path]) -> str:
+    return "; then look again" if len(paths) > _MOST_NAMES else ""

@@ -1,0 +1,62 @@
+"""The mark that the processes of a run carry, wherever they go."""
+
+import os
+import re
+from typing import Final, Self
+
+import msgspec
+
+MARK_VARIABLE: Final = "QUEUECTL_RUN"
+
+_MARK: Final = re.compile(rf"\0{MARK_VARIABLE}=(\w+)\.(\d+)\.(\d+):([^\0]+)\0".encode())
+
+
+class Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Says whose a process is.
+
+    Attributes:
+        token: Of the worker that started the run.
+        seq: The sequence number of the run's job.
+        run: The run's number.
+        database: The database, as an absolute path: a copy of it names the
+            same runs, and they are not the copy's.
+    """
+
+    token: str
+    seq: int
+    run: int
+    database: str
+
+    def __str__(self) -> str:
+        """Write it as the value of its variable."""
+        return f"{self.token}.{self.seq}.{self.run}:{self.database}"
+
+    @classmethod
+    def read(cls, environ: bytes) -> Self | None:
+        """
+        Return the mark in an environment, None where there is none.
+
+        Args:
+            environ: As `first_environ` returns it.
+        """
+        found = _MARK.search(environ)
+
+        if found is None:
+            return None
+
+        return cls(
+            token=found[1].decode(),
+            seq=int(found[2]),
+            run=int(found[3]),
+            database=os.fsdecode(found[4]),
+        )
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """The run, by the job's sequence number and its own."""
+        return self.seq, self.run
+
+    def is_of(self, database: str) -> bool:
+        """Whether a run is this database's; it may have been moved since. Blocking."""
+        return self.database == database or not os.path.lexists(self.database)

@@ -1,0 +1,119 @@
+"""Names how runs ended: from what the system says, and why they were stopped."""
+
+import errno
+import os
+from datetime import timedelta
+from typing import Final
+
+from queuectl.engine.domain.lifecycle import Outcome
+from queuectl.engine.domain.models import Job, OutcomeKind
+from queuectl.engine.runtime.reaper import ProcessResult
+from queuectl.engine.runtime.run import Run, StopReason
+from queuectl.engine.runtime.runfiles import RunFiles
+
+# The system's fault, not the command's: given back uncharged, tried later.
+_SYSTEM_ERRORS: Final = frozenset(
+    {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EIO}
+)
+_SYSTEM_PAUSE: Final = timedelta(seconds=1)
+
+# Gone without a word, and nobody knows how.
+LOST: Final = Outcome(kind=OutcomeKind.LOST, reason="lost")
+
+# Claimed by a worker that died before its shell came to the command.
+NEVER_BEGAN: Final = Outcome(kind=OutcomeKind.INTERRUPTED, reason="its worker died before it began")
+
+
+def spawn_outcome(error: OSError) -> Outcome:
+    """Name what kept a command from starting: the job's own fault, or the system's."""
+    if error.errno in _SYSTEM_ERRORS:
+        return system_outcome(error)
+
+    subject = f": {os.fsdecode(error.filename)}" if error.filename else ""
+    return Outcome(
+        kind=OutcomeKind.SPAWN_FAILED, reason=f"could not start: {error.strerror}{subject}"
+    )
+
+
+def system_outcome(error: OSError) -> Outcome:
+    """Name what kept the system from starting anything: no fault of the job."""
+    return Outcome(
+        kind=OutcomeKind.INTERRUPTED,
+        reason=f"the system could not start it: {error.strerror}",
+        pause=_SYSTEM_PAUSE,
+    )
+
+
+def run_outcome(run: Run, result: ProcessResult) -> Outcome:
+    """Name how a run ended: what ended it from outside comes before what it said itself."""
+    code, signal = result.exit_code, result.signal
+
+    if _is_over_limit(run):
+        run.stop_reason = StopReason.OUTPUT
+
+    match run.stop_reason:
+        case StopReason.TIMEOUT:
+            kind, reason = OutcomeKind.TIMED_OUT, "timeout"
+        case StopReason.CANCEL:
+            kind, reason = OutcomeKind.CANCELLED, run.stop_words or "cancelled"
+        case StopReason.OUTPUT:
+            kind, reason = OutcomeKind.FAILED, f"output_limit={run.job.max_output_bytes}"
+        case StopReason.SHUTDOWN:
+            kind, reason = OutcomeKind.INTERRUPTED, "interrupted"
+        case StopReason.CRASH:
+            kind, reason = OutcomeKind.LOST, "worker died"
+        case _:
+            return exit_outcome(code, signal)
+
+    return Outcome(kind=kind, exit_code=code, signal=signal, reason=reason)
+
+
+def _is_over_limit(run: Run) -> bool:
+    """
+    Whether a run wrote more than it may; what is too much is cut off.
+
+    It goes by the size and not by who was faster, so that it is the same each time.
+    """
+    limit = run.job.max_output_bytes
+
+    if limit is None or run.files is None or run.files.output_size() <= limit:
+        return False
+
+    # The size will not tell any more, whoever has to ask again.
+    run.files.note_end(run.note, StopReason.OUTPUT)
+    run.files.cut_output(limit)
+    return True
+
+
+def left_outcome(job: Job, files: RunFiles | None, code: int | None) -> Outcome:
+    """
+    Name the outcome of a run that is over, and whose worker died.
+
+    Args:
+        job: As claimed.
+        files: The run's, with the output open; None where there is none.
+        code: The exit code that it left, if any.
+    """
+    run = Run(job)
+    run.files = files
+    run.stop_reason = None if files is None else noted_reason(files, run.note)
+    run.stop_words = job.cancel_reason
+    return run_outcome(run, ProcessResult(exit_code=code, signal=None))
+
+
+def noted_reason(files: RunFiles, note: str) -> StopReason | None:
+    """Return why a run was being ended, or left, when its worker died; None where it was not."""
+    word = files.noted_end(note)
+    return StopReason(word) if word in set(StopReason) else None
+
+
+def exit_outcome(code: int | None, signal: str | None) -> Outcome:
+    """Name the outcome of a command that ended by itself; of which nothing is known is lost."""
+    if code is None and signal is None:
+        return LOST
+
+    if code == 0:
+        return Outcome(kind=OutcomeKind.COMPLETED, exit_code=0)
+
+    reason = f"signal={signal}" if code is None else f"exit_code={code}"
+    return Outcome(kind=OutcomeKind.FAILED, exit_code=code, signal=signal, reason=reason)

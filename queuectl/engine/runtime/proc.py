@@ -1,0 +1,132 @@
+"""Processes as the system lists them; only on Linux, elsewhere nothing is listed."""
+
+import os
+import signal
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+_STATE, _GROUP, _SESSION, _STARTED = 0, 2, 3, 19
+_TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
+
+# What can be met while a process ends, or where it is another user's.
+_GONE_OR_HIDDEN: Final = (FileNotFoundError, ProcessLookupError, PermissionError)
+
+
+class Process(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A process that is not a zombie.
+
+    Attributes:
+        pid: Its number, which may be used again once it is gone.
+        group: Its process group.
+        session: Its session.
+        started: When it started, in ticks since the machine did; tells it from
+            another of its number.
+    """
+
+    pid: int
+    group: int
+    session: int
+    started: int
+
+    @property
+    def started_seconds(self) -> float:
+        """When it started, in seconds since the machine did."""
+        return self.started / _TICKS_A_SECOND
+
+
+def can_list() -> bool:
+    """Whether the system says what processes there are, and what belongs to them."""
+    return os.path.isdir("/proc/self/fd")
+
+
+def processes() -> Iterator[Process]:
+    """Yield every process that is not a zombie. Blocking: some ten microseconds for each."""
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (found := find_process(int(name))):
+            yield found
+
+
+def find_process(pid: int) -> Process | None:
+    """Return a process, None where there is none, or only a zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # After the name, which may hold anything.
+            fields = file.read().rpartition(b") ")[2].split()
+    except _GONE_OR_HIDDEN:
+        return None
+
+    if fields[_STATE] in {b"Z", b"X"}:
+        return None
+
+    return Process(
+        pid=pid,
+        group=int(fields[_GROUP]),
+        session=int(fields[_SESSION]),
+        started=int(fields[_STARTED]),
+    )
+
+
+def first_environ(pid: int) -> bytes:
+    """Return the environment that a process began with; empty where it is hidden."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return b"\0" + file.read()
+    except _GONE_OR_HIDDEN:
+        return b""
+
+
+def has_open(pid: int, files: set[tuple[int, int]]) -> bool:
+    """Whether a process has one of these files open, given by device and inode."""
+    folder = f"/proc/{pid}/fd"
+
+    try:
+        names = os.listdir(folder)
+    except _GONE_OR_HIDDEN:
+        return False
+
+    for name in names:
+        try:
+            found = os.stat(f"{folder}/{name}")
+        except _GONE_OR_HIDDEN:
+            continue
+
+        if (found.st_dev, found.st_ino) in files:
+            return True
+
+    return False
+
+
+def send(process: Process, number: signal.Signals) -> bool:
+    """
+    Signal a process, and no other that has its number by now.
+
+    Returns:
+        False where it may not be signalled.
+    """
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return True
+
+    try:
+        now = find_process(process.pid)
+
+        if now is not None and now.started == process.started:
+            signal.pidfd_send_signal(descriptor, number)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    finally:
+        os.close(descriptor)
+
+    return True
+
+
+def uptime() -> float:
+    """Return the seconds since the machine started."""
+    with open("/proc/uptime", "rb") as file:
+        return float(file.read().split()[0])

@@ -1,0 +1,75 @@
+"""A run that is under way, as its worker holds it: what it is, and how it is told to end."""
+
+from enum import StrEnum
+
+import anyio
+
+from queuectl.engine.domain.models import Job
+from queuectl.engine.runtime.process import RunningProcess
+from queuectl.engine.runtime.reaper import ProcessResult
+from queuectl.engine.runtime.runfiles import RunFiles, run_note
+
+
+class StopReason(StrEnum):
+    """Why a run was ended from outside."""
+
+    TIMEOUT = "timeout"
+    CANCEL = "cancel"
+    OUTPUT = "output"
+    SHUTDOWN = "shutdown"
+    # Its worker died, and the job does not want to be adopted.
+    CRASH = "crash"
+    # It goes on; whoever comes after us adopts it.
+    LEAVE = "leave"
+
+
+class Run:
+    """
+    A run that is under way, as its worker holds it.
+
+    Args:
+        job: As claimed.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.files: RunFiles | None = None
+        self.stop_reason: StopReason | None = None
+        self.stop_words: str | None = None
+        self.ended_at: float | None = None
+        # Whether its worker cannot wait for it any longer.
+        self.has_to_go = False
+        self._is_over = False
+        self._scope = anyio.CancelScope()
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """What it is known by: the job's sequence number and the run's number."""
+        return self.job.seq, self.job.run_count
+
+    @property
+    def note(self) -> str:
+        """What its files say: whose they are."""
+        return run_note(*self.key)
+
+    def stop(self, reason: StopReason, words: str | None = None) -> None:
+        """End it, where it has not ended by itself; the first reason stays."""
+        if reason in {StopReason.SHUTDOWN, StopReason.LEAVE}:
+            self.has_to_go = True
+
+        if not self._is_over and self.stop_reason is None:
+            self.stop_reason = reason
+            self.stop_words = words
+            self._scope.cancel()
+
+    async def ended_or_stopped(self, process: RunningProcess) -> ProcessResult | None:
+        """Return how it ended by itself, or None where it is to be ended."""
+        with self._scope:
+            result = await process.wait()
+            # It was faster than whoever wanted to end it, now or while what it
+            # left running is being ended.
+            self._is_over = True
+            self.stop_reason = None
+            return result
+
+        return None

@@ -1,0 +1,227 @@
+"""
+What belongs to a run: its session, and whatever left that and carries its mark.
+
+A run is over only when nothing of it is left. A process is taken for one of a
+run's by what a stranger cannot have: the run's mark in the environment that it
+began with, or the run's own files, open. Its number is never proof: a session
+counts where one of it is proved by these. Where none is, and its first process
+may be the shell by its age, nothing is done to it, and the job waits.
+"""
+
+import os
+import signal
+import sys
+from datetime import datetime
+from typing import Final, Self
+
+import msgspec
+
+from queuectl.engine.runtime import proc
+from queuectl.engine.runtime.clock import SystemClock, sleep
+from queuectl.engine.runtime.marks import Mark
+from queuectl.engine.runtime.proc import Process
+from queuectl.engine.runtime.runfiles import RunFiles
+from queuectl.engine.runtime.threads import in_thread
+
+# Seconds to wait for what was killed; only the kernel itself can hold it longer.
+_LONGEST_DEATH: Final = 5.0
+
+# Seconds between two looks: soon at first, for most are gone at once.
+_LOOKS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+
+# How far the clocks of the disk and of the processes may be apart, and how long
+# the shell may take to its first word, in seconds.
+_CLOCKS_APART: Final = 0.1
+_FIRST_WORD: Final = 2.0
+
+
+class Members(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What was found of a run.
+
+    Attributes:
+        ours: Processes that are proved to be the run's.
+        unclear: Processes in a session of the run's number, with no proof
+            whose it is.
+    """
+
+    ours: tuple[Process, ...]
+    unclear: tuple[Process, ...] = ()
+
+
+class Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What runs on the system, but for this process.
+
+    Attributes:
+        marks: By process, the mark that it carries, where it carries one.
+    """
+
+    marks: dict[Process, Mark | None]
+
+    @classmethod
+    def now(cls) -> Self:
+        """List it. Blocking: some milliseconds; empty where nothing can be listed."""
+        if not proc.can_list():
+            return cls(marks={})
+
+        me = os.getpid()
+        found = (process for process in proc.processes() if process.pid != me)
+        return cls(marks={p: Mark.read(proc.first_environ(p.pid)) for p in found})
+
+    def marked(self, token: str, database: str) -> dict[Process, Mark]:
+        """Return what carries the mark of a run that a worker of this database started."""
+        return {
+            process: mark
+            for process, mark in self.marks.items()
+            if mark is not None and mark.token == token and mark.is_of(database)
+        }
+
+
+class RunTree:
+    """
+    The processes of one run, wherever they went.
+
+    Args:
+        mark: What its processes carry.
+        files: The run's; need not be open.
+        leader: The number of its shell, which is its session's and its
+            group's; None where the shell did not come to write it down.
+        began_at: When it wrote that down.
+    """
+
+    def __init__(
+        self,
+        mark: Mark,
+        files: RunFiles | None,
+        leader: int | None = None,
+        began_at: datetime | None = None,
+    ) -> None:
+        self._mark = mark
+        self._files = files
+        self._leader = leader
+        self._began_at = began_at
+
+    def look(self, listed: Listing | None = None) -> Members:
+        """
+        Return what is there of it. Blocking.
+
+        Args:
+            listed: The processes of the system, as they were when nobody could
+                start one of the run's any more; else they are listed now.
+        """
+        if not proc.can_list():
+            return self._look_by_group()
+
+        if listed is None:
+            listed = Listing.now()
+
+        all_ = list(listed.marks)
+        marked = listed.marked(self._mark.token, self._mark.database)
+        ours = {p.pid: p for p, mark in marked.items() if mark.key == self._mark.key}
+
+        if self._files is not None and self._files.is_held():
+            files = self._files.identities()
+            ours |= {p.pid: p for p in all_ if p.pid not in ours and proc.has_open(p.pid, files)}
+
+        mine, unclear = self._judge_session(all_, set(ours))
+        return Members(ours=(*ours.values(), *mine), unclear=tuple(unclear))
+
+    def _judge_session(
+        self, all_: list[Process], ours: set[int]
+    ) -> tuple[list[Process], list[Process]]:
+        """Return what of the session is the run's too, and of what that cannot be said."""
+        session = [p for p in all_ if self._leader in {p.session, p.group}]
+        rest = [p for p in session if p.pid not in ours]
+        leader = next((p for p in rest if p.pid == self._leader), None)
+
+        # A number is not used again while anything of the session is there.
+        if len(rest) < len(session):
+            return rest, []
+
+        if leader is None:
+            return [], rest
+
+        # It leads the session: as old as the run it is the run's shell, and if
+        # not it is somebody who got the number of one that is gone.
+        return ([], rest) if self._may_be_the_shell(leader) else ([], [])
+
+    async def end(self, grace: float) -> tuple[Process, ...]:
+        """
+        End all of it: TERM, ``grace`` seconds, KILL.
+
+        Returns:
+            What could not be ended.
+        """
+        if await self._ended_by(signal.SIGTERM, grace):
+            return ()
+
+        await self._ended_by(signal.SIGKILL, _LONGEST_DEATH)
+        return (await in_thread(self.look)).ours
+
+    async def _ended_by(self, number: signal.Signals, seconds: float) -> bool:
+        clock = SystemClock()
+        deadline = clock.monotonic() + seconds
+        looks = iter(_LOOKS)
+        told: set[tuple[int, int]] = set()
+
+        # It may fork meanwhile, so who is there is asked again each time.
+        while members := (await in_thread(self.look)).ours:
+            news = [p for p in members if (p.pid, p.started) not in told]
+            await in_thread(self._signal, news, number)
+            told |= {(p.pid, p.started) for p in news}
+
+            if clock.monotonic() >= deadline:
+                return False
+
+            await sleep(clock, next(looks, _LOOKS[-1]))
+
+        return True
+
+    def _signal(self, members: list[Process], number: signal.Signals) -> None:
+        if not proc.can_list():
+            os.killpg(members[0].pid, number)
+            return
+
+        # Whole groups first, for nothing in one can fork away from that.
+        for group in {p.group for p in members if p.group == self._leader}:
+            try:
+                os.killpg(group, number)
+            except (ProcessLookupError, PermissionError):
+                continue
+
+        for process in members:
+            if process.group != self._leader:
+                proc.send(process, number)
+
+    def _may_be_the_shell(self, process: Process) -> bool:
+        """
+        Whether a process of the shell's number began shortly before the shell's first word.
+
+        One that got the number of a shell that is gone began after that word.
+        """
+        if self._began_at is None:
+            return False
+
+        age = proc.uptime() - process.started_seconds
+        # The disk's times are the wall clock's.
+        written = (SystemClock().now() - self._began_at).total_seconds()
+        return -_CLOCKS_APART < age - written < _FIRST_WORD
+
+    def _look_by_group(self) -> Members:
+        """Ask for the group alone, where the system does not list what belongs to whom."""
+        if self._leader is None or self._files is None:
+            return Members(ours=())
+
+        try:
+            os.killpg(self._leader, 0)
+        except ProcessLookupError:
+            return Members(ours=())
+        except PermissionError:
+            # macOS says so of a group of which only zombies are left.
+            if sys.platform == "darwin":
+                return Members(ours=())
+
+        group = (Process(pid=self._leader, group=self._leader, session=self._leader, started=0),)
+        is_proved = self._files.is_held()
+        return Members(ours=group if is_proved else (), unclear=() if is_proved else group)

@@ -1,0 +1,78 @@
+"""A store that is only looked at: it makes no file, migrates nothing, and moves no log."""
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from queuectl.engine.store.base import INLINE_OUTPUT_BYTES
+from queuectl.engine.store.sqlite.check import migration_problems
+from queuectl.engine.store.sqlite.connection import FileIdentity, connect, named_errors
+from queuectl.engine.store.sqlite.setup import MIGRATIONS, file_version
+from queuectl.engine.store.sqlite.store import SqliteStore
+
+NEWEST_SCHEMA: Final = len(MIGRATIONS)
+
+
+class _Unwatched(FileIdentity):
+    """Of a file that may be replaced: who only looks acknowledges nothing."""
+
+    def check(self) -> None:
+        """Let it be."""
+
+
+class SqliteReader(SqliteStore):
+    """
+    The reading half of a `SqliteStore`.
+
+    Args:
+        path: The file; it must exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.schema_version: int = 0
+
+    @property
+    def is_current(self) -> bool:
+        """Whether its schema is the one that the queries are written for."""
+        return self.schema_version == NEWEST_SCHEMA
+
+    async def open_to_read(self) -> None:
+        """
+        Connect.
+
+        Raises:
+            StoreError: The file cannot be used, is something else, or newer.
+        """
+        # Whoever only looks leaves no log, and takes none away.
+        reader = connect(self._path, reader=True, mode=_mode(self._path))
+
+        with named_errors(self._path):
+            await reader.open()
+            self._reading = reader
+            # Read first: it is then that SQLite makes a log where there is none.
+            self.schema_version = await reader.run(self._version)
+
+        self._identity = await reader.run(lambda _: _Unwatched(self._path))
+
+    async def close(self) -> None:
+        """Close the connection, where there is one."""
+        if self._reading is not None:
+            await self._reading.close()
+
+    async def large_outputs(self) -> set[tuple[int, int]]:
+        """Return the finished runs whose output is a file, as sequence number and run."""
+        rows = await self._rows("all_large_runs", inline=INLINE_OUTPUT_BYTES)
+        return {(row["job"], row["number"]) for row in rows}
+
+    async def migration_problems(self) -> list[str]:
+        """Return what is wrong with the migrations that were applied."""
+        return await self._read(migration_problems)
+
+    def _version(self, connection: sqlite3.Connection) -> int:
+        return file_version(connection, self._path)
+
+
+def _mode(path: Path) -> str:
+    return "ro" if os.path.lexists(f"{path}-wal") else "rw"

@@ -1,0 +1,205 @@
+"""
+Planted defects: the harness is evidence only if it finds them.
+
+Each breaks the engine of the process that it is planted into, in the way in which
+queues like this one are often broken.
+"""
+
+import asyncio
+import copy
+import os
+import signal
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+import anyio
+
+from queuectl.engine.runtime import proc
+from queuectl.engine.runtime.executor import Executor
+from queuectl.engine.runtime.marks import MARK_VARIABLE
+from queuectl.engine.runtime.outcomes import run_outcome
+from queuectl.engine.runtime.process import RunningProcess, RunRequest, ShellProcess, ShellRunner
+from queuectl.engine.runtime.reaper import Watched, named_result
+from queuectl.engine.runtime.recovery import Recovery
+from queuectl.engine.runtime.run import Run, StopReason
+from queuectl.engine.runtime.runfiles import RunFiles
+from queuectl.engine.runtime.tree import Members, RunTree
+from queuectl.engine.runtime.wrapper import COMMAND_VARIABLE, SHELL, wrap
+from queuectl.engine.store.base import WorkerRow
+from queuectl.engine.store.sqlite import operations
+
+# How long a spawn takes on a machine that is busy, in seconds.
+_SLOW_SPAWN: Final = 0.05
+
+
+def finish_by_id_only() -> None:
+    """Take any result for a job that runs, whichever run and worker it comes from."""
+    operations.SQL["held_job"] = "SELECT * FROM jobs WHERE seq = :seq AND state = 'processing'"
+    fence = " AND run_count = :run AND worker = :worker"
+
+    if fence not in operations.SQL["finish_job"]:
+        raise ValueError("there is no fence to take away")
+
+    operations.SQL["finish_job"] = operations.SQL["finish_job"].replace(fence, "")
+    # A queue that has no fence keeps no history of runs that could trip over it.
+    insert = operations.SQL["insert_run"]
+    operations.SQL["insert_run"] = insert.replace("INSERT INTO", "INSERT OR REPLACE INTO", 1)
+    output = operations.SQL["insert_output"]
+    operations.SQL["insert_output"] = output.replace("INSERT INTO", "INSERT OR REPLACE INTO", 1)
+
+
+def give_back_without_asking() -> None:
+    """Give a dead worker's runs back at once, whoever may still hold their locks."""
+
+    async def settle(self: Recovery, worker: WorkerRow, *, is_whole: bool) -> bool:  # noqa: ARG001
+        jobs = await self._store.held_jobs(worker.number)
+        await self._store.release(jobs, now=self._clock.now(), interrupted=True)
+        return await self._store.unregister_worker(worker.number)
+
+    _replace(Recovery, "_settle", settle)
+
+
+def spawn_without_shield() -> None:
+    """
+    Let whoever ends a run cancel its spawn.
+
+    asyncio kills the shell then, and nobody knows what that has started.
+    """
+    spawns: dict[tuple[int, int], anyio.CancelScope] = {}
+    stop, run_with = Run.stop, Executor._run_with
+
+    def stop_spawn(self: Run, reason: StopReason, words: str | None = None) -> None:
+        stop(self, reason, words)
+
+        if self.key in spawns:
+            spawns[self.key].cancel()
+
+    async def run_unshielded(
+        self: Executor,
+        files: RunFiles,
+        run: Run,
+        started_at: datetime,
+        process_ended: Callable[[], None],
+    ) -> None:
+        started: RunningProcess | None = None
+
+        with anyio.CancelScope() as scope:
+            spawns[run.key] = scope
+            started = await _spawn(self._runner, self._request(run.job, files))
+
+        del spawns[run.key]
+
+        if started is not None:
+            own = copy.copy(self)
+            own._runner = _Started(started)
+            await run_with(own, files, run, started_at, process_ended)
+            return
+
+        process_ended()
+        outcome = run_outcome(run, named_result(None))
+        await self._recorder.record(run.job, outcome, started_at=started_at)
+
+    _replace(Run, "stop", stop_spawn)
+    _replace(Executor, "_run_with", run_unshielded)
+
+
+async def _spawn(runner: Any, request: RunRequest) -> RunningProcess:
+    started: RunningProcess = await runner.start(request)
+    try:
+        await anyio.sleep(_SLOW_SPAWN)
+    except BaseException:
+        os.kill(started.pid, signal.SIGKILL)
+        raise
+
+    return started
+
+
+class _Started:
+    """Starts nothing: it has been started."""
+
+    def __init__(self, running: RunningProcess) -> None:
+        self._running = running
+
+    async def start(self, _: RunRequest) -> RunningProcess:
+        return self._running
+
+
+def capture_through_pipes() -> None:
+    """Have a run write into a pipe that ends with its worker."""
+    copying: set[asyncio.Task[None]] = set()
+
+    async def start(self: ShellRunner, request: RunRequest) -> ShellProcess:
+        code, in_variable = wrap(
+            request.command, request.note, request.files.exit_path, trap_is_safe=True
+        )
+        env = {**request.env, MARK_VARIABLE: str(request.mark)}
+
+        if in_variable:
+            env[COMMAND_VARIABLE] = request.command
+
+        with anyio.CancelScope(shield=True):
+            started = await Watched(
+                asyncio.create_subprocess_shell(  # noqa: TID251 (a defect on purpose)
+                    code,
+                    stdin=DEVNULL,
+                    stdout=PIPE,
+                    stderr=STDOUT,
+                    cwd=request.cwd,
+                    env=env,
+                    executable=SHELL,
+                    start_new_session=True,
+                    pass_fds=(request.files.lock,),
+                ),
+                self._reaper,
+            )
+
+        assert started.stdout is not None
+        task = asyncio.create_task(_copy(started.stdout, os.dup(request.files.output)))
+        copying.add(task)
+        task.add_done_callback(copying.discard)
+        return ShellProcess(started, self._reaper.take(started.pid), request, self._clock)
+
+    _replace(ShellRunner, "start", start)
+
+
+async def _copy(source: asyncio.StreamReader, target: int) -> None:
+    try:
+        while chunk := await source.read(65536):
+            os.write(target, chunk)
+    finally:
+        os.close(target)
+
+
+def adopt_by_number_alone() -> None:
+    """Take whatever has the number of a run's shell for that shell."""
+
+    def look(self: RunTree) -> Members:
+        found = None if self._leader is None else proc.find_process(self._leader)
+        return Members(ours=() if found is None else (found,))
+
+    _replace(RunTree, "look", look)
+
+
+def _replace(owner: type, name: str, broken: Callable[..., Any]) -> None:
+    """Put a broken method in the place of one that must be there."""
+    if name not in vars(owner):
+        raise AttributeError(f"{owner.__name__} has no {name} to break")
+
+    setattr(owner, name, broken)
+
+
+DEFECTS: Final[dict[str, Callable[[], None]]] = {
+    "finish-by-id-only": finish_by_id_only,
+    "give-back-without-asking": give_back_without_asking,
+    "spawn-without-shield": spawn_without_shield,
+    "capture-through-pipes": capture_through_pipes,
+    "adopt-by-number-alone": adopt_by_number_alone,
+}
+
+
+def plant(name: str) -> None:
+    """Break the engine of this process; an empty name leaves it whole."""
+    if name:
+        DEFECTS[name]()

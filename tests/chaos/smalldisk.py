@@ -1,0 +1,47 @@
+"""A small disk of its own for a run that fills it, where one can be mounted."""
+
+import ctypes
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+# More than the engine lets its log grow before it cuts it: else it is full for ever.
+_SIZE: Final = "8m"
+_MNT_DETACH: Final = 2
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """
+    Have a small disk in a folder while in the context.
+
+    Raises:
+        OSError: The system does not let us.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    name = os.fsencode(folder)
+
+    if libc.mount(b"chaos", name, b"tmpfs", 0, f"size={_SIZE}".encode()):
+        raise OSError(ctypes.get_errno(), "cannot mount", str(folder))
+
+    try:
+        yield
+    finally:
+        libc.umount2(name, _MNT_DETACH)
+
+
+def can_mount() -> bool:
+    """Whether a small disk can be had here."""
+    if sys.platform != "linux":
+        return False
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with small_disk(Path(folder)):
+                return True
+        except OSError:
+            return False
