@@ -35,10 +35,10 @@ nox.options.error_on_missing_interpreters = False
 nox.options.download_python = "never"
 
 # Coverage is measured where code is met from inside; it makes each process that is
-# started 100 ms dearer. What the program prints and the pages say does not change
-# with the Python, and is tested with one; whole processes with the oldest and the
-# newest; and the proof of recovery, which counts what is killed, with one again. A folder that is in none of these is an
-# error, below.
+# started 100 ms dearer. Whole processes are tested with the oldest and the newest
+# Python. What the program prints and the pages say does not change with it, nor does
+# what is left after a kill, and that is tested with one. A folder that is in none of
+# these is an error, below.
 ENGINE_TESTS = ["tests/unit", "tests/contract", "tests/integration", "tests/migrations"]
 PROCESS_TESTS = ["tests/acceptance", "tests/typing"]
 PROGRAM_TESTS = ["tests/cli", "tests/docs", "tests/examples"]

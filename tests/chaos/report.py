@@ -33,6 +33,11 @@ _FAULTS: Final = {
     "fill_disk": "the disk is full for 0.3 to 2 s",
 }
 
+_CRASH_POINTS: Final = ("scenario", "points", "survived", "places", "typical", "slowest")
+_FAILURES: Final = ("what", "points", "survived", "refused")
+_SOAK: Final = ("jobs", "rss_kib", "descriptors", "threads", "wal_bytes")
+_CUTS: Final = ("what", "cuts", "prefixes", "bad", "lost")
+
 _VIOLATIONS: Final = {
     "lost": "acknowledged jobs that are not there",
     "unfinished": "jobs that do not come to an end",
@@ -77,16 +82,68 @@ def write_report(parts: Mapping[str, Any]) -> str:
 
     Args:
         parts: What was measured, as read from JSON: ``chaos``, ``small_disk``,
-            ``crash_points``, ``cuts``, ``defects``; what is missing is None.
+            ``crash_points``, ``failures``, ``cuts``, ``defects``, ``soak``; what
+            is missing is None.
     """
     sections = [
         _chaos("Chaos", parts.get("chaos")),
         _chaos("Full disk", parts.get("small_disk")),
-        _table("Crashes at every step", parts.get("crash_points")),
-        _table("Logs cut anywhere", parts.get("cuts")),
-        _table("Planted defects", parts.get("defects")),
+        _table("Crashes at every step", parts.get("crash_points"), _CRASH_POINTS),
+        _table("Operations that fail", _inner(parts.get("failures"), "kinds"), _FAILURES),
+        _table("Logs cut anywhere", _inner(parts.get("cuts"), "lives"), _CUTS),
+        _table("Planted defects", parts.get("defects"), ()),
+        _table("A long life", _every_fifth(_inner(parts.get("soak"), "samples")), _SOAK),
     ]
     return "\n\n".join(sections)
+
+
+def find_wrongs(parts: Mapping[str, Any]) -> list[str]:
+    """Name the parts in which something was found that must not be."""
+    tables = {
+        "crash_points": (parts.get("crash_points"), "points", "survived"),
+        "failures": (_inner(parts.get("failures"), "kinds"), "points", "survived"),
+    }
+    wrong = [
+        name
+        for name in ("chaos", "small_disk")
+        if parts.get(name) and any(parts[name]["violations"].values())
+    ]
+    wrong += [
+        name
+        for name, (given, all_, good) in tables.items()
+        if given and any(row[all_] != row[good] for row in _rows(given))
+    ]
+
+    if any(row["bad"] for row in _rows(_inner(parts.get("cuts"), "lives") or {})):
+        wrong.append("cuts")
+
+    if any(
+        not row["violations with it"] or row["violations without it"]
+        for row in parts.get("defects") or []
+    ):
+        wrong.append("defects")
+
+    return wrong
+
+
+def _inner(given: Any, name: str) -> Any:
+    return None if given is None else given[name]
+
+
+def _every_fifth(rows: list[Any] | None) -> list[Any] | None:
+    """Return rows enough to see whether something grows."""
+    return None if rows is None else [*rows[:-1:5], rows[-1]]
+
+
+def _rows(given: Any) -> list[dict[str, Any]]:
+    """Return rows, from a list of them, or from rows or figures by name."""
+    if isinstance(given, list):
+        return given
+
+    return [
+        {"what": name, **value} if isinstance(value, dict) else {"what": name, "figure": value}
+        for name, value in given.items()
+    ]
 
 
 def _chaos(title: str, given: Any) -> str:
@@ -143,13 +200,20 @@ def _latency(words: str, latency: Latency) -> str:
     )
 
 
-def _table(title: str, given: Any) -> str:
-    """Return a section for figures that are names and numbers, or rows of such."""
+def _table(title: str, given: Any, columns: tuple[str, ...]) -> str:
+    """
+    Return a section for figures that are names and numbers, or rows of such.
+
+    Args:
+        title: The heading.
+        given: The figures, None where there are none.
+        columns: Which to show, all where it is empty.
+    """
     if given is None:
         return _missing(title)
 
-    rows = given if isinstance(given, list) else [{"what": k, "figure": given[k]} for k in given]
-    heads = list(rows[0]) if rows else ["what", "figure"]
+    rows = _rows(given)
+    heads = list(columns or rows[0]) if rows else ["what", "figure"]
     lines = [
         f"### {title}",
         "",
@@ -182,7 +246,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.report", description=__doc__)
     parser.add_argument("page", type=Path)
 
-    for part in ("chaos", "small-disk", "crash-points", "cuts", "defects"):
+    for part in ("chaos", "small-disk", "crash-points", "failures", "cuts", "defects", "soak"):
         parser.add_argument(f"--{part}", type=Path, help="JSON")
 
     given = vars(parser.parse_args())
@@ -190,7 +254,12 @@ def main() -> int:
     parts = {name: _read(file) for name, file in given.items()}
     text = page.read_text(encoding="utf-8")
     page.write_text(replace_figures(text, write_report(parts)), encoding="utf-8")
-    return 0
+    wrong = find_wrongs(parts)
+
+    if wrong:
+        sys.stderr.write(f"something was wrong in: {', '.join(wrong)}\n")
+
+    return 1 if wrong else 0
 
 
 def _read(file: Path | None) -> Any:

@@ -59,7 +59,7 @@ def test_a_page_without_both_comments_is_refused(page: str) -> None:
 def test_a_part_that_was_not_measured_is_said_to_be_missing() -> None:
     text = write_report({})
 
-    assert text.count("Not measured.") == 5
+    assert text.count("Not measured.") == 7
     assert "### Planted defects" in text
 
 
@@ -81,9 +81,37 @@ def test_every_kind_of_violation_has_words() -> None:
 
 
 def test_other_parts_are_tables_of_their_names_and_numbers() -> None:
+    walk = {"scenario": "success", "points": 1_234, "survived": 1_234, "places": 90}
     text = write_report(
-        {"crash_points": {"points": 1_234, "lost": 0}, "defects": [{"name": "a|b", "found": True}]}
+        {
+            "crash_points": [walk | {"typical": 0.05, "slowest": 0.5, "failures": []}],
+            "failures": {"kinds": {"disk full": {"points": 9, "survived": 9, "refused": 8}}},
+            "defects": [{"name": "a|b", "found": True}],
+        }
     )
 
-    assert "| points | 1,234 |\n| lost | 0 |" in text
+    assert "| success | 1,234 | 1,234 | 90 | 0.05 | 0.5 |" in text
+    assert "| disk full | 9 | 9 | 8 |" in text
     assert "| name | found |\n|---|---|\n| a\\|b | yes |" in text
+
+
+@pytest.mark.parametrize(
+    ("part", "given"),
+    [
+        ("crash_points", [{"points": 3, "survived": 2}]),
+        ("failures", {"kinds": {"EIO": {"points": 3, "survived": 2}}}),
+        ("cuts", {"lives": {"one": {"cuts": 9, "bad": 1}}}),
+        ("defects", [{"violations with it": {}, "violations without it": 0}]),
+        ("defects", [{"violations with it": {"lost": 1}, "violations without it": 1}]),
+        ("chaos", {"violations": {"lost": 1}}),
+        ("small_disk", {"violations": {"illegal": 1}}),
+    ],
+)
+def test_what_was_wrong_in_a_part_fails_the_report(part: str, given: object) -> None:
+    assert find_wrongs({part: given}) == [part]
+
+
+def test_parts_in_which_nothing_was_wrong_and_parts_that_are_missing_fail_nothing() -> None:
+    good = {"crash_points": [{"points": 3, "survived": 3}], "cuts": None}
+
+    assert find_wrongs(good) == []
