@@ -5,7 +5,7 @@ import pytest
 
 from tests.chaos.checker import Kind
 from tests.chaos.figures import Figures, Latency
-from tests.chaos.report import BEGIN, END, replace_figures, write_report
+from tests.chaos.report import BEGIN, END, find_wrongs, replace_figures, write_report
 
 NOTHING = Latency(count=0, p50=0.0, p99=0.0, max=0.0)
 FIGURES = Figures(
