@@ -51,8 +51,8 @@ ALLOWED_ON_THE_LOOP: Final = (
     ),
     (
         "runtime/runfiles.py",
-        ("written_at", "open_output", "write_output", "remove", "note_end", "_line"),
-        ("os.stat", "os.write", "os.unlink", "io.BufferedReader.read"),
+        ("take", "written_at", "open_output", "write_output", "remove", "note_end", "_line"),
+        ("os.stat", "os.mkdir", "os.write", "os.unlink", "io.BufferedReader.read"),
         "small files of one run; a large output is moved, not copied",
     ),
     (
@@ -75,7 +75,7 @@ ALLOWED_ON_THE_LOOP: Final = (
     ),
     (
         "runtime/supervisor.py",
-        ("__init__", "remove"),
+        ("__init__", "_make_and_lock", "remove"),
         (
             "os.mkdir",
             "os.path.samestat",
@@ -88,7 +88,15 @@ ALLOWED_ON_THE_LOOP: Final = (
     ),
     (
         "runtime/liveness.py",
-        ("_is_file", "boot_id", "pid_namespace", "has_live_worker", "_holds_deleted"),
+        (
+            "_identity",
+            "_is_open_as",
+            "_has_lock_open",
+            "_is_of_another",
+            "boot_id",
+            "pid_namespace",
+            "has_live_worker",
+        ),
         ("os.stat", "os.listdir", "os.scandir", "os.readlink", "io.TextIOWrapper.read"),
         "one lock file for each worker; the machine's boot, once",
     ),

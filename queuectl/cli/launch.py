@@ -100,7 +100,13 @@ def replace_process() -> NoReturn:
 
     Processes that it has started stay its children.
     """
-    os.execv(sys.executable, sys.orig_argv)  # noqa: S606 (no shell is wanted)
+    try:
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 (no shell is wanted)
+    except OSError as error:
+        raise CommandError(
+            f"cannot start anew: {error.strerror}: {sys.executable}",
+            hint="start a worker: it adopts what runs",
+        ) from error
 
 
 def _detach_one(launch: Launch, log_folder: Path) -> Detached | None:

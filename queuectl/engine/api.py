@@ -569,7 +569,8 @@ class QueueEngine:
         new version of queuectl is taken into use.
 
         Args:
-            worker_ids: Which, as ``w12``; else all that are alive.
+            worker_ids: Which, as ``w12``; else all that are alive, can be
+                replaced and are not stopping.
             timeout: Seconds to wait at the most.
 
         Returns:
@@ -577,8 +578,8 @@ class QueueEngine:
 
         Raises:
             WorkerNotFoundError: One is not alive.
-            WorkerStateError: One is part of another program, which alone can
-                restart it; none was restarted.
+            WorkerStateError: One is stopping, or is part of another program,
+                which alone can restart it; none was restarted.
             WaitTimeoutError: Some have no successor yet.
         """
         return await self._roster.restart(worker_ids, timeout=seconds_of(timeout))

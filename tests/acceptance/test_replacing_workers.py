@@ -79,11 +79,52 @@ async def test_a_detached_worker_is_restarted_with_its_log(home: Home) -> None:
 async def test_a_worker_in_another_program_is_not_restarted(home: Home) -> None:
     program = await home.start_python("-c", EMBEDDED)
     await wait_until(lambda: "ready" in program.out, seconds=PATIENCE)
-    result = await home.run("worker", "restart")
+    result = await home.run("worker", "restart", "w1")
     await program.kill()
 
     assert result.code == 4
     assert "worker w1 is part of another program" in result.err
+
+
+async def test_a_worker_that_is_stopping_is_not_restarted(home: Home) -> None:
+    await home.enqueue(gated())
+    worker = await home.worker()
+    await home.has_lines("began")
+    stop = await home.start("worker", "stop")
+
+    async def is_draining() -> bool:
+        return (await states(home)) == {"w1": "draining"}
+
+    await wait_until(is_draining, seconds=PATIENCE)
+    result = await home.run("worker", "restart", "w1")
+    home.file("go").touch()
+
+    assert result.code == 4
+    assert "worker w1 is stopping" in result.err
+    assert await stop.ended() == 0
+    assert await worker.ended() == 0
+    assert (await home.job("job"))["state"] == "completed"
+
+
+async def test_a_worker_whose_lock_was_moved_is_not_taken_for_dead(home: Home) -> None:
+    await home.enqueue(gated())
+    worker = await home.worker("--count", 2)
+    await home.has_lines("began")
+    [folder] = (home.state / "workers").iterdir()
+    (folder / "lock").rename(folder / "moved")
+    (folder / "lock").touch(mode=0o600)
+    other = await home.worker()
+    await home.enqueue({"id": "after", "command": "true"})
+    await home.ok("wait", "after", "--timeout", "15")
+    seen = await states(home)
+    home.file("go").touch()
+    await home.ok("wait", "job", "--timeout", "15")
+
+    job = await home.job("job")
+    assert seen == {"w1": "running", "w2": "running"}
+    assert (job["worker"], job["run_count"], home.lines("ended")) == ("w1", 1, ["job"])
+    assert worker.is_running
+    assert other.is_running
 
 
 async def test_a_stopped_worker_is_unresponsive_and_keeps_its_jobs(home: Home) -> None:

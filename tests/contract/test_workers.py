@@ -26,6 +26,7 @@ async def test_a_worker_is_listed_as_it_registered(store: JobStore) -> None:
             pid=4242,
             boot_id="boot",
             pid_namespace="",
+            lock_file=None,
             pipe=None,
             can_restart=False,
             concurrency=4,

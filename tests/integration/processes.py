@@ -90,6 +90,11 @@ class EngineProcess:
     def pid(self) -> int:
         return self._process.pid
 
+    async def line(self) -> str:
+        """Return the next line that it prints."""
+        assert self._process.stdout is not None
+        return (await asyncio.wait_for(self._process.stdout.readline(), PATIENCE)).decode()
+
     def stop(self) -> None:
         """Let it end its runs and leave."""
         self._process.terminate()

@@ -22,6 +22,35 @@ GATE = "echo $$ > pid; until [ -e go ]; do sleep 0.01; done; echo ended >> runs"
 PATIENT = WORK.replace("kill_grace=0.3", "kill_grace=60").replace("int(sys.argv[2])", "1")
 
 
+# A worker in a program that forks a child while a job runs, and tells its number.
+FORKING = """
+import asyncio, os, sys, time
+from queuectl import QueueEngine
+
+async def main():
+    async with QueueEngine(sys.argv[1], kill_grace=0.3) as engine:
+        async with engine.workers(1):
+            while (await engine.get("job")).state != "processing" or not await started(engine):
+                await asyncio.sleep(0.01)
+            child = os.fork()
+            if not child:
+                # Whoever reads that waits for its end.
+                os.close(1)
+                time.sleep(60)
+                os._exit(0)
+            print("ready", flush=True)
+            print("child", child, flush=True)
+            await asyncio.Event().wait()
+
+async def started(engine):
+    folder = f"{sys.argv[1]}-run/workers"
+    [home] = os.listdir(folder)
+    return os.path.exists(f"{folder}/{home}/1.log")
+
+asyncio.run(main())
+"""
+
+
 @pytest.fixture(autouse=True)
 def opened_gate(tmp_path: Path) -> Iterator[None]:
     """Let jobs that outlive their worker come to their end, however the test went."""
@@ -168,7 +197,7 @@ async def test_a_worker_that_is_stopped_now_ends_what_it_has_adopted(
 async def test_what_goes_on_behind_an_exit_code_is_ended_before_the_job_is_done(
     engine: QueueEngine, db_path: Path, tmp_path: Path
 ) -> None:
-    command = f"{GATE}; (trap '' TERM; echo $BASHPID > child; exec sleep 62) & exit 5"
+    command = f"{GATE}; (trap '' TERM; exec sleep 62) & exit 5"
     await engine.enqueue(command, id="job", cwd=tmp_path, max_retries=0)
     pid = await orphaned(db_path, tmp_path)
     (tmp_path / "go").touch()
@@ -427,6 +456,67 @@ async def test_a_worker_on_a_copy_of_the_database_leaves_the_jobs_of_the_origina
     assert (job.state, job.exit_code) == (JobState.COMPLETED, 0)
 
 
+async def test_a_process_that_the_host_forked_is_neither_a_runs_nor_a_workers(
+    engine: QueueEngine, db_path: Path
+) -> None:
+    await engine.enqueue("sleep 67", id="job")
+
+    async with engine_process(FORKING, db_path) as host:
+        child = int((await host.line()).split()[1])
+        await engine.cancel("job")
+        job = await engine.wait("job", timeout=10)
+        is_there = is_running(child)
+        await host.kill()
+    try:
+        async with engine.workers():
+            await wait_until(lambda: len(_homes(db_path)) == 1)
+            (worker,) = await engine.list_workers()
+    finally:
+        end(child)
+
+    assert job.state is JobState.CANCELLED
+    assert is_there
+    assert worker.id == "w2"
+
+
+async def test_a_run_is_given_back_only_where_none_of_its_files_was_removed(
+    engine: QueueEngine, db_path: Path, tmp_path: Path
+) -> None:
+    await engine.enqueue(GATE, id="job", cwd=tmp_path, backoff_base=0)
+    pid = await orphaned(db_path, tmp_path)
+    (set_lock,) = tmp_path.glob("queue.db-run/workers/*/1.lock")
+    set_lock.unlink()
+
+    async with engine.workers():
+        stuck = await wait_for_event(engine, EventKind.STUCK)
+        is_there = is_running(pid)
+        (tmp_path / "go").touch()
+        await engine.wait("job", timeout=10)
+
+    first, second = await engine.attempts("job")
+    assert stuck.attempt == 1
+    assert is_there
+    assert (first.outcome, second.outcome) == (OutcomeKind.LOST, OutcomeKind.COMPLETED)
+
+
+async def test_a_job_that_removes_the_workers_files_ends_neither_it_nor_others(
+    engine: QueueEngine, tmp_path: Path
+) -> None:
+    command = 'rm -rf "$QUEUECTL_DB"-run/workers/*; touch gone; sleep 60'
+    await engine.enqueue(command, id="rude", cwd=tmp_path, timeout=1, max_retries=0)
+    wait = "until [ -e gone ]; do sleep 0.01; done; sleep 1.5; exit 5"
+    await engine.enqueue(wait, id="other", cwd=tmp_path, max_retries=0)
+
+    async with engine.workers(2):
+        rude, other = await engine.wait_all(["rude", "other"], timeout=10)
+        after = await engine.enqueue("echo after")
+        await engine.wait(after.id, timeout=10)
+
+    assert (rude.state, rude.reason) == (JobState.DEAD, "timeout")
+    assert (other.state, other.exit_code) == (JobState.DEAD, 5)
+    assert await engine.output(after.id) == "after\n"
+
+
 async def test_what_ran_when_the_machine_was_restarted_is_tried_again(
     engine: QueueEngine, db_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -455,6 +545,10 @@ async def _until_adopted(engine: QueueEngine, count: int) -> AsyncIterator[Event
             yield event
         if not count:
             return
+
+
+def _homes(db_path: Path) -> list[Path]:
+    return list(db_path.parent.glob("queue.db-run/workers/*"))
 
 
 def _sleepers(seconds: str) -> list[int]:

@@ -163,4 +163,4 @@ CREATE TABLE workers (
     started_at INTEGER NOT NULL,
     -- What it was asked to do: finish what runs, or end it.
     stop TEXT CHECK (stop IN ('drain', 'now'))
-, pid_namespace TEXT NOT NULL DEFAULT '', pipe TEXT, can_restart INTEGER NOT NULL DEFAULT 0 CHECK (can_restart IN (0, 1)), restart INTEGER NOT NULL DEFAULT 0 CHECK (restart IN (0, 1))) STRICT;
+, pid_namespace TEXT NOT NULL DEFAULT '', lock_file TEXT, pipe TEXT, can_restart INTEGER NOT NULL DEFAULT 0 CHECK (can_restart IN (0, 1)), restart INTEGER NOT NULL DEFAULT 0 CHECK (restart IN (0, 1))) STRICT;

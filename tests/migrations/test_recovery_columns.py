@@ -27,7 +27,13 @@ NEW_COLUMNS: Final[dict[str, dict[str, object]]] = {
         "max_output_bytes": None,
         "stuck": None,
     },
-    "workers": {"pid_namespace": "", "pipe": None, "can_restart": 0, "restart": 0},
+    "workers": {
+        "pid_namespace": "",
+        "lock_file": None,
+        "pipe": None,
+        "can_restart": 0,
+        "restart": 0,
+    },
 }
 
 Rows = list[dict[str, object]]

@@ -237,7 +237,8 @@ def stop(
 def restart(
     context: typer.Context,
     worker_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID...]", help="Which, as w12; else all.")
+        list[str] | None,
+        typer.Argument(metavar="[ID...]", help="Which, as w12; else all."),
     ] = None,
     timeout: options.WaitTimeout = None,
     as_json: options.AsJson = False,
@@ -247,7 +248,8 @@ def restart(
     Replace workers by new ones, without touching what they run.
 
     Each process starts again in place, with the program as it is installed now, and
-    goes on with the jobs that run. It prints the new workers.
+    goes on with the jobs that run. It prints the new workers. A worker that is part of
+    another program, as of queuectl run, is left as it is.
     """
     seconds = None if timeout is None else timeout.total_seconds()
     workers = with_engine(
@@ -261,7 +263,7 @@ def restart(
             "".join(f"Started worker: {worker.id}, pid {worker.pid}\n" for worker in workers)
         )
     else:
-        screen.note("no worker is alive")
+        screen.note("no worker is alive that could be replaced")
 
 
 @app.command("list")

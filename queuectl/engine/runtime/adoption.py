@@ -10,6 +10,7 @@ import msgspec
 from queuectl.engine.domain.models import Job
 from queuectl.engine.runtime import proc
 from queuectl.engine.runtime.clock import SystemClock, sleep
+from queuectl.engine.runtime.proc import Process
 from queuectl.engine.runtime.reaper import ProcessResult, reap_own
 from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.runtime.tree import RunTree
@@ -27,14 +28,14 @@ class Orphan(msgspec.Struct, frozen=True, kw_only=True):
         note: Says which run it is, in its files.
         files: Its files, not open.
         tree: Its processes.
-        leader: The number of its shell, 0 where that is not known.
+        shell: Its shell; None where that is gone, or was never known.
     """
 
     job: Job
     note: str
     files: RunFiles
     tree: RunTree
-    leader: int
+    shell: Process | None = None
 
     def ended_at(self) -> datetime | None:
         """Return when it left its exit code, None where it left none."""
@@ -52,12 +53,11 @@ class OrphanProcess:
 
     def __init__(self, orphan: Orphan) -> None:
         self._orphan = orphan
-        self._first_look = proc.find_process(orphan.leader)
 
     @property
     def pid(self) -> int:
-        """The shell's number, which is its group's and its session's too."""
-        return self._orphan.leader
+        """The shell's number, which is its group's and its session's too; 0 where it is gone."""
+        return 0 if self._orphan.shell is None else self._orphan.shell.pid
 
     async def wait(self) -> ProcessResult:
         """Return when the shell has ended, with the exit code that it left."""
@@ -79,26 +79,25 @@ class OrphanProcess:
             await self._sign_of_its_end()
 
     async def end_group(self, grace: float) -> bool:
-        """End all that is left of the run."""
-        return await self.end_tree(grace)
+        """End all of its group that is left; return whether it is gone."""
+        return await self._orphan.tree.end(grace, group_only=True)
 
     async def end_tree(self, grace: float) -> bool:
         """End all that is left of the run; return whether it is gone."""
-        return not await self._orphan.tree.end(grace)
+        return await self._orphan.tree.end(grace)
 
     def age(self) -> float | None:
         """Return for how many seconds the shell has been there, None where nobody can say."""
-        return (
-            None if self._first_look is None else proc.uptime() - self._first_look.started_seconds
-        )
+        shell = self._orphan.shell
+        return None if shell is None else proc.uptime() - shell.started_seconds
 
     def _is_there(self) -> bool:
         if not proc.can_list():
             return self._orphan.files.is_held()
 
-        now = proc.find_process(self.pid)
-        first = self._first_look
-        return now is not None and first is not None and now.started == first.started
+        shell = self._orphan.shell
+        now = None if shell is None else proc.find_process(shell.pid)
+        return now is not None and shell is not None and now.started == shell.started
 
     async def _sign_of_its_end(self) -> None:
         """Return when the system says that the shell ended, or after a while."""
@@ -110,9 +109,10 @@ class OrphanProcess:
 
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
-        loop.add_reader(descriptor, ended.set)
 
         try:
+            loop.add_reader(descriptor, ended.set)
+
             # Between the look and the descriptor the number may have changed hands.
             if self._is_there():
                 await ended.wait()

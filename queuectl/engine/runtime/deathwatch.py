@@ -20,6 +20,7 @@ class Deathwatch:
     def __init__(self) -> None:
         self._ended = asyncio.Event()
         self._watched: dict[int, int] = {}
+        self._gone: set[int] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -32,11 +33,13 @@ class Deathwatch:
         """Watch the processes of these workers, and no others any more."""
         here = os.getpid()
         wanted = {worker.pid for worker in workers if is_in_sight(worker)} - {here}
+        # One that has ended says so again and again, as long as its lock is held for it.
+        self._gone &= wanted
 
         for pid in set(self._watched) - wanted:
             self._forget(pid)
 
-        for pid in wanted - set(self._watched):
+        for pid in wanted - set(self._watched) - self._gone:
             self._begin(pid)
 
     async def next(self, seconds: float) -> None:
@@ -61,6 +64,7 @@ class Deathwatch:
 
     def _hear(self, pid: int) -> None:
         self._forget(pid)
+        self._gone.add(pid)
         self._ended.set()
 
     def _forget(self, pid: int) -> None:

@@ -6,18 +6,26 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-from queuectl.engine.domain.models import Job
+from queuectl.engine.domain.lifecycle import Outcome
+from queuectl.engine.domain.models import Job, OnCrash
 from queuectl.engine.runtime.adoption import Orphan, OrphanProcess
 from queuectl.engine.runtime.clock import Clock, sleep
 from queuectl.engine.runtime.marks import Mark
-from queuectl.engine.runtime.outcomes import run_outcome, spawn_outcome, system_outcome
+from queuectl.engine.runtime.outcomes import (
+    noted_reason,
+    run_outcome,
+    spawn_outcome,
+    system_outcome,
+)
 from queuectl.engine.runtime.process import Runner, RunningProcess, RunRequest
 from queuectl.engine.runtime.reaper import ProcessResult
 from queuectl.engine.runtime.recording import Recorder
 from queuectl.engine.runtime.run import Run, StopReason
 from queuectl.engine.runtime.runfiles import RunFiles, RunFilesPool, run_note
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -107,12 +115,12 @@ class Executor:
             if result is None:
                 return
 
-            ended_at = orphan.ended_at() or self._clock.now()
+            outcome, ended_at = await self._judge(run, result, orphan.ended_at)
             await self._recorder.record(
                 run.job,
-                run_outcome(run, result),
+                outcome,
                 started_at=started_at,
-                took=max(ended_at - started_at, timedelta()),
+                took=max((ended_at or self._clock.now()) - started_at, _NO_TIME),
                 result=result,
                 files=run.files,
             )
@@ -125,21 +133,42 @@ class Executor:
         """Wait for the end of an adopted run, whatever keeps us from watching it for a while."""
         while True:
             try:
-                # From here on it is ours to end, or to leave.
-                orphan.files.note_end(orphan.note, run.stop_reason or "")
-
-                if run.files is None and orphan.files.open_output(
-                    self._recorder.output_path(run.job)
-                ):
-                    run.files = orphan.files
-
-                process = OrphanProcess(orphan)
-                age = process.age()
-                # The shell's age, as far as that is known: the wall clock may have jumped.
-                gone = self._clock.now() - started_at if age is None else timedelta(seconds=age)
-                return await self._wait(run, process, gone=gone)
+                return await self._wait_for_orphan(run, orphan, started_at)
             except OSError as error:
                 _log.error("job %s: cannot watch its run: %s", run.job.id, error)
+                await sleep(self._clock, _STUCK_PAUSE)
+
+    async def _wait_for_orphan(
+        self, run: Run, orphan: Orphan, started_at: datetime
+    ) -> ProcessResult | None:
+        reason = noted_reason(orphan.files, orphan.note)
+
+        if reason not in {None, StopReason.LEAVE}:
+            run.stop(reason, run.job.cancel_reason)
+        elif reason is None and run.job.on_crash is not OnCrash.ADOPT:
+            run.stop(StopReason.CRASH)
+
+        # From here on it is ours to end, or to leave.
+        orphan.files.note_end(orphan.note, run.stop_reason or "")
+
+        if run.files is None and orphan.files.open_output(self._recorder.output_path(run.job)):
+            run.files = orphan.files
+
+        process = OrphanProcess(orphan)
+        age = process.age()
+        # The shell's age, as far as that is known: the wall clock may have jumped.
+        gone = self._clock.now() - started_at if age is None else timedelta(seconds=age)
+        return await self._wait(run, process, orphan.files, gone=gone)
+
+    async def _judge(
+        self, run: Run, result: ProcessResult, when: Callable[[], T]
+    ) -> tuple[Outcome, T]:
+        """Name how a run ended, and when, as soon as its files can be read."""
+        while True:
+            try:
+                return run_outcome(run, result), when()
+            except OSError as error:
+                _log.error("job %s: cannot read its files: %s", run.job.id, error)
                 await sleep(self._clock, _STUCK_PAUSE)
 
     async def _run_with(
@@ -160,16 +189,16 @@ class Executor:
 
         files.close_lock()
         run.files = files
-        result = await self._wait(run, process)
-        ended = run.ended_at or self._clock.monotonic()
+        result = await self._wait(run, process, files)
         process_ended()
 
         if result is not None:
+            outcome, ended = await self._judge(run, result, lambda: run.ended_at)
             await self._recorder.record(
                 run.job,
-                run_outcome(run, result),
+                outcome,
                 started_at=started_at,
-                took=timedelta(seconds=ended - began),
+                took=timedelta(seconds=(ended or self._clock.monotonic()) - began),
                 result=result,
                 files=files,
             )
@@ -194,7 +223,7 @@ class Executor:
         )
 
     async def _wait(
-        self, run: Run, process: RunningProcess, *, gone: timedelta = _NO_TIME
+        self, run: Run, process: RunningProcess, files: RunFiles, *, gone: timedelta = _NO_TIME
     ) -> ProcessResult | None:
         """
         Wait for the process, end it where it is to be ended, and end what it left.
@@ -202,6 +231,7 @@ class Executor:
         Args:
             run: The run.
             process: Its process.
+            files: Its files.
             gone: How much of its time is gone.
 
         Returns:
@@ -212,10 +242,10 @@ class Executor:
 
         run.ended_at = self._clock.monotonic()
 
-        if result is None and run.files is not None:
-            run.files.note_end(run.note, run.stop_reason or "")
+        if result is None:
+            _note_end(files, run)
 
-        if run.stop_reason is StopReason.LEAVE or not await self._end(run, process):
+        if run.stop_reason is StopReason.LEAVE or not await self._end(run, process, result):
             return None
 
         if result is None:
@@ -240,18 +270,20 @@ class Executor:
             if timer is not None:
                 timer.cancel()
 
-    async def _end(self, run: Run, process: RunningProcess) -> bool:
+    async def _end(self, run: Run, process: RunningProcess, result: ProcessResult | None) -> bool:
         """
         End what is left of a run, however long it takes: else it might run twice.
+
+        What has left the group of a run that ended by itself has been let go.
 
         Returns:
             False where that was given up, because the worker has to go.
         """
-        end = process.end_group if run.stop_reason is None else process.end_tree
+        is_known = result is not None and (result.exit_code, result.signal) != (None, None)
+        end = process.end_group if is_known else process.end_tree
 
         while not await _try(end, self._grace):
             words = f"processes of session {process.pid} cannot be ended"
-            _log.error("job %s is stuck: %s", run.job.id, words)
             await self._recorder.mark_stuck(run.job, words)
 
             if run.has_to_go:
@@ -269,6 +301,14 @@ async def _try(end: Callable[[float], Awaitable[bool]], grace: float) -> bool:
     except OSError as error:
         _log.error("cannot look for what is to be ended: %s", error)
         return False
+
+
+def _note_end(files: RunFiles, run: Run) -> None:
+    """Write down why a run is being ended; where that cannot be done it is ended all the same."""
+    try:
+        files.note_end(run.note, run.stop_reason or "")
+    except OSError as error:
+        _log.warning("job %s: cannot note why its run is ended: %s", run.job.id, error)
 
 
 def _remove(files: RunFiles) -> None:

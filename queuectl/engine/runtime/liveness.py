@@ -19,20 +19,32 @@ LOCK_NAME: Final = "lock"
 
 
 def is_alive(folder: StateFolder, worker: WorkerRow) -> bool:
-    """Whether a worker holds its lock."""
+    """Whether a worker holds its lock, wherever the file is by now."""
     path = folder.worker(worker.token) / LOCK_NAME
-    return is_locked(path) if _is_file(path) else _holds_deleted(worker, path)
+    found = _identity(path)
+
+    if found is not None and worker.lock_file in {None, found}:
+        return is_locked(path)
+
+    return _has_lock_open(folder, worker)
+
+
+def lock_identity(descriptor: int) -> str:
+    """Return what a lock is known by where its file has been moved or deleted."""
+    found = os.fstat(descriptor)
+    return f"{found.st_dev}:{found.st_ino}"
 
 
 def has_lock(folder: StateFolder, worker: WorkerRow) -> bool:
     """Whether a worker's lock file is where it was made."""
-    return _is_file(folder.worker(worker.token) / LOCK_NAME)
+    found = _identity(folder.worker(worker.token) / LOCK_NAME)
+    return found is not None and worker.lock_file in {None, found}
 
 
 def has_live_worker(folder: StateFolder) -> bool:
     """Whether any worker holds its lock."""
     locks = (home / LOCK_NAME for home in folder.workers.iterdir())
-    return any(_is_file(lock) and is_locked(lock) for lock in locks)
+    return any(_identity(lock) is not None and is_locked(lock) for lock in locks)
 
 
 def is_of_this_boot(worker: WorkerRow) -> bool:
@@ -63,32 +75,59 @@ def pid_namespace() -> str:
         return ""
 
 
-def _is_file(path: Path) -> bool:
-    """Whether there is a file, and not a link that somebody put in its place."""
+def _identity(path: Path) -> str | None:
+    """Return device and inode of a file; None where there is none, or a link in its place."""
     try:
-        return stat.S_ISREG(os.lstat(path).st_mode)
+        found = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
-        return False
+        return None
+
+    return f"{found.st_dev}:{found.st_ino}" if stat.S_ISREG(found.st_mode) else None
 
 
-def _holds_deleted(worker: WorkerRow, path: Path) -> bool:
+def _has_lock_open(folder: StateFolder, worker: WorkerRow) -> bool:
     """
-    Whether a process has a lock file open that was deleted under it.
+    Whether a worker has its lock open, whose file was deleted or replaced under it.
 
     Where that cannot be seen, that there is a process of its number has to do.
     """
     if not is_of_this_boot(worker):
         return False
 
-    folder = f"/proc/{worker.pid}/fd"
+    if not is_in_sight(worker):
+        # Nobody here can tell; what it runs stays its own.
+        return True
+
+    if not os.path.isdir("/proc/self") or worker.lock_file is None:
+        return has_process(worker.pid)
+
+    open_files = f"/proc/{worker.pid}/fd"
     try:
         return any(
-            os.readlink(f"{folder}/{name}") == f"{path} (deleted)" for name in os.listdir(folder)
+            _is_open_as(path, worker.lock_file) and not _is_of_another(folder, path)
+            for path in (f"{open_files}/{name}" for name in os.listdir(open_files))
         )
     except FileNotFoundError:
-        return not os.path.isdir("/proc/self") and has_process(worker.pid)
+        return False
     except PermissionError:
         return True
+
+
+def _is_open_as(path: str, identity: str) -> bool:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return False
+
+    return f"{found.st_dev}:{found.st_ino}" == identity
+
+
+def _is_of_another(folder: StateFolder, path: str) -> bool:
+    """Whether an open lock is in the folder of another database, of which ours is a copy."""
+    state_folder = Path(os.readlink(path)).parents[2]
+    database = Path(str(state_folder).removesuffix("-run"))
+    is_elsewhere = database not in {state_folder, folder.database}
+    return is_elsewhere and os.path.lexists(database)
 
 
 def has_process(pid: int) -> bool:

@@ -85,7 +85,9 @@ def _is_over_limit(run: Run) -> bool:
     return True
 
 
-def left_outcome(job: Job, files: RunFiles | None, code: int | None) -> Outcome:
+def left_outcome(
+    job: Job, files: RunFiles | None, code: int | None, reaped: ProcessResult | None = None
+) -> Outcome:
     """
     Name the outcome of a run that is over, and whose worker died.
 
@@ -93,12 +95,14 @@ def left_outcome(job: Job, files: RunFiles | None, code: int | None) -> Outcome:
         job: As claimed.
         files: The run's, with the output open; None where there is none.
         code: The exit code that it left, if any.
+        reaped: What the system said of its shell, where it was our child.
     """
     run = Run(job)
     run.files = files
     run.stop_reason = None if files is None else noted_reason(files, run.note)
     run.stop_words = job.cancel_reason
-    return run_outcome(run, ProcessResult(exit_code=code, signal=None))
+    result = ProcessResult(exit_code=code, signal=None)
+    return run_outcome(run, reaped if reaped is not None and code is None else result)
 
 
 def noted_reason(files: RunFiles, note: str) -> StopReason | None:

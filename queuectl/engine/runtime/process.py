@@ -176,7 +176,7 @@ class ShellProcess:
         is_gone = await self.end_group(grace)
         request = self._request
         tree = RunTree(request.mark, request.files, self.pid)
-        return not await tree.end(grace) and is_gone
+        return await tree.end(grace) and is_gone
 
     def _signal(self, number: int) -> bool:
         """Signal the group; return whether there is one."""

@@ -149,7 +149,11 @@ def _wait_for(
         os.close(descriptor)
         reaped(*_reap(pid))
 
-    loop.add_reader(descriptor, ready)
+    try:
+        loop.add_reader(descriptor, ready)
+    except OSError:
+        os.close(descriptor)
+        _look_for(loop, pid, reaped)
 
 
 def _reap(pid: int) -> tuple[int | None, Any]:

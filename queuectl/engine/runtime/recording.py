@@ -49,6 +49,7 @@ class Recorder:
         took: timedelta = timedelta(),
         result: ProcessResult | None = None,
         files: RunFiles | None = None,
+        tries: int | None = None,
     ) -> bool:
         """
         Record a run that has ended.
@@ -60,9 +61,15 @@ class Recorder:
             took: How long it took.
             result: What the system said of it, where it did.
             files: Its files, with the output open; None where it has none.
+            tries: How often to try at the most; None for as often as it takes.
 
         Returns:
             False where the claim is not ours any more.
+
+        Raises:
+            StoreUnusableError: The database will never take it.
+            StoreError: It did not in so many tries.
+            OSError: Its output could not be kept in so many tries.
         """
         pause = _FIRST_PAUSE
 
@@ -85,6 +92,11 @@ class Recorder:
             except StoreUnusableError:
                 raise
             except (StoreError, OSError) as error:
+                tries = None if tries is None else tries - 1
+
+                if tries == 0:
+                    raise
+
                 level = logging.INFO if isinstance(error, StoreBusyError) else logging.ERROR
                 _log.log(level, "job %s: its result waits: %s", job.id, error)
                 await sleep(self._clock, pause)
@@ -97,7 +109,8 @@ class Recorder:
     async def mark_stuck(self, job: Job, words: str) -> None:
         """Say why a run is neither over nor goes on, as far as the database takes it."""
         try:
-            await self._store.mark_stuck(job, words, now=self._clock.now())
+            if await self._store.mark_stuck(job, words, now=self._clock.now()):
+                _log.error("job %s is stuck: %s", job.id, words)
         except StoreUnusableError:
             raise
         except StoreError as error:
@@ -136,7 +149,8 @@ class Recorder:
         is_ours = await self._store.finish(job, transition, run, now=now)
 
         if is_ours:
-            _log.info("%s %s%s", transition.event, job.id, f": {run.reason}" if run.reason else "")
+            why = f": {transition.reason}" if transition.reason else ""
+            _log.info("%s %s%s", transition.event, job.id, why)
         else:
             _log.warning("job %s: run %d is not ours any more", job.id, job.run_count)
 

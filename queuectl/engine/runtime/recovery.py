@@ -9,56 +9,49 @@ And what can be proved neither gone nor ours is left alone, and reported.
 
 import logging
 import os
-import shutil
-import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import anyio
 import msgspec
 
-from queuectl.engine.domain.filters import JobFilter
 from queuectl.engine.domain.lifecycle import Outcome
 from queuectl.engine.domain.models import Job, worker_name
-from queuectl.engine.domain.states import JobState
 from queuectl.engine.errors import StoreError, StoreUnusableError
 from queuectl.engine.runtime.adoption import Orphan
 from queuectl.engine.runtime.clock import Clock, SystemClock, sleep
 from queuectl.engine.runtime.folder import StateFolder, make_private
 from queuectl.engine.runtime.liveness import (
     LOCK_NAME,
+    boot_id,
     has_lock,
     is_alive,
     is_in_sight,
     is_of_this_boot,
+    pid_namespace,
 )
 from queuectl.engine.runtime.locks import is_locked, open_folder, open_private, try_lock
 from queuectl.engine.runtime.marks import Mark
 from queuectl.engine.runtime.outcomes import LOST, NEVER_BEGAN, left_outcome
+from queuectl.engine.runtime.reaper import ProcessResult, reap_own
 from queuectl.engine.runtime.recording import Recorder
-from queuectl.engine.runtime.runfiles import FoundRun, RunFiles, find_run, find_runs, run_note
-from queuectl.engine.runtime.sweep import end_leftovers
+from queuectl.engine.runtime.runfiles import FoundRun, RunFiles, find_run, has_gaps, run_note
+from queuectl.engine.runtime.sweep import Sweeper, running_jobs
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.runtime.tree import Listing, Members, RunTree
 from queuectl.engine.store.base import JobStore, WorkerRow
 
 _log = logging.getLogger(__name__)
 
-# A folder without a lock may be one that is just being made. In seconds.
-_BEING_MADE: Final = 60.0
-
-# Seconds that processes of runs long over get to end.
-_GRACE: Final = 1.0
-
 # How often, and with how many seconds in between, to try for a dead worker's lock.
 _TRIES: Final = 5
 _PAUSE: Final = 0.004
 
-# More than can run on a machine.
-_ALL: Final = 1_000_000
+# A worker that was taken off the list sees that sooner.
+_MOMENT: Final = timedelta(seconds=10)
 
 Adopt = Callable[[Orphan], None]
 
@@ -92,6 +85,7 @@ class Recovery:
         self._clock = clock
         self._worker = worker
         self._adopt = adopt
+        self._sweeper = Sweeper(store, folder)
 
     async def tick(self) -> list[WorkerRow]:
         """
@@ -101,25 +95,19 @@ class Recovery:
             The workers that are alive.
         """
         alive = []
+        workers = await self._store.workers()
 
-        for worker in await self._store.workers():
-            if is_alive(self._folder, worker):
+        for worker in workers:
+            # Our own lock may have been moved; that is no death.
+            if worker.number == self._worker or is_alive(self._folder, worker):
                 alive.append(worker)
             else:
-                await self._attempt(partial(self._look_at, worker), worker_name(worker.number))
+                with _reported(worker_name(worker.number)):
+                    await self._look_at(worker)
 
-        await self.sweep()
+        await self._settle_unlisted({worker_name(worker.number) for worker in workers})
+        await self._sweeper.sweep()
         return alive
-
-    async def _attempt(self, work: Callable[[], Awaitable[None]], whose: str) -> None:
-        try:
-            await work()
-        except (StoreError, OSError) as error:
-            # One that cannot be settled does not keep the others from it.
-            _log.error("cannot settle what %s left: %s", whose, error)
-
-            if isinstance(error, StoreUnusableError):
-                raise
 
     async def _look_at(self, worker: WorkerRow) -> None:
         is_whole = has_lock(self._folder, worker)
@@ -129,17 +117,29 @@ class Recovery:
             return
 
         try:
-            # Not to be left half way: the lock keeps others out only so long.
-            with anyio.CancelScope(shield=True):
-                # Somebody else may have settled it since it was listed.
-                is_settled = not await self._is_registered(worker) or await self._settle(
-                    worker, is_whole=is_whole
-                )
+            # Somebody else may have settled it since it was listed.
+            if await self._is_registered(worker):
+                await self._settle(worker, is_whole=is_whole)
         finally:
             os.close(lock)
 
-        if is_settled:
-            await self._sweep(worker.token, is_settled=True)
+    async def _settle_unlisted(self, listed: set[str]) -> None:
+        """
+        Settle runs of workers that are not on the list.
+
+        That happens where a worker was taken for dead, because its folder was
+        moved, and went on for a moment.
+        """
+        long_ago = self._clock.now() - _MOMENT
+
+        for job in await running_jobs(self._store):
+            if job.worker in listed or job.started_at is None or job.started_at > long_ago:
+                continue
+
+            with anyio.CancelScope(shield=True), _reported(f"job {job.id}"):
+                await self._settle_job(
+                    _unlisted(job), job, await in_thread(Listing.now), is_whole=False
+                )
 
     async def _is_registered(self, worker: WorkerRow) -> bool:
         return any(row.number == worker.number for row in await self._store.workers())
@@ -169,35 +169,60 @@ class Recovery:
         os.close(lock)
         return None
 
-    async def _settle(self, worker: WorkerRow, *, is_whole: bool) -> bool:
-        """Settle each run that a dead worker holds; return whether none is left."""
+    async def _settle(self, worker: WorkerRow, *, is_whole: bool) -> None:
+        """Settle each run that a dead worker holds; take it off the list when none is left."""
         # Once for all of them: its worker is dead, and nobody starts anything of theirs.
         listed = await in_thread(Listing.now)
 
         for job in await self._store.held_jobs(worker.number):
-            note = run_note(job.seq, job.run_count)
-            look = partial(find_run, self._folder.workers, note, token=worker.token)
-            found = await in_thread(look)
+            # Each whole or not at all; and one that cannot be settled keeps no other from it.
+            with anyio.CancelScope(shield=True), _reported(f"job {job.id}"):
+                await self._settle_job(worker, job, listed, is_whole=is_whole)
 
-            if found is not None:
-                await self._settle_found(worker, job, found, listed)
-            elif is_whole and is_of_this_boot(worker):
-                # It died between the claim and the run's files; the run's number is free.
-                await self._store.release([job], now=self._clock.now(), interrupted=True)
-            else:
-                # Its files are gone, and with them what they would prove.
-                await self._settle_unseen(worker, job, listed)
-
-        is_settled = await self._store.unregister_worker(worker.number)
-
-        if is_settled:
+        if await self._store.unregister_worker(worker.number):
             level = logging.INFO if worker.restart else logging.WARNING
             _log.log(level, "worker %s is gone; its runs are settled", worker_name(worker.number))
 
             if not worker.restart:
                 await in_thread(self._leave_word, worker_name(worker.number))
 
-        return is_settled
+    async def _settle_job(
+        self, worker: WorkerRow, job: Job, listed: Listing, *, is_whole: bool
+    ) -> None:
+        note = run_note(job.seq, job.run_count)
+        look = partial(find_run, self._folder.workers, note, token=worker.token)
+        found = await in_thread(look)
+
+        if found is not None:
+            # Else its worker lives, on the list or not.
+            if worker.number or not await in_thread(
+                is_locked, found.files.lock_path.parent / LOCK_NAME
+            ):
+                await self._settle_found(worker, job, found, listed)
+
+            return
+
+        if is_of_this_boot(worker) and not is_in_sight(worker):
+            await self._recorder.mark_stuck(
+                job, "its files are gone, and its processes not in sight"
+            )
+            return
+
+        members = (await in_thread(RunTree(self._mark(worker.token, job), None).look, listed)).ours
+
+        if is_of_this_boot(worker) and members:
+            words = f"its files were deleted, and process {members[0].pid} of it goes on"
+            await self._recorder.mark_stuck(job, words)
+        elif (
+            is_of_this_boot(worker)
+            and is_whole
+            and not await in_thread(has_gaps, self._folder.worker(worker.token))
+        ):
+            # It died between the claim and the run's files; the run's number is free.
+            await self._store.release([job], now=self._clock.now(), interrupted=True)
+        else:
+            # Its files are gone, and with them what they would prove.
+            await self._record(job, None, LOST)
 
     async def _settle_found(
         self, worker: WorkerRow, job: Job, run: FoundRun, listed: Listing
@@ -222,53 +247,59 @@ class Recovery:
             left.leader,
             run.files.written_at() if left.code is None else None,
         )
-        orphan = Orphan(job=job, note=run.note, files=run.files, tree=tree, leader=left.leader or 0)
+        orphan = Orphan(job=job, note=run.note, files=run.files, tree=tree)
 
         if is_in_sight(worker):
-            await self._settle_seen(orphan, listed)
+            await self._settle_seen(orphan, left.leader, listed)
         elif not run.files.is_held():
-            await self._settle_gone(orphan)
+            await self._settle_gone(orphan, None)
 
-    async def _settle_seen(self, orphan: Orphan, listed: Listing) -> None:
+    async def _settle_seen(self, orphan: Orphan, leader: int | None, listed: Listing) -> None:
         members = await in_thread(orphan.tree.look, listed)
+
+        if members.is_held and not members.ours:
+            # It may have forked while the processes were being listed.
+            members = await in_thread(orphan.tree.look)
 
         if members.ours:
             job = await self._store.adopt(orphan.job, self._worker, now=self._clock.now())
 
             if job is not None:
-                _log.warning("adopted %s: run %d goes on", job.id, job.run_count)
-                self._adopt(msgspec.structs.replace(orphan, job=job))
-        elif members.unclear:
+                shell = next((p for p in members.ours if p.pid == leader), None)
+                _log.info("adopted %s: run %d of %s", job.id, job.run_count, orphan.job.worker)
+                self._adopt(msgspec.structs.replace(orphan, job=job, shell=shell))
+        elif members.unclear or members.is_held:
             await self._recorder.mark_stuck(orphan.job, _unclear_words(members))
         else:
-            await self._settle_gone(orphan)
+            await self._settle_gone(orphan, leader)
 
     def _mark(self, token: str, job: Job) -> Mark:
         database = str(self._folder.database)
         return Mark(token=token, seq=job.seq, run=job.run_count, database=database)
 
-    async def _settle_gone(self, orphan: Orphan) -> None:
+    async def _settle_gone(self, orphan: Orphan, leader: int | None) -> None:
+        # A child still, where its worker was replaced in its process.
+        reaped = reap_own(leader) if leader else None
         # It may have ended since the first look; nobody writes any more.
         left = orphan.files.exit_note(orphan.note)
         run = FoundRun(note=orphan.note, files=orphan.files)
-        await self._record_left(orphan.job, run, code=None if left is None else left.code)
+        code = None if left is None else left.code
+        await self._record_left(orphan.job, run, code=code, reaped=reaped)
 
-    async def _settle_unseen(self, worker: WorkerRow, job: Job, listed: Listing) -> None:
-        tree = RunTree(self._mark(worker.token, job), None)
-
-        if is_in_sight(worker) and (members := (await in_thread(tree.look, listed)).ours):
-            words = f"its files were deleted, and process {members[0].pid} of it goes on"
-            await self._recorder.mark_stuck(job, words)
-        else:
-            await self._record(job, None, LOST)
-
-    async def _record_left(self, job: Job, run: FoundRun, *, code: int | None) -> None:
+    async def _record_left(
+        self,
+        job: Job,
+        run: FoundRun,
+        *,
+        code: int | None,
+        reaped: ProcessResult | None = None,
+    ) -> None:
         """Record a run that is over, with the output that it left."""
         files = run.files
         has_output = files.open_output(self._recorder.output_path(job))
 
         try:
-            outcome = left_outcome(job, files if has_output else None, code)
+            outcome = left_outcome(job, files if has_output else None, code, reaped)
             ended_at = None if code is None else files.written_at()
             await self._record(job, files if has_output else None, outcome, ended_at)
         finally:
@@ -284,39 +315,10 @@ class Recovery:
         now = self._clock.now()
         started_at = job.started_at or now
         took = _took(started_at, ended_at or now)
-        await self._recorder.record(job, outcome, started_at=started_at, took=took, files=files)
-
-    async def sweep(self) -> None:
-        """Remove the folders of workers that are settled."""
-        # Before the rows: a worker has its folder first.
-        homes = await in_thread(os.listdir, self._folder.workers)
-        registered = {worker.token for worker in await self._store.workers()}
-
-        for token in set(homes) - registered:
-            await self._attempt(partial(self._sweep, token), f"the folder {token}")
-
-        before = SystemClock().now().timestamp() - _BEING_MADE
-        await in_thread(self._folder.remove_drafts, before)
-
-    async def _sweep(self, token: str, *, is_settled: bool = False) -> None:
-        """Remove a folder whose worker is settled, with what is left of runs long over."""
-        home = self._folder.worker(token)
-
-        if not is_settled and not await in_thread(_is_left, home):
-            return
-
-        page = JobFilter(state=JobState.PROCESSING)
-        jobs = await self._store.list_jobs(page, after=0, limit=_ALL)
-        running = frozenset((job.seq, job.run_count) for job in jobs)
-        left = await end_leftovers(home, str(self._folder.database), _GRACE, but=running)
-
-        for leftover in left:
-            _log.error("process %d of run %d.%d cannot be ended", *leftover.words)
-
-        notes = {run.note for run in await in_thread(find_runs, home)}
-
-        if not left and not notes & {run_note(*key) for key in running}:
-            await in_thread(partial(shutil.rmtree, home, ignore_errors=True))
+        # Once: the next look comes in a second, and others wait for this one's end.
+        await self._recorder.record(
+            job, outcome, started_at=started_at, took=took, files=files, tries=1
+        )
 
     def _leave_word(self, worker_id: str) -> None:
         """Say in the log of a detached worker that it died, for it could not."""
@@ -338,26 +340,41 @@ class Recovery:
             os.close(descriptor)
 
 
-def _is_left(home: Path) -> bool:
-    """Whether a folder is a dead worker's, and not one that is being made."""
+def _unlisted(job: Job) -> WorkerRow:
+    """Return what is known of a worker that is not on the list: it was here just now."""
+    return WorkerRow(
+        number=0,
+        token="",
+        host="",
+        pid=0,
+        boot_id=boot_id(),
+        pid_namespace=pid_namespace(),
+        lock_file=None,
+        pipe=None,
+        can_restart=False,
+        concurrency=1,
+        started_at=job.created_at,
+        stop=None,
+        restart=False,
+        busy=0,
+    )
+
+
+@contextmanager
+def _reported(whose: str) -> Iterator[None]:
+    """Report what keeps something from being settled; the next look tries again."""
     try:
-        found = os.lstat(home)
-    except FileNotFoundError:
-        return False
-
-    if not stat.S_ISDIR(found.st_mode):
-        return False
-
-    lock = home / LOCK_NAME
-    return not is_locked(lock) and (lock.exists() or _age(found) > _BEING_MADE)
-
-
-def _age(found: os.stat_result) -> float:
-    """Return the seconds since something was last put into a folder."""
-    return SystemClock().now().timestamp() - found.st_mtime
+        yield
+    except StoreUnusableError:
+        raise
+    except (StoreError, OSError) as error:
+        _log.error("cannot settle what %s left: %s", whose, error)
 
 
 def _unclear_words(members: Members) -> str:
+    if not members.unclear:
+        return "its files are held by a process that the system does not list"
+
     pids = ", ".join(str(process.pid) for process in members.unclear)
     return f"process {pids} has the number of its session, and no proof whose it is"
 

@@ -5,9 +5,7 @@ import builtins
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from queuectl.engine.domain.filters import JobFilter
 from queuectl.engine.domain.models import WorkerInfo, WorkerState, worker_name, worker_number
-from queuectl.engine.domain.states import JobState
 from queuectl.engine.errors import (
     LeftoverProcessError,
     WaitTimeoutError,
@@ -16,8 +14,8 @@ from queuectl.engine.errors import (
 )
 from queuectl.engine.runtime.bus import Bus, Changes
 from queuectl.engine.runtime.folder import StateFolder
-from queuectl.engine.runtime.liveness import has_process, is_alive
-from queuectl.engine.runtime.sweep import find_leftovers
+from queuectl.engine.runtime.liveness import has_process, is_alive, is_in_sight
+from queuectl.engine.runtime.sweep import find_leftovers, running_jobs
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.runtime.waiting import LOOK
 from queuectl.engine.store.base import JobStore, WorkerRow
@@ -30,9 +28,6 @@ _STATES: Final = {
 
 # Seconds in which a worker that is well reads a hint, however busy the machine.
 _PATIENCE: Final = 1.0
-
-# More than can run on a machine.
-_ALL: Final = 1_000_000
 
 
 class Roster:
@@ -93,7 +88,14 @@ class Roster:
         """
         wanted = await self._chosen(worker_ids)
 
+        if worker_ids is None:
+            # What cannot be, or is leaving anyway, is not meant by "all".
+            wanted = {w: row for w, row in wanted.items() if row.can_restart and row.stop is None}
+
         for worker_id, row in wanted.items():
+            if row.stop is not None:
+                raise WorkerStateError(worker_id, "is stopping", hint="start a worker instead")
+
             if not row.can_restart:
                 raise WorkerStateError(
                     worker_id,
@@ -116,12 +118,9 @@ class Roster:
         return [_info(row, _state(row)) for row in successors.values()]
 
     async def _left_of(self, workers: dict[str, WorkerRow]) -> builtins.list[int]:
-        """Return the processes of workers' runs that are there, and nobody else's by now."""
-        page = JobFilter(state=JobState.PROCESSING)
-        adopted = {
-            (job.seq, job.run_count)
-            for job in await self._store.list_jobs(page, after=0, limit=_ALL)
-            if job.worker not in workers
+        """Return the processes of workers' runs that are there, and belong to nobody any more."""
+        going_on = {
+            (job.seq, job.run_count) for job in await running_jobs(self._store) if job.stuck is None
         }
 
         return [
@@ -130,7 +129,7 @@ class Roster:
             for leftover in await in_thread(
                 find_leftovers, self._folder.worker(row.token), str(self._folder.database)
             )
-            if (leftover.seq, leftover.run) not in adopted
+            if (leftover.seq, leftover.run) not in going_on
         ]
 
     async def _chosen(self, worker_ids: Iterable[str] | None) -> dict[str, WorkerRow]:
@@ -179,12 +178,17 @@ class Roster:
 def _check_processes(wanted: dict[str, WorkerRow], alive: dict[str, WorkerRow]) -> None:
     """Refuse to wait for the successor of a process that is gone."""
     for worker_id, row in wanted.items():
-        if worker_id not in alive and not has_process(row.pid):
+        if worker_id not in alive and is_in_sight(row) and not has_process(row.pid):
             raise WorkerStateError(
                 worker_id,
                 "has ended without a successor",
                 hint="start a worker: it adopts what runs",
             )
+
+
+def _process(row: WorkerRow) -> tuple[str, str, int]:
+    """Return what a process is known by as long as it is there."""
+    return row.boot_id, row.pid_namespace, row.pid
 
 
 def _numbers(workers: Iterable[str]) -> builtins.list[int]:

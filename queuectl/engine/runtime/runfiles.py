@@ -17,7 +17,14 @@ from typing import Final
 import msgspec
 
 from queuectl.engine.runtime.folder import make_private
-from queuectl.engine.runtime.locks import is_locked, lift, open_private, try_lock
+from queuectl.engine.runtime.locks import (
+    close_own,
+    is_locked,
+    keep_from_forks,
+    lift,
+    open_private,
+    try_lock,
+)
 
 _LONGEST_NOTE: Final = 64
 
@@ -58,9 +65,9 @@ class RunFiles:
         Raises:
             OSError: The files cannot be opened.
         """
-        self.lock = lift(open_private(self.lock_path))
+        self.lock = keep_from_forks(lift(open_private(self.lock_path)))
         try:
-            self.output = open_private(self.output_path, os.O_APPEND)
+            self.output = keep_from_forks(open_private(self.output_path, os.O_APPEND))
 
             if try_lock(self.lock) and try_lock(self.output):
                 os.pwrite(self.lock, _lines(note, ""), 0)
@@ -85,10 +92,11 @@ class RunFiles:
         """
         for path in (self.output_path, moved_to):
             try:
-                self.output = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+                descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
             except FileNotFoundError:
                 continue
 
+            self.output = keep_from_forks(descriptor)
             return True
 
         return False
@@ -105,13 +113,13 @@ class RunFiles:
         self.close_lock()
 
         if self.output >= 0:
-            os.close(self.output)
+            close_own(self.output)
             self.output = -1
 
     def close_lock(self) -> None:
         """Let go of the lock alone, once the run's processes have it."""
         if self.lock >= 0:
-            os.close(self.lock)
+            close_own(self.lock)
             self.lock = -1
 
     def output_size(self) -> int:
@@ -254,7 +262,7 @@ class RunFilesPool:
             return self._take(note)
         except FileNotFoundError:
             # Somebody, as a command, has removed the worker's folder.
-            make_private(self._folder)
+            os.makedirs(self._folder, 0o700, exist_ok=True)
             self._free.clear()
             return self._take(note)
 
@@ -305,8 +313,9 @@ class FoundRun(msgspec.Struct, frozen=True, kw_only=True):
 def find_runs(folder: Path) -> list[FoundRun]:
     """Return the sets in a worker's folder; empty where there is none."""
     try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
+        names = [] if os.path.islink(folder) else os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        # Something that somebody put among the workers' folders.
         return []
 
     found = []
@@ -322,6 +331,19 @@ def find_runs(folder: Path) -> list[FoundRun]:
                 found.append(FoundRun(note=note, files=files))
 
     return found
+
+
+def has_gaps(folder: Path) -> bool:
+    """Whether one file of a set is missing, so that somebody has removed it. Blocking."""
+    sets: dict[str, set[str]] = {}
+
+    for name in os.listdir(folder):
+        number, _, kind = name.partition(".")
+
+        if number.isdigit():
+            sets.setdefault(number, set()).add(kind)
+
+    return any("exit" in kinds and "lock" not in kinds for kinds in sets.values())
 
 
 def find_run(workers: Path, note: str, *, token: str) -> FoundRun | None:

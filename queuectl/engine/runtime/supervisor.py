@@ -15,19 +15,19 @@ import msgspec
 from anyio.abc import TaskStatus
 
 from queuectl.engine.domain.models import Job, worker_name
-from queuectl.engine.errors import StoreError, StoreUnusableError
+from queuectl.engine.errors import EngineClosedError, StoreError, StoreUnusableError
 from queuectl.engine.runtime.bus import Bus
 from queuectl.engine.runtime.clock import Clock
 from queuectl.engine.runtime.deathwatch import Deathwatch
 from queuectl.engine.runtime.executor import Executor
 from queuectl.engine.runtime.folder import StateFolder, make_private
-from queuectl.engine.runtime.liveness import LOCK_NAME, boot_id, pid_namespace
-from queuectl.engine.runtime.locks import open_private
+from queuectl.engine.runtime.liveness import LOCK_NAME, boot_id, lock_identity, pid_namespace
+from queuectl.engine.runtime.locks import close_own, keep_from_forks, open_private
 from queuectl.engine.runtime.process import Runner
 from queuectl.engine.runtime.recording import Recorder
 from queuectl.engine.runtime.recovery import Recovery
 from queuectl.engine.runtime.runfiles import RunFilesPool
-from queuectl.engine.runtime.sweep import Leftover, end_leftovers
+from queuectl.engine.runtime.sweep import Sweeper, end_leftovers
 from queuectl.engine.runtime.worker import Stop, Worker
 from queuectl.engine.store.base import JobStore
 
@@ -131,7 +131,6 @@ async def run_worker(
     finally:
         with anyio.CancelScope(shield=True):
             await _leave(around, worker, home)
-            await _sweep(recovery)
 
     return worker.how_stopped
 
@@ -146,19 +145,35 @@ class Home:
 
     def __init__(self, folder: StateFolder) -> None:
         self.path: Path = folder.worker(secrets.token_hex(8))
-        make_private(self.path)
-        self._lock = open_private(self.path / LOCK_NAME)
-        # Not "try": somebody who only looks whether it is held may hold it just now.
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._lock = self._make_and_lock()
+
+    def _make_and_lock(self) -> int:
+        while True:
+            make_private(self.path)
+            lock = open_private(self.path / LOCK_NAME)
+            # Not "try": somebody who only looks whether it is held may hold it just now.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+
+            # Whoever sweeps may have taken it for a dead one's before it was locked.
+            if os.path.lexists(self.path / LOCK_NAME) and os.path.samestat(
+                os.fstat(lock), os.lstat(self.path / LOCK_NAME)
+            ):
+                return keep_from_forks(lock)
+
+            os.close(lock)
+
+    def identity(self) -> str:
+        """Return what the lock is known by, wherever its file goes."""
+        return lock_identity(self._lock)
 
     def leave(self) -> None:
         """Let go of the lock; whoever recovers what is left needs the files."""
-        os.close(self._lock)
+        close_own(self._lock)
 
     def remove(self) -> None:
         """Remove the folder, and let go of the lock."""
         shutil.rmtree(self.path, ignore_errors=True)
-        os.close(self._lock)
+        close_own(self._lock)
 
 
 async def _register(around: Surroundings, home: Home, plan: WorkerPlan) -> int:
@@ -168,6 +183,7 @@ async def _register(around: Surroundings, home: Home, plan: WorkerPlan) -> int:
         pid=os.getpid(),
         boot_id=boot_id(),
         pid_namespace=pid_namespace(),
+        lock_file=home.identity(),
         pipe=around.bus.listen(),
         can_restart=plan.can_restart,
         concurrency=plan.concurrency,
@@ -190,33 +206,41 @@ def _make_executor(around: Surroundings, home: Home, recorder: Recorder) -> Exec
 async def _leave(around: Surroundings, worker: Worker, home: Home) -> None:
     """End what is left of the worker's runs, unless a successor takes it; take it off the list."""
     name = worker_name(worker.number)
-    left: list[Leftover] = []
+    is_gone = False
 
-    if worker.how_stopped is not Stop.LEAVE and worker.has_run:
-        left = await end_leftovers(home.path, str(around.database), around.grace)
+    try:
+        is_clean = await _end_runs(around, worker, home)
+        is_gone = await around.store.unregister_worker(worker.number) and is_clean
+    except (StoreError, EngineClosedError, OSError) as error:
+        _log.error("cannot take worker %s off the list: %s", name, error)
+    finally:
+        # What others are to settle or to sweep, they find by the folder.
+        if is_gone:
+            home.remove()
+        else:
+            home.leave()
+
+    try:
+        # The folder of a worker whose last run was adopted here, too.
+        await Sweeper(around.store, around.folder).sweep()
+    except (StoreError, EngineClosedError, OSError) as error:
+        _log.error("cannot remove what dead workers left: %s", error)
+
+
+async def _end_runs(around: Surroundings, worker: Worker, home: Home) -> bool:
+    """End what is left of a worker's runs; return whether nothing is."""
+    if worker.how_stopped is Stop.LEAVE:
+        return False
+
+    if not worker.has_run:
+        return True
+
+    left = await end_leftovers(home.path, str(around.database), around.grace)
 
     for leftover in left:
         _log.error("process %d of run %d.%d cannot be ended", *leftover.words)
 
-    try:
-        is_gone = await around.store.unregister_worker(worker.number)
-    except StoreError as error:
-        _log.error("cannot take worker %s off the list: %s", name, error)
-        is_gone = False
-
-    # What a successor is to sweep, it finds by the folder.
-    if is_gone and not left and worker.how_stopped is not Stop.LEAVE:
-        home.remove()
-    else:
-        home.leave()
-
-
-async def _sweep(recovery: Recovery) -> None:
-    """Leave no folder of a worker whose last run was adopted here."""
-    try:
-        await recovery.sweep()
-    except (StoreError, OSError) as error:
-        _log.error("cannot remove what dead workers left: %s", error)
+    return not left
 
 
 async def _recover_for_ever(

@@ -1,15 +1,41 @@
 """What is left of a worker's runs when all of them are over: found and ended."""
 
+import logging
+import os
+import shutil
+import stat
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Final
 
+import anyio
 import msgspec
 
+from queuectl.engine.domain.filters import JobFilter
+from queuectl.engine.domain.models import Job
+from queuectl.engine.domain.states import JobState
+from queuectl.engine.runtime.clock import SystemClock
+from queuectl.engine.runtime.folder import StateFolder
+from queuectl.engine.runtime.liveness import LOCK_NAME
+from queuectl.engine.runtime.locks import open_folder, open_private, try_lock
 from queuectl.engine.runtime.marks import Mark
 from queuectl.engine.runtime.proc import Process
 from queuectl.engine.runtime.runfiles import find_runs
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.runtime.tree import Listing, RunTree
+from queuectl.engine.store.base import JobStore
+
+_log = logging.getLogger(__name__)
+
+# A folder without a lock may be one that is just being made. In seconds.
+_BEING_MADE: Final = 60.0
+
+# Seconds that processes of runs long over get to end.
+_GRACE: Final = 1.0
+
+# More than can run on a machine.
+_ALL: Final = 1_000_000
 
 
 class Leftover(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,9 +104,10 @@ async def end_leftovers(
     runs = {(left.seq, left.run) for left in await in_thread(look)}
     files = {found.key: found.files for found in await in_thread(find_runs, home)} if runs else {}
 
-    for seq, run in sorted(runs):
-        mark = Mark(token=home.name, seq=seq, run=run, database=database)
-        await RunTree(mark, files.get(mark.key)).end(grace)
+    async with anyio.create_task_group() as ending:
+        for seq, run in sorted(runs):
+            mark = Mark(token=home.name, seq=seq, run=run, database=database)
+            ending.start_soon(RunTree(mark, files.get(mark.key)).end, grace)
 
     return await in_thread(look) if runs else []
 
@@ -93,3 +120,95 @@ def _holders(home: Path, database: str, listed: Listing) -> Iterator[Leftover]:
 
             for process in RunTree(mark, found.files).look(listed).ours:
                 yield Leftover(process=process, seq=seq, run=run)
+
+
+async def running_jobs(store: JobStore) -> list[Job]:
+    """Return every job that is under way, of whatever worker."""
+    return await store.list_jobs(JobFilter(state=JobState.PROCESSING), after=0, limit=_ALL)
+
+
+class Sweeper:
+    """
+    Removes the folders of workers that are settled.
+
+    Args:
+        store: Where the living are registered.
+        folder: Where the folders are.
+    """
+
+    def __init__(self, store: JobStore, folder: StateFolder) -> None:
+        self._store = store
+        self._folder = folder
+        self._known: set[Leftover] = set()
+
+    async def sweep(self) -> None:
+        """Look once, and remove what can be removed."""
+        # Before the rows: a worker has its folder first.
+        homes = await in_thread(os.listdir, self._folder.workers)
+        registered = {worker.token for worker in await self._store.workers()}
+
+        for token in sorted(set(homes) - registered):
+            try:
+                await self._sweep(self._folder.worker(token))
+            except OSError as error:
+                _log.error("cannot remove the folder %s: %s", token, error)
+
+        before = SystemClock().now().timestamp() - _BEING_MADE
+        await in_thread(self._folder.remove_drafts, before)
+
+    async def _sweep(self, home: Path) -> None:
+        lock = await in_thread(_lock_left, home)
+
+        if lock is None:
+            return
+
+        try:
+            running = {(job.seq, job.run_count) for job in await running_jobs(self._store)}
+
+            # An adopted run has its files here; what is left waits for its end.
+            if not running & {run.key for run in await in_thread(find_runs, home)}:
+                await self._empty(home)
+        finally:
+            os.close(lock)
+
+    async def _empty(self, home: Path) -> None:
+        left = await end_leftovers(home, str(self._folder.database), _GRACE)
+
+        for leftover in set(left) - self._known:
+            _log.error("process %d of run %d.%d cannot be ended", *leftover.words)
+
+        self._known = set(left)
+
+        if not left:
+            await in_thread(partial(shutil.rmtree, home, ignore_errors=True))
+
+
+def _lock_left(home: Path) -> int | None:
+    """
+    Take the lock of a folder that a dead worker left, so that nobody begins to use it.
+
+    Returns:
+        The lock as an open descriptor; None where the folder is none, is in
+        use, or may be one that is just being made.
+    """
+    try:
+        found = os.lstat(home)
+
+        if not stat.S_ISDIR(found.st_mode):
+            return None
+
+        age = SystemClock().now().timestamp() - found.st_mtime
+        has_lock = os.path.lexists(home / LOCK_NAME)
+
+        if not has_lock and age < _BEING_MADE:
+            return None
+
+        lock = open_private(home / LOCK_NAME) if has_lock else open_folder(home)
+    except FileNotFoundError:
+        return None
+
+    if try_lock(lock):
+        return lock
+
+    os.close(lock)
+    return None

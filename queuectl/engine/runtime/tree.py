@@ -43,10 +43,12 @@ class Members(msgspec.Struct, frozen=True, kw_only=True):
         ours: Processes that are proved to be the run's.
         unclear: Processes in a session of the run's number, with no proof
             whose it is.
+        is_held: Whether somebody, seen or not, has the run's files.
     """
 
     ours: tuple[Process, ...]
     unclear: tuple[Process, ...] = ()
+    is_held: bool = False
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,12 +122,14 @@ class RunTree:
         marked = listed.marked(self._mark.token, self._mark.database)
         ours = {p.pid: p for p, mark in marked.items() if mark.key == self._mark.key}
 
-        if self._files is not None and self._files.is_held():
+        is_held = self._files is not None and self._files.is_held()
+
+        if self._files is not None and is_held:
             files = self._files.identities()
             ours |= {p.pid: p for p in all_ if p.pid not in ours and proc.has_open(p.pid, files)}
 
         mine, unclear = self._judge_session(all_, set(ours))
-        return Members(ours=(*ours.values(), *mine), unclear=tuple(unclear))
+        return Members(ours=(*ours.values(), *mine), unclear=tuple(unclear), is_held=is_held)
 
     def _judge_session(
         self, all_: list[Process], ours: set[int]
@@ -146,27 +150,30 @@ class RunTree:
         # not it is somebody who got the number of one that is gone.
         return ([], rest) if self._may_be_the_shell(leader) else ([], [])
 
-    async def end(self, grace: float) -> tuple[Process, ...]:
+    async def end(self, grace: float, *, group_only: bool = False) -> bool:
         """
         End all of it: TERM, ``grace`` seconds, KILL.
 
+        Args:
+            grace: Seconds.
+            group_only: Leave what has left the shell's process group.
+
         Returns:
-            What could not be ended.
+            Whether it is gone.
         """
-        if await self._ended_by(signal.SIGTERM, grace):
-            return ()
+        if await self._ended_by(signal.SIGTERM, grace, group_only=group_only):
+            return True
 
-        await self._ended_by(signal.SIGKILL, _LONGEST_DEATH)
-        return (await in_thread(self.look)).ours
+        return await self._ended_by(signal.SIGKILL, _LONGEST_DEATH, group_only=group_only)
 
-    async def _ended_by(self, number: signal.Signals, seconds: float) -> bool:
+    async def _ended_by(self, number: signal.Signals, seconds: float, *, group_only: bool) -> bool:
         clock = SystemClock()
         deadline = clock.monotonic() + seconds
         looks = iter(_LOOKS)
         told: set[tuple[int, int]] = set()
 
         # It may fork meanwhile, so who is there is asked again each time.
-        while members := (await in_thread(self.look)).ours:
+        while members := await in_thread(self._look_for, group_only):
             news = [p for p in members if (p.pid, p.started) not in told]
             await in_thread(self._signal, news, number)
             told |= {(p.pid, p.started) for p in news}
@@ -177,6 +184,9 @@ class RunTree:
             await sleep(clock, next(looks, _LOOKS[-1]))
 
         return True
+
+    def _look_for(self, group_only: bool) -> list[Process]:  # noqa: FBT001 (called by position)
+        return [p for p in self.look().ours if not group_only or p.group == self._leader]
 
     def _signal(self, members: list[Process], number: signal.Signals) -> None:
         if not proc.can_list():

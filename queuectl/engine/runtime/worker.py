@@ -12,14 +12,13 @@ from typing import Final
 import anyio
 import anyio.abc
 
-from queuectl.engine.domain.models import Job, OnCrash
+from queuectl.engine.domain.models import Job, worker_name
 from queuectl.engine.domain.settings import DEFAULTS
-from queuectl.engine.errors import StoreBusyError, StoreError, StoreUnusableError
+from queuectl.engine.errors import StoreBusyError, StoreError, StoreUnusableError, WorkerStateError
 from queuectl.engine.runtime.adoption import Orphan
 from queuectl.engine.runtime.bus import Bus
 from queuectl.engine.runtime.clock import Clock, Timer
 from queuectl.engine.runtime.executor import Executor
-from queuectl.engine.runtime.outcomes import noted_reason
 from queuectl.engine.runtime.output_guard import OutputGuard
 from queuectl.engine.runtime.run import Run, StopReason
 from queuectl.engine.runtime.slots import Slots
@@ -245,14 +244,6 @@ class Worker:
         while self._orphans and self._tasks is not None:
             orphan = self._orphans.popleft()
             run = Run(orphan.job)
-
-            reason = noted_reason(orphan.files, orphan.note)
-
-            if reason not in {None, StopReason.LEAVE}:
-                run.stop(reason, orphan.job.cancel_reason)
-            elif reason is None and orphan.job.on_crash is not OnCrash.ADOPT:
-                run.stop(StopReason.CRASH)
-
             self._tell(run)
             self._start(
                 run,
@@ -414,7 +405,11 @@ class Worker:
 
         await self._release_cancelled(orders)
 
-        if orders.restart and self._can_restart:
+        if not orders.is_registered:
+            self._leave_to_others()
+
+        # Who was told to stop has no successor.
+        if orders.restart and self._can_restart and orders.stop is None and self._stop is Stop.NOT:
             self.stop(Stop.LEAVE)
         elif orders.stop is not None:
             self.stop(Stop.NOW if orders.stop == "now" else Stop.DRAIN)
@@ -422,6 +417,18 @@ class Worker:
             # Told by other means, as by a signal: let everybody see it.
             words = "now" if self._stop is Stop.NOW else "drain"
             await self._store.ask_to_stop([self.number], stop=words)
+
+    def _leave_to_others(self) -> None:
+        """Leave what runs to whoever has taken this worker for dead, and has it now."""
+        _log.error("worker %s was taken off the list: it leaves its runs", self.number)
+        self.stop(Stop.LEAVE)
+
+        if not self._can_restart:
+            raise WorkerStateError(
+                worker_name(self.number),
+                "was taken for dead, and off the list",
+                hint="look whether the folder beside the database was moved or replaced",
+            )
 
     async def _release_cancelled(self, orders: Orders) -> None:
         """Give back what was claimed ahead and is to be cancelled."""

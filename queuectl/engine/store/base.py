@@ -84,6 +84,8 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
         number: Never used again.
         token: Names its folder.
         pid_namespace: In which its process number means something.
+        lock_file: Device and inode of its lock, as `lock_identity`; None where
+            that is not known.
         pipe: The wake-up pipe that it reads, None where that is not known.
         can_restart: Whether its process can replace itself.
         stop: ``drain`` or ``now`` where it was asked to stop.
@@ -97,6 +99,7 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     boot_id: str
     pid_namespace: str
+    lock_file: str | None
     pipe: str | None
     can_restart: bool
     concurrency: int
@@ -111,11 +114,13 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     What a worker was asked to do.
 
     Attributes:
+        is_registered: Whether it is on the list still.
         stop: ``drain``, ``now`` or None.
         restart: Whether to leave its runs to a successor.
         cancels: By sequence number and run of the job, the reason given.
     """
 
+    is_registered: bool
     stop: str | None
     restart: bool
     cancels: dict[tuple[int, int], str]
@@ -306,6 +311,7 @@ class JobStore(Protocol):
         concurrency: int,
         now: datetime,
         pid_namespace: str = "",
+        lock_file: str | None = None,
         pipe: str | None = None,
         can_restart: bool = False,
     ) -> int:

@@ -195,10 +195,12 @@ DELETE FROM events WHERE job NOT IN (SELECT seq FROM jobs);
 
 -- name: register_worker
 INSERT INTO workers (
-    token, host, pid, boot_id, pid_namespace, pipe, can_restart, concurrency, started_at
+    token, host, pid, boot_id, pid_namespace, lock_file, pipe, can_restart, concurrency,
+    started_at
 )
 VALUES (
-    :token, :host, :pid, :boot_id, :pid_namespace, :pipe, :can_restart, :concurrency, :started_at
+    :token, :host, :pid, :boot_id, :pid_namespace, :lock_file, :pipe, :can_restart, :concurrency,
+    :started_at
 )
 RETURNING id;
 

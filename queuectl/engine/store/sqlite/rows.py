@@ -187,6 +187,7 @@ def worker_from_row(row: sqlite3.Row) -> WorkerRow:
         pid=row["pid"],
         boot_id=row["boot_id"],
         pid_namespace=row["pid_namespace"],
+        lock_file=row["lock_file"],
         pipe=row["pipe"],
         can_restart=bool(row["can_restart"]),
         concurrency=row["concurrency"],

@@ -94,10 +94,19 @@ class SqliteStore:
         try:
             self._identity = await self._writing.run(partial(_identify, self._path))
             self._checkpointer = await self._writing.run(lambda _: Checkpointer(self._path))
-        except OSError as error:
-            await self._writing.close()
-            problem = f"cannot make the lock file {error.filename} ({error.strerror}) of"
-            raise StoreError(self._path, problem) from error
+        except BaseException as error:
+            # Its thread would keep the program from ending.
+            with anyio.CancelScope(shield=True):
+                await self._writing.close()
+
+            if isinstance(error, OSError):
+                problem = f"cannot make the lock file {error.filename} ({error.strerror}) of"
+                raise StoreError(self._path, problem) from error
+
+            if isinstance(error, sqlite3.Error):
+                raise name_error(error, self._path) from error
+
+            raise
 
         self._writer = Writer(
             self._writing,
@@ -257,6 +266,7 @@ class SqliteStore:
         concurrency: int,
         now: datetime,
         pid_namespace: str = "",
+        lock_file: str | None = None,
         pipe: str | None = None,
         can_restart: bool = False,
     ) -> int:
@@ -269,6 +279,7 @@ class SqliteStore:
             pid=pid,
             boot_id=boot_id,
             pid_namespace=pid_namespace,
+            lock_file=lock_file,
             pipe=pipe,
             can_restart=can_restart,
             concurrency=concurrency,
@@ -315,6 +326,7 @@ class SqliteStore:
             asked = connection.execute(SQL["orders_of"], {"worker": worker}).fetchone()
             cancels = connection.execute(SQL["cancels_asked"], {"worker": worker})
             return Orders(
+                is_registered=asked is not None,
                 stop=asked["stop"] if asked else None,
                 restart=bool(asked["restart"]) if asked else False,
                 cancels={(row["seq"], row["run_count"]): row["cancel_reason"] for row in cancels},
@@ -434,6 +446,9 @@ async def _open_guard(path: Path) -> ThreadConnection | None:
         await guard.open()
         await guard.run(lambda opened: opened.execute("PRAGMA user_version").fetchone())
     except sqlite3.Error:
+        if guard.opened is not None:
+            await guard.close()
+
         return None
 
     return guard

@@ -158,6 +158,7 @@ class Writer:
 
         def run(connection: sqlite3.Connection) -> T:
             with self._checkpointer.committing():
+                self._identity.check()
                 return function(connection)
 
         try:

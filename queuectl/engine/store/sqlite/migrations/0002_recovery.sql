@@ -11,6 +11,8 @@ ALTER TABLE jobs ADD COLUMN stuck TEXT CHECK (stuck IS NULL OR state = 'processi
 
 -- Process numbers mean something only in the same one; empty where there are none.
 ALTER TABLE workers ADD COLUMN pid_namespace TEXT NOT NULL DEFAULT '';
+-- Device and inode of its lock, by which it is known where the file was moved.
+ALTER TABLE workers ADD COLUMN lock_file TEXT;
 -- The wake-up pipe that it reads.
 ALTER TABLE workers ADD COLUMN pipe TEXT;
 -- Whether its process can replace itself, and was asked to.
