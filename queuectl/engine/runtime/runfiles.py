@@ -198,8 +198,10 @@ class RunFiles:
         Make the file for the exit code, as long as it will ever be.
 
         The shell would make it with the job's umask, and not at all where the
-        disk is full.
+        disk is full. The lock is made before it: an exit file without one is a
+        sign that somebody has removed files.
         """
+        os.close(open_private(self.lock_path))
         descriptor = open_private(self.exit_path)
 
         try:
