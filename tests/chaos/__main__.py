@@ -25,6 +25,8 @@ def main() -> int:
         engines=given.engines,
         slots=given.slots,
         is_disk_small=given.small_disk,
+        # Two cores work off some twenty jobs a second, with what goes wrong with them.
+        drain_seconds=120 + given.jobs / 20,
     )
     _say(f"seed {seed}")
     folder = given.folder or Path(tempfile.mkdtemp(prefix="queuectl-chaos-"))
