@@ -120,6 +120,10 @@ if os.geteuid() == 0:
 
 for finding in asyncio.run(diagnose(sys.argv[1])):
     print(finding.verdict, finding.check, finding.words)
+
+sys.stdout.flush()
+# Nobody may not write what coverage writes at the end, which would say so.
+os._exit(0)
 """
 
 
