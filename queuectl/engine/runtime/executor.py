@@ -145,7 +145,7 @@ class Executor:
 
         if reason not in {None, StopReason.LEAVE}:
             run.stop(reason, run.job.cancel_reason)
-        elif reason is None and run.job.on_crash is not OnCrash.ADOPT:
+        elif reason is None and run.job.on_crash is not OnCrash.ADOPT and not orphan.ended_at():
             run.stop(StopReason.CRASH)
 
         # From here on it is ours to end, or to leave.

@@ -64,11 +64,12 @@ class Run:
 
     async def ended_or_stopped(self, process: RunningProcess) -> ProcessResult | None:
         """Return how it ended by itself, or None where it is to be ended."""
+        # Its end was decided before, perhaps by a worker that died over it.
+        if self.stop_reason is not None:
+            return None
+
         # Anew: an adopted run may have to be watched more than once.
         self._scope = anyio.CancelScope()
-
-        if self.stop_reason is not None:
-            self._scope.cancel()
 
         with self._scope:
             result = await process.wait()
