@@ -38,7 +38,7 @@ class Run:
         self.stop_words: str | None = None
         self.ended_at: float | None = None
         # Whether its worker cannot wait for it any longer.
-        self.has_to_go = False
+        self.has_to_go: bool = False
         self._is_over = False
         self._scope = anyio.CancelScope()
 
