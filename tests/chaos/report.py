@@ -234,7 +234,10 @@ def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
 
-    return f"{value:,}" if isinstance(value, int | float) else str(value).replace("|", "\\|")
+    if isinstance(value, float):
+        return f"{value:,.3f}"
+
+    return f"{value:,}" if isinstance(value, int) else str(value).replace("|", "\\|")
 
 
 def _missing(title: str) -> str:

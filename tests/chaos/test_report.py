@@ -90,7 +90,7 @@ def test_other_parts_are_tables_of_their_names_and_numbers() -> None:
         }
     )
 
-    assert "| success | 1,234 | 1,234 | 90 | 0.05 | 0.5 |" in text
+    assert "| success | 1,234 | 1,234 | 90 | 0.050 | 0.500 |" in text
     assert "| disk full | 9 | 9 | 8 |" in text
     assert "| name | found |\n|---|---|\n| a\\|b | yes |" in text
 
