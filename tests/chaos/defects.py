@@ -25,7 +25,7 @@ from queuectl.engine.runtime.reaper import Watched, named_result
 from queuectl.engine.runtime.recovery import Recovery
 from queuectl.engine.runtime.run import Run, StopReason
 from queuectl.engine.runtime.runfiles import RunFiles
-from queuectl.engine.runtime.tree import Members, RunTree
+from queuectl.engine.runtime.tree import Listing, Members, RunTree
 from queuectl.engine.runtime.wrapper import COMMAND_VARIABLE, SHELL, wrap
 from queuectl.engine.store.base import WorkerRow
 from queuectl.engine.store.sqlite import operations
@@ -175,7 +175,7 @@ async def _copy(source: asyncio.StreamReader, target: int) -> None:
 def adopt_by_number_alone() -> None:
     """Take whatever has the number of a run's shell for that shell."""
 
-    def look(self: RunTree) -> Members:
+    def look(self: RunTree, _: Listing | None = None) -> Members:
         found = None if self._leader is None else proc.find_process(self._leader)
         return Members(ours=() if found is None else (found,))
 

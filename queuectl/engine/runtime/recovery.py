@@ -95,9 +95,8 @@ class Recovery:
             The workers that are alive.
         """
         alive = []
-        workers = await self._store.workers()
 
-        for worker in workers:
+        for worker in await self._store.workers():
             # Our own lock may have been moved; that is no death.
             if worker.number == self._worker or is_alive(self._folder, worker):
                 alive.append(worker)
@@ -105,7 +104,7 @@ class Recovery:
                 with _reported(worker_name(worker.number)):
                     await self._look_at(worker)
 
-        await self._settle_unlisted({worker_name(worker.number) for worker in workers})
+        await self._settle_unlisted()
         await self._sweeper.sweep()
         return alive
 
@@ -123,7 +122,7 @@ class Recovery:
         finally:
             os.close(lock)
 
-    async def _settle_unlisted(self, listed: set[str]) -> None:
+    async def _settle_unlisted(self) -> None:
         """
         Settle runs of workers that are not on the list.
 
@@ -131,8 +130,12 @@ class Recovery:
         moved, and went on for a moment.
         """
         long_ago = self._clock.now() - _MOMENT
+        # Before the rows: who has a job was on the list first, as one that has
+        # just adopted an old run.
+        jobs = await running_jobs(self._store)
+        listed = {worker_name(worker.number) for worker in await self._store.workers()}
 
-        for job in await running_jobs(self._store):
+        for job in jobs:
             if job.worker in listed or job.started_at is None or job.started_at > long_ago:
                 continue
 
