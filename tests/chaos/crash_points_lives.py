@@ -104,6 +104,14 @@ async def open_gate(place: Place, engine: QueueEngine, since: int) -> None:
     place.open_gate()
 
 
+async def open_gate_where_not_ending(place: Place, engine: QueueEngine, since: int) -> None:
+    """Let the run end, unless the engine that died was about to end it: then the second."""
+    if place.is_ending():
+        await wait_until(lambda: begun(place) == 2)
+
+    await open_gate(place, engine, since)
+
+
 async def open_gate_for_second(place: Place, _engine: QueueEngine, _since: int) -> None:
     # Open before, it would let the first run end that is to be killed.
     await wait_until(lambda: begun(place) == 2)

@@ -66,6 +66,13 @@ class Place:
         """Whether a run has said that it began."""
         return any(line.startswith("S ") for line in self.lines())
 
+    def is_ending(self) -> bool:
+        """Whether an engine has noted why it is about to end a run."""
+        return any(
+            len(lines := lock.read_text().splitlines()) > 1 and lines[1].strip()
+            for lock in self.folder.glob("queue.db-run/workers/*/[0-9]*.lock")
+        )
+
     def processes(self) -> dict[int, str]:
         """Return the processes of jobs of this database, found by their environment."""
         mark = f"QUEUECTL_DB={self.database}".encode()

@@ -148,7 +148,7 @@ SCENARIOS: Final = {
             live=lives.stop_now,
             command=_GATED,
             options={"max_retries": 1},
-            resume=lives.open_gate,
+            resume=lives.open_gate_where_not_ending,
             expected=_GIVEN_BACK,
         ),
         Scenario(

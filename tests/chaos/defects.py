@@ -11,6 +11,7 @@ import os
 import signal
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
@@ -30,8 +31,8 @@ from queuectl.engine.runtime.wrapper import COMMAND_VARIABLE, SHELL, wrap
 from queuectl.engine.store.base import WorkerRow
 from queuectl.engine.store.sqlite import operations
 
-# How long a spawn takes on a machine that is busy, in seconds.
-_SLOW_SPAWN: Final = 0.05
+# How long a spawn takes on a machine that is very busy, in seconds.
+_SLOW_SPAWN: Final = 1.0
 
 
 def finish_by_id_only() -> None:
@@ -110,7 +111,8 @@ async def _spawn(runner: Any, request: RunRequest) -> RunningProcess:
     try:
         await anyio.sleep(_SLOW_SPAWN)
     except BaseException:
-        os.kill(started.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(started.pid, signal.SIGKILL)
         raise
 
     return started

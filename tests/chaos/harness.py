@@ -4,7 +4,8 @@ import fcntl
 import os
 import secrets
 import signal
-from contextlib import nullcontext
+import sqlite3
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,7 @@ import anyio
 import anyio.abc
 import msgspec
 
+from queuectl.engine.runtime.liveness import LOCK_NAME
 from tests.chaos.copies import CopyReport, judge_copies
 from tests.chaos.evidence import End, Evidence, open_to_read, read_rows, read_witnesses
 from tests.chaos.figures import Clocked, Figures, make_figures
@@ -29,6 +31,9 @@ GRACE: Final = 0.3
 _GRACE_OF_COMMAND: Final = 5.0
 
 _STOP_SECONDS: Final = 30.0
+
+# A look for dead workers each second, and some; one that was stopped looks late.
+_SWEEP_SECONDS: Final = 10.0
 _LOOK: Final = 0.02
 
 # Exit codes of commands: done, no such job, in another state, database held.
@@ -154,6 +159,7 @@ class Harness:
             over = wall()
             await self._until_settled()
             drained = wall()
+            await self._until_swept()
             watchers.cancel_scope.cancel()
 
         return drained - over
@@ -243,6 +249,25 @@ class Harness:
         finally:
             connection.close()
 
+    async def _until_swept(self) -> None:
+        """
+        Return when the living have removed what the dead left.
+
+        What stays is left for the checker to find. Stopping is no moment to look for
+        the dead: who was killed just before is the next engine's to find.
+        """
+        workers = self._database.with_name("queue.db-run") / "workers"
+        connection = open_to_read(self._database)
+        try:
+            with anyio.move_on_after(_SWEEP_SECONDS):
+                while homes := _unlisted(connection, workers):
+                    for home in homes:
+                        _age(home)
+
+                    await anyio.sleep(_LOOK)
+        finally:
+            connection.close()
+
     async def _stop_everything(self, children: Nursery, fleet: Fleet) -> End:
         """Stop the engines in order; return what was seen just before and after."""
         fleet.close()
@@ -317,6 +342,20 @@ async def _farewell(stranger: Child) -> list[str]:
     stranger.kill(signal.SIGKILL)
     await stranger.ended.wait()
     return harmed
+
+
+def _unlisted(connection: sqlite3.Connection, workers: Path) -> list[Path]:
+    """Return the folders of workers that live no more."""
+    listed = {token for (token,) in connection.execute("SELECT token FROM workers")}
+    dead = {token for token in listed if not _is_locked(workers / token / LOCK_NAME)}
+    return [home for home in workers.iterdir() if home.name in dead or home.name not in listed]
+
+
+def _age(home: Path) -> None:
+    """Let a folder that has no lock look as if it had been so for long."""
+    with suppress(FileNotFoundError):
+        if not (home / LOCK_NAME).exists():
+            os.utime(home, (0, 0), follow_symlinks=False)
 
 
 def _is_locked(file: Path) -> bool:

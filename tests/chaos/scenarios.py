@@ -69,10 +69,11 @@ def _dead_engines(seed: int) -> Plan:
 
 
 def _cancels_at_the_start(seed: int) -> Plan:
-    # The last job that was claimed is the one that is cancelled.
+    # Half of those that are being spawned, when their shells have long started the child.
     acts = [
-        Act(at=0.1 + 0.02 * number, kind=ActKind.CANCEL, pick=0.999, by_command=False)
-        for number in range(150)
+        Act(at=0.6 * number, kind=ActKind.CANCEL, pick=pick, by_command=False)
+        for number in range(1, 12)
+        for pick in (0.999, 0.7, 0.4, 0.1)
     ]
     return _small(seed, "with-child", faults=[], acts=acts)
 

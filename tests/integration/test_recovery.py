@@ -2,7 +2,9 @@
 
 import os
 import signal
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -228,3 +230,47 @@ async def test_a_pipe_of_a_killed_process_is_removed_by_the_next_change(
 
     assert len(before) == 1
     assert not before & after
+
+
+async def test_a_run_whose_worker_is_on_no_list_is_adopted(
+    engine: QueueEngine, db_path: Path, tmp_path: Path
+) -> None:
+    await engine.enqueue(f"{GATE}; exit 7", id="job", cwd=tmp_path, max_retries=0)
+
+    async with engine_process(WORK, db_path, 1) as dying:
+        await pid_in(tmp_path / "pid")
+        await dying.kill()
+
+    # As if it had been taken for dead, its jobs been settled, and it had then claimed this.
+    with closing(sqlite3.connect(db_path)) as connection, connection:
+        connection.execute("DELETE FROM workers")
+        connection.execute("UPDATE jobs SET started_at = started_at - 11000")
+
+    async with engine.workers():
+        await wait_for_event(engine, EventKind.ADOPTED, "job")
+        (tmp_path / "go").touch()
+        job = await engine.wait("job", timeout=10)
+
+    assert (job.state, job.exit_code, job.run_count) == (JobState.DEAD, 7, 1)
+    assert (tmp_path / "runs").read_text() == "ended\n"
+
+
+async def test_a_run_that_was_just_begun_by_a_worker_on_no_list_is_left_alone(
+    engine: QueueEngine, db_path: Path, tmp_path: Path
+) -> None:
+    await engine.enqueue(GATE, id="job", cwd=tmp_path)
+
+    async with engine_process(WORK, db_path, 1) as dying:
+        await pid_in(tmp_path / "pid")
+        await dying.kill()
+
+    with closing(sqlite3.connect(db_path)) as connection, connection:
+        connection.execute("DELETE FROM workers")
+
+    # The first look is over when the workers begin.
+    async with engine.workers():
+        job = await engine.get("job")
+
+    kinds = [event.kind async for event in _events_so_far(engine)]
+    assert kinds == [EventKind.ENQUEUED, EventKind.CLAIMED]
+    assert job.state is JobState.PROCESSING
