@@ -3,7 +3,9 @@ What a power loss would leave: copies of the database with their log cut anywher
 
 A copy is made while no checkpoint runs, so the database file stands still and the log
 only grows. Then any prefix of the log is what a disk may hold, as long as it has all
-that was moved into the database already: that was on the disk before. Each must open,
+that was moved into the database already: that was on the disk before. What the log's
+index does not know of is left out: its writer may have been killed before anybody was
+told, and the next one writes over it. Each must open,
 be whole, and hold a prefix of what happened; the uncut one holds whatever was
 acknowledged before it was made.
 """
@@ -33,6 +35,8 @@ _CUTS: Final = 5
 _LOG_HEADER: Final = 32
 _FRAME_HEADER: Final = 24
 _MOVED: Final = (96, 128)
+# And how many there are, in each of the two copies of the index's header.
+_KNOWN: Final = (16, 64)
 _EVENTS: Final = "SELECT seq, at, job, kind, run, reason FROM events ORDER BY seq"
 
 
@@ -90,17 +94,19 @@ def _read(database: Path) -> tuple[bytes, bytes, int]:
         fcntl.flock(gate, fcntl.LOCK_SH)
         log = Path(f"{database}-wal").read_bytes()
         memory = Path(f"{database}-shm").read_bytes()
-        return database.read_bytes(), log, _moved(log, memory)
+        known = _size(log, memory, _KNOWN)
+        return database.read_bytes(), log[:known], _size(log, memory, _MOVED)
     finally:
         os.close(gate)
 
 
-def _moved(log: bytes, memory: bytes) -> int:
+def _size(log: bytes, memory: bytes, places: tuple[int, ...]) -> int:
+    """Return the bytes of a log with as many frames as the index says in these places."""
     if not log:
         return 0
 
     page = int.from_bytes(log[8:12])
-    frames = max(struct.unpack_from("=I", memory, place)[0] for place in _MOVED)
+    frames = max(struct.unpack_from("=I", memory, place)[0] for place in places)
     return _LOG_HEADER + int(frames) * (_FRAME_HEADER + page)
 
 

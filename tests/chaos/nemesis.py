@@ -298,7 +298,8 @@ class Nemesis:
 
     async def _fill_disk(self, fault: Fault) -> None:
         """Fill the disk to the last byte, and give the space back later."""
-        filler = self._database.with_name("filler")
+        # Two of these faults may overlap.
+        filler = self._database.with_name(f"filler{fault.at}")
         at = wall()
         _fill(filler)
         await anyio.sleep(fault.length)

@@ -78,8 +78,18 @@ def first_environ(pid: int) -> bytes:
         return b""
 
 
-def has_open(pid: int, files: set[tuple[int, int]]) -> bool:
-    """Whether a process has one of these files open, given by device and inode."""
+def was_given(pid: int, files: set[tuple[int, int]]) -> bool:
+    """
+    Whether a process has one of these files as it was given to a run, with its lock.
+
+    Not as who only reads it, and not as one that is closed when the process
+    becomes another program: so an engine has the files of its runs, and with it
+    what it is about to start for others.
+
+    Args:
+        pid: The process.
+        files: By device and inode.
+    """
     folder = f"/proc/{pid}/fd"
 
     try:
@@ -93,10 +103,27 @@ def has_open(pid: int, files: set[tuple[int, int]]) -> bool:
         except _GONE_OR_HIDDEN:
             continue
 
-        if (found.st_dev, found.st_ino) in files:
+        if (found.st_dev, found.st_ino) in files and _is_locked_and_kept(pid, name):
             return True
 
     return False
+
+
+def _is_locked_and_kept(pid: int, descriptor: str) -> bool:
+    """
+    Whether a descriptor has its file's lock and outlasts exec.
+
+    https://man7.org/linux/man-pages/man5/proc_pid_fdinfo.5.html
+    """
+    try:
+        with open(f"/proc/{pid}/fdinfo/{descriptor}", "rb") as file:
+            lines = file.read().splitlines()
+    except _GONE_OR_HIDDEN:
+        return False
+
+    flags = next(line for line in lines if line.startswith(b"flags:"))
+    has_lock = any(line.startswith(b"lock:") for line in lines)
+    return has_lock and not int(flags.split()[1], 8) & os.O_CLOEXEC
 
 
 def send(process: Process, number: signal.Signals) -> bool:

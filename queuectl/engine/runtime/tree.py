@@ -3,7 +3,7 @@ What belongs to a run: its session, and whatever left that and carries its mark.
 
 A run is over only when nothing of it is left. A process is taken for one of a
 run's by what a stranger cannot have: the run's mark in the environment that it
-began with, or the run's own files, open. Its number is never proof: a session
+began with, or the run's own files, given to it. Its number is never proof: a session
 counts where one of it is proved by these. Where none is, and its first process
 may be the shell by its age, nothing is done to it, and the job waits.
 """
@@ -126,7 +126,7 @@ class RunTree:
 
         if self._files is not None and is_held:
             files = self._files.identities()
-            ours |= {p.pid: p for p in all_ if p.pid not in ours and proc.has_open(p.pid, files)}
+            ours |= {p.pid: p for p in all_ if p.pid not in ours and proc.was_given(p.pid, files)}
 
         mine, unclear = self._judge_session(all_, set(ours))
         return Members(ours=(*ours.values(), *mine), unclear=tuple(unclear), is_held=is_held)

@@ -197,7 +197,7 @@ class Worker:
                 self.stop(Stop.DRAIN)
                 continue
 
-            await self._until_attention(await self._patience(next_due))
+            await self._until_attention(await self._patience(next_due) if self._is_dry else None)
 
     def _wanted(self) -> int:
         """Return how many jobs to claim now: for free slots, and ahead for short jobs."""
@@ -217,7 +217,9 @@ class Worker:
         try:
             # Once asked for it may be made: what it brings has to be taken.
             with anyio.CancelScope(shield=True):
-                claim = await self._store.claim(self.number, wanted, now=now)
+                claim = await self._store.claim(
+                    self.number, wanted, now=now, can_wait=bool(self._ahead)
+                )
         except StoreUnusableError:
             raise
         except StoreError as error:

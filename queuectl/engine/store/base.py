@@ -193,8 +193,18 @@ class JobStore(Protocol):
     ) -> Job:
         """Add a job and claim it in one transaction, so that nobody else can."""
 
-    async def claim(self, worker: int, limit: int, *, now: datetime) -> Claim:
-        """Take up to ``limit`` due jobs: higher priority first, then order of arrival."""
+    async def claim(
+        self, worker: int, limit: int, *, now: datetime, can_wait: bool = False
+    ) -> Claim:
+        """
+        Take up to ``limit`` due jobs: higher priority first, then order of arrival.
+
+        Args:
+            worker: In whose name.
+            limit: How many at the most.
+            now: The time by which they are due.
+            can_wait: Whether a few milliseconds more do not matter.
+        """
 
     async def finish(
         self, job: Job, transition: Transition, run: RunRecord, *, now: datetime

@@ -157,10 +157,14 @@ class SqliteStore:
             partial(operations.insert_claimed, make=make, worker=worker, now=now), Change.STATE
         )
 
-    async def claim(self, worker: int, limit: int, *, now: datetime) -> Claim:
+    async def claim(
+        self, worker: int, limit: int, *, now: datetime, can_wait: bool = False
+    ) -> Claim:
         """Take due jobs."""
         return await self._write(
-            partial(operations.claim, worker=worker, limit=limit, now=now), Change.STATE
+            partial(operations.claim, worker=worker, limit=limit, now=now),
+            Change.STATE,
+            can_wait=can_wait,
         )
 
     async def finish(
@@ -171,6 +175,7 @@ class SqliteStore:
         return await self._write(
             partial(operations.finish, job=job, transition=transition, run=run, now=now),
             Change.WORK if is_open else Change.STATE,
+            can_wait=True,
         )
 
     async def release(
@@ -397,8 +402,14 @@ class SqliteStore:
         await self._writer.run_alone(vacuum)
         await self._writer.checkpoint()
 
-    async def _write(self, operation: Callable[[sqlite3.Connection], T], change: Change) -> T:
-        return await self._writer.submit(operation, change)
+    async def _write(
+        self,
+        operation: Callable[[sqlite3.Connection], T],
+        change: Change,
+        *,
+        can_wait: bool = False,
+    ) -> T:
+        return await self._writer.submit(operation, change, can_wait=can_wait)
 
     async def _write_one(self, name: str, change: Change, **values: Any) -> sqlite3.Row:
         def operation(connection: sqlite3.Connection) -> Any:

@@ -3,7 +3,8 @@ The one writer: many operations, one transaction, one fsync.
 
 What waits is put into one transaction, and the callers are answered after its
 commit. So a cancelled caller never leaves a transaction open, operations share
-the price of the disk, and the throughput grows with the load.
+the price of the disk, and the throughput grows with the load. What can wait is
+kept for a few milliseconds after a commit, for more to come along.
 """
 
 import asyncio
@@ -35,6 +36,10 @@ _Function = Callable[[sqlite3.Connection], T]
 
 # The most operations that share one transaction.
 LARGEST_BATCH: Final = 256
+
+# For how long after the begin of a commit what can wait does not bring about the
+# next, in seconds. Short jobs end about every millisecond, and a commit costs one.
+COMMIT_WINDOW: Final = 0.005
 
 
 class _Operation(msgspec.Struct, frozen=True):
@@ -74,7 +79,10 @@ class Writer:
         self._path = path
         self._identity = identity
         self._waiting: deque[_Operation] = deque()
-        self._arrived = asyncio.Event()
+        self._is_due = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        # The loop's time; from then on nothing waits for more.
+        self._window_ends = 0.0
         self._closed = False
         self._finished = asyncio.Event()
         self._listeners: list[Callable[[Change], None]] = []
@@ -84,7 +92,7 @@ class Writer:
         """Call this after each commit that changed something."""
         self._listeners.append(listener)
 
-    async def submit(self, function: _Function[T], change: Change) -> T:
+    async def submit(self, function: _Function[T], change: Change, *, can_wait: bool = False) -> T:
         """
         Run a function inside a transaction; return when that is on the disk.
 
@@ -94,6 +102,8 @@ class Writer:
         Args:
             function: Only reads and writes through the connection it is given.
             change: What it changes, where it changes anything.
+            can_wait: Whether it may wait a few milliseconds for others, because
+                nobody waits for its result who has nothing else to do.
 
         Raises:
             EngineClosedError: The writer is closed.
@@ -102,11 +112,15 @@ class Writer:
         if self._closed:
             raise EngineClosedError
 
-        operation: _Operation = _Operation(
-            function, change, asyncio.get_running_loop().create_future()
-        )
+        loop = asyncio.get_running_loop()
+        operation: _Operation = _Operation(function, change, loop.create_future())
         self._waiting.append(operation)
-        self._arrived.set()
+
+        if not can_wait or len(self._waiting) >= LARGEST_BATCH:
+            self._is_due.set()
+        elif self._timer is None:
+            self._timer = loop.call_at(self._window_ends, self._is_due.set)
+
         result: T = await operation.future
         return result
 
@@ -123,30 +137,44 @@ class Writer:
         finally:
             # asyncio's own cancellations pass the shield, as at the end of a loop.
             self._closed = True
+            self._stop_timer()
             self._fail(list(self._waiting), EngineClosedError())
             self._waiting.clear()
             self._finished.set()
 
     async def _serve(self) -> None:
         while self._waiting or not self._closed:
-            if not self._waiting:
-                self._arrived.clear()
-                await self._arrived.wait()
-                continue
+            await self._is_due.wait()
+            self._is_due.clear()
+            self._stop_timer()
 
-            size = min(len(self._waiting), LARGEST_BATCH)
-            batch = [self._waiting.popleft() for _ in range(size)]
+            while self._waiting:
+                await self._commit_some()
 
-            try:
-                await self._commit(batch)
-            except BaseException:
-                self._fail(batch, EngineClosedError())
-                raise
+                # What can wait, and came during the commit, waits for its timer.
+                if self._timer is not None and not self._is_due.is_set():
+                    break
+
+    async def _commit_some(self) -> None:
+        size = min(len(self._waiting), LARGEST_BATCH)
+        batch = [self._waiting.popleft() for _ in range(size)]
+        self._window_ends = asyncio.get_running_loop().time() + COMMIT_WINDOW
+
+        try:
+            await self._commit(batch)
+        except BaseException:
+            self._fail(batch, EngineClosedError())
+            raise
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     async def close(self) -> None:
         """Take no more operations; return when the last is answered."""
         self._closed = True
-        self._arrived.set()
+        self._is_due.set()
         await self._finished.wait()
 
     async def checkpoint(self) -> None:
