@@ -22,7 +22,7 @@ PYTHONS = nox.project.python_versions(PYPROJECT)
 COVERAGE_PYTHON = PYTHONS[0]
 
 PACKAGE = Path("queuectl")
-TYPED = ["queuectl", "tests", "docs", "examples", "noxfile.py"]
+TYPED = ["queuectl", "tests", "benchmarks", "docs", "examples", "noxfile.py"]
 
 nox.options.sessions = ["lint", "types", "tests", "docs", "build"]
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -43,6 +43,9 @@ PROCESS_TESTS = ["tests/acceptance", "tests/typing"]
 PROGRAM_TESTS = ["tests/cli", "tests/docs", "tests/examples"]
 CHAOS_TESTS = ["tests/chaos"]
 
+# Competitors that are no Python packages: the program, and Debian's package.
+COMPETITORS = {"tsp": "task-spooler", "nq": "nq", "parallel": "parallel"}
+
 TEST_ENVIRONMENT = {
     # The installed package is tested, not the checkout that happens to be the
     # working directory: Python does not look there.
@@ -50,6 +53,9 @@ TEST_ENVIRONMENT = {
     # Tests start many commands. Without cached bytecode each takes about twice as long.
     "PYTHONDONTWRITEBYTECODE": None,
 }
+
+# The same, with the checkout: tests and benchmarks are imported as packages from it.
+FROM_CHECKOUT = {**TEST_ENVIRONMENT, "PYTHONSAFEPATH": None}
 
 
 def find_pythons() -> None:
@@ -152,8 +158,6 @@ def chaos(session: nox.Session) -> None:
     """Kill, stop and cut at length; write the figures into the documentation."""
     install(session, "test")
     made = Path(session.create_tmp()).resolve()
-    # The tests are imported as a package from here, and with them the checkout.
-    environ = {**TEST_ENVIRONMENT, "PYTHONSAFEPATH": None}
     runs = {
         "chaos": ["tests.chaos", "--seconds=600", "--jobs=10500", "--kills=1000"],
         "small-disk": ["tests.chaos", "--seconds=60", "--jobs=300", "--kills=20", "--small-disk"],
@@ -172,13 +176,90 @@ def chaos(session: nox.Session) -> None:
             "-m",
             *runs[name],
             f"--json={made / name}.json",
-            env=environ,
+            env=FROM_CHECKOUT,
             success_codes=[0, 1],
         )
 
     parts = [f"--{name}={made / name}.json" for name in runs]
     page = "docs/explanation/reliability.md"
-    session.run("python", "-m", "tests.chaos.report", page, *parts, env=environ)
+    session.run("python", "-m", "tests.chaos.report", page, *parts, env=FROM_CHECKOUT)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure everything beside its yardstick; write the figures into the documentation."""
+    install(session, "bench")
+    _install_competitors(session)
+    made = Path(session.create_tmp()).resolve() / "bench"
+    shutil.rmtree(made, ignore_errors=True)
+    given = session.posargs or ["--all"]
+    # What was measured is written down, also where one program failed.
+    session.run(
+        "python",
+        "-m",
+        "benchmarks",
+        *given,
+        f"--json-dir={made}",
+        env=FROM_CHECKOUT,
+        success_codes=[0, 1],
+    )
+    session.run("python", "-m", "benchmarks.report", str(made), env=FROM_CHECKOUT)
+
+
+def _install_competitors(session: nox.Session) -> None:
+    """Install what is missing, where that can be done; the rest is skipped with a word."""
+    missing = [package for program, package in COMPETITORS.items() if not shutil.which(program)]
+
+    if not (shutil.which("postgres") or list(Path("/usr/lib/postgresql").glob("*/bin/postgres"))):
+        missing.append("postgresql")
+
+    if not missing or os.geteuid() != 0 or not shutil.which("apt-get"):
+        return
+
+    session.run("apt-get", "update", "-qq", external=True, success_codes=range(256))
+
+    for package in missing:
+        # One that is not there does not cost the others.
+        session.run(
+            "apt-get",
+            "install",
+            "-y",
+            "-qq",
+            "--no-install-recommends",
+            package,
+            external=True,
+            success_codes=range(256),
+            env={"DEBIAN_FRONTEND": "noninteractive"},
+        )
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Run one worker for ten minutes, see that nothing grows; write down the figures."""
+    install(session, "bench")
+    made = Path(session.create_tmp()).resolve() / "soak"
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir()
+    given = session.posargs or ["--jobs=100000", "--seconds=600", "--every=4"]
+    figures = made / "figures"
+    session.run(
+        "python",
+        "-m",
+        "tests.chaos.soak",
+        *given,
+        f"--json={figures}",
+        env=FROM_CHECKOUT,
+        success_codes=[0, 1],
+    )
+    session.run(
+        "python",
+        "-m",
+        "benchmarks.soak",
+        str(figures),
+        str(made / "soak.json"),
+        env=FROM_CHECKOUT,
+    )
+    session.run("python", "-m", "benchmarks.report", str(made), env=FROM_CHECKOUT)
 
 
 @nox.session

@@ -25,6 +25,9 @@ from queuectl.cli.errors import CommandError
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SHOWN_LOG_LINES: Final = 20
 
+# By which the engine knows the processes of a run.
+_MARK: Final = "QUEUECTL_RUN"
+
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """
@@ -187,7 +190,7 @@ def _environ() -> dict[str, str]:
 
     A worker that a job starts is to outlive that job.
     """
-    return {name: value for name, value in os.environ.items() if name != "QUEUECTL_RUN"}
+    return {name: value for name, value in os.environ.items() if name != _MARK}
 
 
 def _path_switch() -> list[str]:

@@ -7,18 +7,7 @@ import typer
 
 from queuectl import __version__
 from queuectl.cli import errors, render, screen
-from queuectl.cli.commands import (
-    config,
-    db,
-    dlq,
-    doctor,
-    enqueue,
-    jobs,
-    logs,
-    run,
-    status,
-    worker,
-)
+from queuectl.cli.catalogue import Program
 from queuectl.cli.session import Session
 
 _EPILOG: Final = """
@@ -40,6 +29,7 @@ INTERRUPTED: Final = errors.ExitCode.INTERRUPTED
 
 app: typer.Typer = typer.Typer(
     name="queuectl",
+    cls=Program,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -82,10 +72,6 @@ def take_global_options(
         )
 
     context.obj = Session(database=database, is_debugging=is_debugging)
-
-
-for _commands in (enqueue, run, worker, status, jobs, logs, dlq, config, db, doctor):
-    app.add_typer(_commands.app)
 
 
 def execute(arguments: list[str]) -> int:

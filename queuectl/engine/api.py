@@ -7,8 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final
 
 from queuectl.engine.config import Config
 from queuectl.engine.dlq import DeadLetterQueue
@@ -17,42 +16,30 @@ from queuectl.engine.domain.durations import seconds_of
 from queuectl.engine.domain.events import Event
 from queuectl.engine.domain.filters import job_filter
 from queuectl.engine.domain.findings import Finding
-from queuectl.engine.domain.models import (
-    Attempt,
-    Job,
-    NewJob,
-    OnCrash,
-    QueueStats,
-    WorkerInfo,
-)
+from queuectl.engine.domain.models import Attempt, Job, NewJob, OnCrash, QueueStats, WorkerInfo
 from queuectl.engine.domain.settings import Settings
 from queuectl.engine.domain.spec import JobSpec, check_on_crash, check_reason, duration_of, resolve
 from queuectl.engine.domain.states import TERMINAL, JobState, parse_state
-from queuectl.engine.errors import (
-    EngineClosedError,
-    InvalidJobError,
-    InvalidValueError,
-)
+from queuectl.engine.errors import InvalidJobError, InvalidValueError
 from queuectl.engine.runtime.clock import Clock, SystemClock
-from queuectl.engine.runtime.folder import StateFolder, make_private
+from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.ids import IdMaker
-from queuectl.engine.runtime.lifetime import Lifetime
 from queuectl.engine.runtime.liveness import has_live_worker
-from queuectl.engine.runtime.output import OutputReader
+from queuectl.engine.runtime.opening import Opening
 from queuectl.engine.runtime.paths import current_folder, default_database, real_path
-from queuectl.engine.runtime.process import Runner, ShellRunner
-from queuectl.engine.runtime.roster import Roster
-from queuectl.engine.runtime.supervisor import WorkerPlan
+from queuectl.engine.runtime.plans import Stop, WorkerPlan
 from queuectl.engine.runtime.threads import in_thread
-from queuectl.engine.runtime.waiting import Waiting
-from queuectl.engine.runtime.worker import Stop, Worker
-from queuectl.engine.store.base import CheckReport, JobStore, Purged
+from queuectl.engine.store.base import CheckReport, Purged
+
+if TYPE_CHECKING:
+    from queuectl.engine.runtime.process import Runner
+    from queuectl.engine.runtime.worker import Worker
 
 _RETRYABLE: Final = frozenset({JobState.FAILED, JobState.DEAD, JobState.CANCELLED})
 _PAGE: Final = 1000
 
 
-class QueueEngine:
+class QueueEngine(Opening):
     """
     A durable queue for shell commands in one database.
 
@@ -75,52 +62,19 @@ class QueueEngine:
         *,
         kill_grace: float = 5.0,
         clock: Clock | None = None,
-        runner: Runner | None = None,
+        runner: "Runner | None" = None,
     ) -> None:
-        self._is_default = database is None and "QUEUECTL_DB" not in os.environ
         path = default_database() if database is None else Path(database).expanduser()
-        self._path = real_path(path)
-        self._grace = kill_grace
-        self._clock = clock or SystemClock()
-        self._runner = runner
+        super().__init__(
+            real_path(path),
+            makes_folder=database is None and "QUEUECTL_DB" not in os.environ,
+            clock=clock or SystemClock(),
+            runner=runner,
+            grace=kill_grace,
+        )
         self._ids = IdMaker()
-        self._life: Lifetime | None = None
         self.dlq: Final = DeadLetterQueue(lambda: self._store, self._clock)
         self.config: Final = Config(lambda: self._store)
-
-    async def __aenter__(self) -> Self:
-        """Open the database."""
-        if self._life is not None:
-            msg = "the engine is open already"
-            raise RuntimeError(msg)
-
-        if self._is_default:
-            await in_thread(make_private, self._path.parent)
-
-        self._life = Lifetime(
-            self._path,
-            clock=self._clock,
-            runner=self._runner or ShellRunner(),
-            grace=self._grace,
-        )
-
-        try:
-            await self._life.open()
-        except BaseException:
-            self._life = None
-            raise
-
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End the workers and close the database."""
-        life, self._life = self._open, None
-        await life.close()
 
     @property
     def database(self) -> Path:
@@ -516,7 +470,7 @@ class QueueEngine:
         life = self._open
         claimed: builtins.list[Job] = []
 
-        async def prepare(worker: Worker) -> Job:
+        async def prepare(worker: "Worker") -> Job:
             now = self._clock.now()
             job = await life.store.insert_claimed(
                 lambda settings: self._resolve([spec], now, settings)[0],
@@ -616,34 +570,6 @@ class QueueEngine:
     async def vacuum(self) -> None:
         """Give unused space back to the file system."""
         await self._store.vacuum()
-
-    @property
-    def _open(self) -> Lifetime:
-        if self._life is None:
-            raise EngineClosedError
-
-        return self._life
-
-    @property
-    def _store(self) -> JobStore:
-        life = self._open
-        life.check()
-        return life.store
-
-    @property
-    def _outputs(self) -> OutputReader:
-        life = self._open
-        return OutputReader(self._store, life.folder, life.bus)
-
-    @property
-    def _waiting(self) -> Waiting:
-        life = self._open
-        return Waiting(self._store, life.bus, life.check)
-
-    @property
-    def _roster(self) -> Roster:
-        life = self._open
-        return Roster(self._store, life.folder, life.bus)
 
     def _resolve(
         self, specs: Sequence[JobSpec], now: datetime, settings: Settings

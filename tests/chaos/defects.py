@@ -38,12 +38,16 @@ _SLOW_SPAWN: Final = 1.0
 def finish_by_id_only() -> None:
     """Take any result for a job that runs, whichever run and worker it comes from."""
     operations.SQL["held_job"] = "SELECT * FROM jobs WHERE seq = :seq AND state = 'processing'"
-    fence = " AND run_count = :run AND worker = :worker"
+    fence = "AND run_count = ? AND worker = ?"
+    # It goes by the same values, and asks for nothing.
+    hole = "AND ? IS NOT NULL AND ? IS NOT NULL"
 
-    if fence not in operations.SQL["finish_job"]:
-        raise ValueError("there is no fence to take away")
+    for name in ("finish_job", "finish_cancelled_job"):
+        if fence not in operations.SQL[name]:
+            raise ValueError("there is no fence to take away")
 
-    operations.SQL["finish_job"] = operations.SQL["finish_job"].replace(fence, "")
+        operations.SQL[name] = operations.SQL[name].replace(fence, hole)
+
     # A queue that has no fence keeps no history of runs that could trip over it.
     insert = operations.SQL["insert_run"]
     operations.SQL["insert_run"] = insert.replace("INSERT INTO", "INSERT OR REPLACE INTO", 1)

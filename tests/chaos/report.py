@@ -123,6 +123,9 @@ def find_wrongs(parts: Mapping[str, Any]) -> list[str]:
     ):
         wrong.append("defects")
 
+    if any(not flat["is_flat"] for flat in _inner(parts.get("soak"), "flat") or []):
+        wrong.append("soak")
+
     return wrong
 
 

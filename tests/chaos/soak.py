@@ -84,6 +84,8 @@ class Soak:
         self._pickups: list[float] = []
         self._samples: list[Sample] = []
         self._began = 0.0
+        self._is_fed = False
+        self._watching: anyio.CancelScope
         self._client: QueueEngine
 
     async def run(self) -> Report:
@@ -103,7 +105,9 @@ class Soak:
                 others.start_soon(self._probe)
                 others.start_soon(self._watch, pid)
                 await self._feed()
-                others.cancel_scope.cancel()
+                # A job that goes first is waited for, so that each is counted.
+                self._is_fed = True
+                self._watching.cancel()
 
             await self._rest()
             rested.append(await self._sample(pid, rested[0]))
@@ -168,7 +172,7 @@ class Soak:
 
     async def _probe(self) -> None:
         """Enqueue a job that goes first, see when it started, and again."""
-        while True:
+        while not self._is_fed:
             job = await self._client.enqueue(":", priority=_FIRST, max_retries=0, cwd="/")
             self._probes += 1
             acknowledged = datetime.now(UTC)  # noqa: TID251 (of one clock with the worker's)
@@ -181,10 +185,11 @@ class Soak:
     async def _watch(self, pid: int) -> None:
         last: Sample | None = None
 
-        while True:
-            await asyncio.sleep(self._plan.every)
-            last = await self._sample(pid, last)
-            self._samples.append(last)
+        with anyio.CancelScope() as self._watching:
+            while True:
+                await asyncio.sleep(self._plan.every)
+                last = await self._sample(pid, last)
+                self._samples.append(last)
 
     async def _sample(self, pid: int, last: Sample | None) -> Sample:
         """Look at the worker and the queue now; rates are since the last sample."""

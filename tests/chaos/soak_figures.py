@@ -13,7 +13,8 @@ _WARM_SHARE: Final = 0.1
 
 # How much may be there at the end beyond what was there at the beginning.
 _RSS_KIB: Final = 2048
-_DESCRIPTORS: Final = 3
+# Under load each slot, and each result that waits for its commit, has files open.
+_DESCRIPTORS: Final = 10
 _THREADS: Final = 1
 
 # The log is cut at 4 MiB, by the next commit, unless somebody reads.

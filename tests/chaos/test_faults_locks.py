@@ -6,8 +6,8 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -148,6 +148,7 @@ class Locks:
 
     def __init__(self) -> None:
         self._failing: tuple[int, int] | None = None
+        self.refused = 0
 
     def fail_once(self, descriptor: int, how: int) -> None:
         self._failing = descriptor, how
@@ -160,14 +161,41 @@ class Locks:
             self._failing = None
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-        fcntl.flock(descriptor, how)
+        try:
+            fcntl.flock(descriptor, how)
+        except BlockingIOError:
+            self.refused += 1
+            raise
 
 
 @pytest.fixture
 def locks(monkeypatch: pytest.MonkeyPatch) -> Locks:
     locks = Locks()
-    monkeypatch.setattr("queuectl.engine.store.sqlite.checkpoint.fcntl", locks)
+
+    for module in ("checkpoint", "filelocks"):
+        monkeypatch.setattr(f"queuectl.engine.store.sqlite.{module}.fcntl", locks)
+
     return locks
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody wait long for a lock."""
+    for module in ("checkpoint", "connection", "setup"):
+        monkeypatch.setattr(f"queuectl.engine.store.sqlite.{module}.BUSY_SECONDS", 0.1)
+
+
+@contextmanager
+def lock_held(database: Path, end: str) -> Iterator[None]:
+    """Have a lock alone, as a checkpoint or a migration that was stopped."""
+    path = database.with_name(f"{database.name}-{end}")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def locks_of(engine: QueueEngine) -> Checkpointer:
@@ -208,12 +236,130 @@ async def test_a_lock_that_a_worker_cannot_have_once_does_not_end_it(
         await client.config.set("worker-poll-interval", 0.05)
         await client.enqueue(":", id="first")
         await client.wait("first", timeout=5)
-        locks.fail_once(locks_of(worker)._turnstile, fcntl.LOCK_SH)
+        locks.fail_once(locks_of(worker)._turnstile, fcntl.LOCK_SH | fcntl.LOCK_NB)
         await client.enqueue(":", id="job")
         job = await client.wait("job", timeout=5)
 
     assert locks.has_failed()
     assert job.state is JobState.COMPLETED
+
+
+async def test_a_lock_that_a_vacuum_cannot_have_is_an_error_of_ours(
+    locks: Locks, tmp_path: Path
+) -> None:
+    async with QueueEngine(tmp_path / "queue.db") as engine:
+        locks.fail_once(locks_of(engine)._turnstile, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+        with pytest.raises(StoreError, match="cannot lock the database"):
+            await engine.vacuum()
+
+        assert locks.has_failed()
+        await engine.vacuum()
+
+
+async def test_a_lock_that_a_migration_cannot_have_is_an_error_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, how: int) -> None:
+        del descriptor, how
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(fcntl, "flock", refuse)
+
+        with pytest.raises(StoreError, match="cannot lock the database"):
+            async with QueueEngine(tmp_path / "queue.db"):
+                pytest.fail("it was opened")
+
+    async with QueueEngine(tmp_path / "queue.db") as engine:
+        assert await engine.list() == []
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("end", ["turnstile", "checkpoint"])
+async def test_a_commit_does_not_wait_without_end_for_a_checkpoint_that_was_stopped(
+    end: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "queue.db"
+
+    async with QueueEngine(path) as engine:
+        with lock_held(path, end), anyio.fail_after(2):
+            with pytest.raises(StoreBusyError, match="locked by another program") as caught:
+                await engine.enqueue(":", id="refused")
+
+            with pytest.raises(StoreBusyError):
+                await engine.enqueue(":", id="refused")
+
+            seen = await engine.list()
+
+        await engine.enqueue(":", id="after")
+        ids = [job.id for job in await engine.list()]
+
+    assert "queuectl worker list" in (caught.value.hint or "")
+    assert (seen, ids) == ([], ["after"])
+
+
+@pytest.mark.parametrize("end", ["turnstile", "checkpoint"])
+async def test_a_commit_goes_on_as_soon_as_the_checkpoint_is_over(
+    end: str, locks: Locks, tmp_path: Path
+) -> None:
+    path = tmp_path / "queue.db"
+
+    async with QueueEngine(path) as engine, anyio.create_task_group() as callers:
+        with lock_held(path, end):
+            callers.start_soon(engine.enqueue, ":")
+            await wait_until(lambda: locks.refused > 1)
+            assert await engine.list() == []
+
+        await wait_until(lambda: has_jobs(engine, 1), seconds=2)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_vacuum_does_not_wait_without_end_for_a_checkpoint_that_was_stopped(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "queue.db"
+
+    async with QueueEngine(path) as engine:
+        with lock_held(path, "turnstile"), anyio.fail_after(2), pytest.raises(StoreBusyError):
+            await engine.vacuum()
+
+        await engine.vacuum()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_nobody_waits_without_end_for_a_migration_that_was_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+
+    with lock_held(path, "checkpoint"), pytest.raises(StoreBusyError, match="locked by another"):
+        async with QueueEngine(path):
+            pytest.fail("it was opened")
+
+    async with QueueEngine(path) as engine:
+        assert await engine.list() == []
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_worker_outlives_a_checkpoint_that_was_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+
+    async with QueueEngine(path) as client, QueueEngine(path) as worker, worker.workers():
+        await client.enqueue("until [ -e go ]; do sleep 0.01; done", id="running", cwd=tmp_path)
+        await wait_until(lambda: is_in(client, "running", JobState.PROCESSING))
+
+        with lock_held(path, "turnstile"):
+            (tmp_path / "go").touch()
+
+            with pytest.raises(StoreBusyError):
+                await client.enqueue(":", id="refused")
+
+        job = await client.wait("running", timeout=5)
+
+    assert (job.state, job.run_count) == (JobState.COMPLETED, 1)
+
+
+async def has_jobs(engine: QueueEngine, count: int) -> bool:
+    return len(await engine.list()) == count
 
 
 async def is_in(engine: QueueEngine, name: str, state: JobState) -> bool:

@@ -9,38 +9,33 @@ import queuectl
 from queuectl.engine.store.queries import load_queries
 from queuectl.engine.store.sqlite.operations import SQL
 
-MakePackage = Callable[[str], str]
+MakeModule = Callable[[str], str]
 
 
 @pytest.fixture
-def make_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakePackage:
-    """Make a package with this ``queries.sql`` that can be imported."""
+def make_module(tmp_path: Path) -> MakeModule:
+    """Return the file of a module that has this ``queries.sql`` beside it."""
 
     def make(text: str) -> str:
-        # Python remembers packages by name; no two tests may share one.
-        package = f"queries_{abs(hash(tmp_path))}"
-        (tmp_path / package).mkdir()
-        (tmp_path / package / "__init__.py").touch()
-        (tmp_path / package / "queries.sql").write_text(text, encoding="utf-8")
-        monkeypatch.syspath_prepend(tmp_path)
-        return package
+        (tmp_path / "queries.sql").write_text(text, encoding="utf-8")
+        return str(tmp_path / "module.py")
 
     return make
 
 
-def test_a_query_reaches_from_its_name_to_the_next(make_package: MakePackage) -> None:
-    package = make_package(
+def test_a_query_reaches_from_its_name_to_the_next(make_module: MakeModule) -> None:
+    module = make_module(
         "-- About the file.\n\n-- name: one\nSELECT 1;\n\n-- name: two\n-- Why.\nSELECT\n  2;\n"
     )
 
-    assert load_queries(package) == {"one": "SELECT 1;", "two": "-- Why.\nSELECT\n  2;"}
+    assert load_queries(module) == {"one": "SELECT 1;", "two": "-- Why.\nSELECT\n  2;"}
 
 
-def test_a_name_stands_once(make_package: MakePackage) -> None:
-    package = make_package("-- name: one\nSELECT 1;\n-- name: one\nSELECT 2;\n")
+def test_a_name_stands_once(make_module: MakeModule) -> None:
+    module = make_module("-- name: one\nSELECT 1;\n-- name: one\nSELECT 2;\n")
 
     with pytest.raises(ValueError, match="stands twice"):
-        load_queries(package)
+        load_queries(module)
 
 
 def test_every_query_is_used() -> None:

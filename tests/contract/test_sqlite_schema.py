@@ -13,9 +13,9 @@ from queuectl.engine.domain.filters import JobFilter
 from queuectl.engine.domain.models import OutcomeKind
 from queuectl.engine.domain.states import TRANSITIONS, WAITING, JobState
 from queuectl.engine.store.sqlite.connection import set_up
+from queuectl.engine.store.sqlite.lookups import _listing
 from queuectl.engine.store.sqlite.operations import SQL
 from queuectl.engine.store.sqlite.setup import prepare
-from queuectl.engine.store.sqlite.store import _listing
 
 
 @pytest.fixture

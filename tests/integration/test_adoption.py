@@ -11,12 +11,9 @@ from typing import Any
 import pytest
 
 from queuectl import Event, EventKind, JobState, LeftoverProcessError, OutcomeKind, QueueEngine
+from tests.integration.orphans import GATE, orphaned
 from tests.integration.processes import WORK, end, engine_process, is_running, pid_in
 from tests.waiting import wait_for_event, wait_until
-
-# Tells its pid, and goes on when a file named go is there.
-GATE = "echo $$ > pid; until [ -e go ]; do sleep 0.01; done; echo ended >> runs"
-
 
 # A worker that gives what it ends a minute.
 PATIENT = WORK.replace("kill_grace=0.3", "kill_grace=60").replace("int(sys.argv[2])", "1")
@@ -56,15 +53,6 @@ def opened_gate(tmp_path: Path) -> Iterator[None]:
     """Let jobs that outlive their worker come to their end, however the test went."""
     yield
     (tmp_path / "go").touch()
-
-
-async def orphaned(db_path: Path, tmp_path: Path, *, slots: int = 1) -> int:
-    """Let a worker start a job that tells its pid, and kill the worker; return that pid."""
-    async with engine_process(WORK, db_path, slots) as dying:
-        pid = await pid_in(tmp_path / "pid")
-        await dying.kill()
-
-    return pid
 
 
 async def test_an_adopted_run_belongs_to_the_worker_that_adopted_it(
@@ -515,6 +503,27 @@ async def test_a_job_that_removes_the_workers_files_ends_neither_it_nor_others(
     assert (rude.state, rude.reason) == (JobState.DEAD, "timeout")
     assert (other.state, other.exit_code) == (JobState.DEAD, 5)
     assert await engine.output(after.id) == "after\n"
+
+
+async def test_an_adopted_run_whose_lock_was_removed_is_not_swept_away(
+    engine: QueueEngine, db_path: Path, tmp_path: Path
+) -> None:
+    await engine.enqueue(f"{GATE}; exit 4", id="job", cwd=tmp_path, max_retries=0)
+    pid = await orphaned(db_path, tmp_path)
+    [home] = _homes(db_path)
+
+    async with engine.workers():
+        await wait_for_event(engine, EventKind.ADOPTED)
+        (home / "1.lock").unlink()
+        # A worker has looked around, and swept, before it begins and before it leaves.
+        async with QueueEngine(db_path) as other, other.workers():
+            is_there = is_running(pid), home.exists()
+        (tmp_path / "go").touch()
+        job = await engine.wait("job", timeout=10)
+        await wait_until(lambda: not home.exists())
+
+    assert is_there == (True, True)
+    assert (job.state, job.exit_code, job.run_count) == (JobState.DEAD, 4, 1)
 
 
 async def test_what_ran_when_the_machine_was_restarted_is_tried_again(

@@ -1,17 +1,19 @@
 """What `diagnose` sees of a real database, and whether its advice helps."""
 
 import os
+import platform
 import signal
 import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 
-from queuectl import EngineClosedError, QueueEngine, diagnose
+from queuectl import EngineClosedError, QueueEngine, __version__, diagnose
 from queuectl.engine.domain.events import EventKind
 from queuectl.engine.domain.models import WorkerInfo, WorkerState
 from queuectl.engine.runtime import doctor
@@ -68,6 +70,26 @@ async def test_what_is_ok_has_no_advice_and_what_is_not_has_some(made: Path) -> 
     for finding in await diagnose(made):
         assert finding.words
         assert (finding.advice is None) == (finding.verdict is OK)
+
+
+async def test_the_versions_are_those_that_are_installed(made: Path) -> None:
+    words = only(await diagnose(made), "versions").words
+
+    assert words.startswith(f"queuectl {__version__}, Python {platform.python_version()}, aiosq")
+    assert "unknown" not in words
+
+
+async def test_a_version_that_is_not_known_is_no_problem(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forget(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", forget)
+    found = only(await diagnose(made), "versions")
+
+    assert found.verdict is OK
+    assert found.words.startswith("queuectl of an unknown version, Python ")
 
 
 async def test_an_open_engine_finds_the_same(engine: QueueEngine) -> None:

@@ -1,47 +1,27 @@
 """Which processes are a run's: those that were started with its files, or carry its mark."""
 
-import asyncio
 import os
+import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from queuectl import QueueEngine
+from queuectl.engine.runtime import proc
 from queuectl.engine.runtime.marks import Mark
 from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.runtime.tree import RunTree
-from tests.integration.processes import end, is_running
+from tests.integration.orphans import STAY, a_process
+from tests.integration.processes import is_running
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
-# Says a word, and stays until its standard input ends.
-STAY = "import sys; print('there', flush=True); sys.stdin.read()"
 OPENS = f"import os; os.open({{path!r}}, os.O_RDWR | {{flags}}); {STAY}"
-
-
-@asynccontextmanager
-async def a_process(code: str, *descriptors: int) -> AsyncIterator[int]:
-    process = await asyncio.create_subprocess_exec(  # noqa: TID251 (not the engine's)
-        sys.executable,
-        "-c",
-        code,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        pass_fds=descriptors,
-        start_new_session=True,
-    )
-    try:
-        assert process.stdout is not None
-        await process.stdout.readline()
-        yield process.pid
-    finally:
-        end(process.pid)
-        await process.wait()
 
 
 def made_files(folder: Path) -> tuple[RunFiles, RunTree]:
@@ -86,7 +66,7 @@ async def test_a_stranger_who_reads_the_output_of_a_run_is_left_alone(
 
     async with engine.workers():
         folder = db_path.parent / "queue.db-run" / "workers"
-        await wait_until(lambda: [*folder.glob("*/1.log")])
+        await wait_until(lambda: any(folder.glob("*/1.log")))
         [log] = folder.glob("*/1.log")
 
         # Given the file and not having opened it, as a shell's `tail -f <file` is.
@@ -96,3 +76,50 @@ async def test_a_stranger_who_reads_the_output_of_a_run_is_left_alone(
                 assert is_running(pid)
 
     assert job.reason == "timeout"
+
+
+def _refuse(*_: Any) -> Any:
+    raise PermissionError(1, "Operation not permitted")
+
+
+@pytest.mark.parametrize("call", ["os.pidfd_open", "signal.pidfd_send_signal"])
+async def test_a_process_is_signalled_where_descriptors_of_processes_are_refused(
+    monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    async with a_process(STAY) as pid:
+        process = proc.find_process(pid)
+        assert process is not None
+        monkeypatch.setattr(call, _refuse)
+        was_told = proc.send(process, signal.SIGKILL)
+        await wait_until(lambda: not is_running(pid))
+
+    assert was_told
+
+
+async def test_whoever_got_the_number_of_a_process_is_not_signalled_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with a_process(STAY) as pid:
+        process = proc.find_process(pid)
+        assert process is not None
+        earlier = msgspec.structs.replace(process, started=process.started - 1)
+        monkeypatch.setattr(os, "pidfd_open", _refuse)
+        signalled: list[int] = []
+        monkeypatch.setattr(os, "kill", lambda pid, _: signalled.append(pid))
+        assert proc.send(earlier, signal.SIGKILL)
+        monkeypatch.undo()
+
+    assert signalled == []
+
+
+def test_a_link_in_place_of_a_runs_file_makes_no_other_file_the_runs(tmp_path: Path) -> None:
+    files, _ = made_files(tmp_path)
+    other = tmp_path / "other"
+    other.touch()
+    files.output_path.unlink()
+    files.output_path.symlink_to(other)
+    lock = files.lock_path.stat()
+    found = files.identities()
+
+    files.close()
+    assert found == {(lock.st_dev, lock.st_ino)}

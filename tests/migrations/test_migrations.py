@@ -19,23 +19,19 @@ NEXT = len(MIGRATIONS) + 1
 ROUNDS = 40
 GOOD = "CREATE TABLE more (a TEXT) STRICT;\nINSERT INTO settings VALUES ('priority', '7');\n"
 
-MakePackage = Callable[..., str]
+MakeModule = Callable[..., str]
 
 
 @pytest.fixture
-def make_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakePackage:
-    """Make a package with these migrations that can be imported."""
+def make_module(tmp_path: Path) -> MakeModule:
+    """Return the file of a module that has these migrations beside it."""
 
     def make(*names: str) -> str:
-        # Python remembers packages by name; no two tests may share one.
-        package = f"backend_{abs(hash(tmp_path))}"
-        folder = tmp_path / package / "migrations"
-        folder.mkdir(parents=True)
-        (tmp_path / package / "__init__.py").touch()
+        folder = tmp_path / "migrations"
+        folder.mkdir()
         for name in names:
             (folder / name).write_text(f"-- {name}\n", encoding="utf-8")
-        monkeypatch.syspath_prepend(tmp_path)
-        return package
+        return str(tmp_path / "module.py")
 
     return make
 
@@ -54,10 +50,10 @@ def rows(path: Path, query: str) -> list[tuple[object, ...]]:
         return connection.execute(query).fetchall()
 
 
-def test_migrations_are_loaded_in_the_order_of_their_numbers(make_package: MakePackage) -> None:
-    package = make_package("0002_second.sql", "0001_first.sql", "README.md", "draft.sql")
+def test_migrations_are_loaded_in_the_order_of_their_numbers(make_module: MakeModule) -> None:
+    module = make_module("0002_second.sql", "0001_first.sql", "README.md", "draft.sql")
 
-    loaded = load_migrations(package)
+    loaded = load_migrations(module)
 
     assert [(each.number, each.name) for each in loaded] == [(1, "first"), (2, "second")]
     assert loaded[0].sql == "-- 0001_first.sql\n"
@@ -68,13 +64,11 @@ def test_migrations_are_loaded_in_the_order_of_their_numbers(make_package: MakeP
     [("0002_a.sql",), ("0001_a.sql", "0003_b.sql"), ("0001_a.sql", "0001_b.sql")],
     ids=str,
 )
-def test_numbers_have_no_gap_and_no_double(
-    make_package: MakePackage, names: tuple[str, ...]
-) -> None:
-    package = make_package(*names)
+def test_numbers_have_no_gap_and_no_double(make_module: MakeModule, names: tuple[str, ...]) -> None:
+    module = make_module(*names)
 
     with pytest.raises(ValueError, match="not numbered 1, 2, 3"):
-        load_migrations(package)
+        load_migrations(module)
 
 
 def test_a_checksum_follows_the_text() -> None:

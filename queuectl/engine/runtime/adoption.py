@@ -10,10 +10,12 @@ import msgspec
 from queuectl.engine.domain.models import Job
 from queuectl.engine.runtime import proc
 from queuectl.engine.runtime.clock import SystemClock, sleep
+from queuectl.engine.runtime.liveness import is_in_sight
 from queuectl.engine.runtime.proc import Process
 from queuectl.engine.runtime.reaper import ProcessResult, reap_own
 from queuectl.engine.runtime.runfiles import RunFiles
-from queuectl.engine.runtime.tree import RunTree
+from queuectl.engine.runtime.tree import RunTree, began_before
+from queuectl.engine.store.base import WorkerRow
 
 # Seconds between two looks at a shell that the system gives no sign of.
 _LOOK: Final = 0.1
@@ -29,6 +31,9 @@ class Orphan(msgspec.Struct, frozen=True, kw_only=True):
         files: Its files, not open.
         tree: Its processes.
         shell: Its shell; None where that is gone, or was never known.
+        leader: The number that its shell has or had, which is its group's and
+            its session's too; None where that is not known.
+        child: Its shell, ended or not, where that is a child of this process.
     """
 
     job: Job
@@ -36,11 +41,25 @@ class Orphan(msgspec.Struct, frozen=True, kw_only=True):
     files: RunFiles
     tree: RunTree
     shell: Process | None = None
+    leader: int | None = None
+    child: Process | None = None
 
     def ended_at(self) -> datetime | None:
         """Return when it left its exit code, None where it left none."""
         left = self.files.exit_note(self.note)
         return None if left is None or left.code is None else self.files.written_at()
+
+    def reap(self) -> ProcessResult | None:
+        """Return how its shell ended, None where it has not, or is no child of ours."""
+        if self.child is None:
+            return None
+
+        now = proc.find_process(self.child.pid, or_zombie=True)
+
+        if now is not None and now.started != self.child.started:
+            return None
+
+        return reap_own(self.child.pid)
 
 
 class OrphanProcess:
@@ -56,15 +75,15 @@ class OrphanProcess:
 
     @property
     def pid(self) -> int:
-        """The shell's number, which is its group's and its session's too; 0 where it is gone."""
-        return 0 if self._orphan.shell is None else self._orphan.shell.pid
+        """The shell's number, also of one that is gone; 0 where it is not known."""
+        return self._orphan.leader or 0
 
     async def wait(self) -> ProcessResult:
         """Return when the shell has ended, with the exit code that it left."""
         while True:
             is_there = self._is_there()
             # After that look: it writes first, and ends then.
-            reaped = reap_own(self.pid) if self.pid else None
+            reaped = self._orphan.reap()
             left = self._orphan.files.exit_note(self._orphan.note)
 
             if left is not None and left.code is not None:
@@ -127,3 +146,29 @@ def _with_code(code: int, reaped: ProcessResult | None) -> ProcessResult:
         return ProcessResult(exit_code=code, signal=None)
 
     return msgspec.structs.replace(reaped, exit_code=code, signal=None)
+
+
+def own_child(worker: WorkerRow, leader: int | None, files: RunFiles) -> Process | None:
+    """
+    Return the shell of a dead worker's run as a child of this process, ended or not.
+
+    That it is where this process has replaced its program: it has the dead worker's
+    number, and the shell's belongs to nobody else until the shell is reaped. A child
+    that began after the shell's last word has got the number since, and how that
+    ended is for somebody else to hear.
+
+    Args:
+        worker: The dead one.
+        leader: The shell's number.
+        files: The run's.
+    """
+    if leader is None or worker.pid != os.getpid() or not is_in_sight(worker):
+        return None
+
+    if not proc.can_list():
+        # Nobody can tell how old it is: that both numbers are right has to do.
+        return Process(pid=leader, group=leader, session=leader, started=0)
+
+    child = proc.find_process(leader, or_zombie=True)
+    word = files.written_at()
+    return child if child and word and began_before(child, word) else None

@@ -11,7 +11,6 @@ import errno
 import fcntl
 import logging
 import os
-import secrets
 import stat
 import struct
 import termios
@@ -60,7 +59,7 @@ class Bus:
             return self._pipe.name
 
         # Made under another name first: a pipe that has its name has a reader.
-        token = secrets.token_hex(8)
+        token = os.urandom(8).hex()
         draft, pipe = self._folder / f".{token}", self._folder / token
         os.mkfifo(draft, 0o600)
         reader = keeper = -1
@@ -228,7 +227,11 @@ def _write(path: Path, word: bytes) -> bool:
     except OSError as error:
         # ENXIO: it has no reader, for its process died without cleaning up.
         if error.errno == errno.ENXIO:
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as refusal:
+                # Nobody listens there; who has committed is not to fail for it.
+                _log.debug("cannot remove a wake-up pipe: %s", refusal)
 
         return False
 

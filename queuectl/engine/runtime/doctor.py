@@ -11,11 +11,10 @@ import os
 import shlex
 import stat
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import anyio
 
-from queuectl.engine.domain.filters import JobFilter
 from queuectl.engine.domain.findings import (
     Finding,
     Verdict,
@@ -25,24 +24,28 @@ from queuectl.engine.domain.findings import (
     ok,
     problem,
 )
-from queuectl.engine.domain.models import Job, WorkerInfo, worker_name
-from queuectl.engine.domain.states import JobState
+from queuectl.engine.domain.models import WorkerInfo, worker_name
 from queuectl.engine.errors import InvalidValueError, StoreDamagedError, StoreError
 from queuectl.engine.runtime import filesystem, machine
 from queuectl.engine.runtime.bus import Bus
 from queuectl.engine.runtime.clock import Clock, SystemClock
-from queuectl.engine.runtime.filesystem import command
 from queuectl.engine.runtime.folder import StateFolder
-from queuectl.engine.runtime.leftovers import Known, Listing, find_leftovers, list_what_is_there
+from queuectl.engine.runtime.leftovers import (
+    Known,
+    StateListing,
+    judge_leftovers,
+    list_what_is_there,
+)
 from queuectl.engine.runtime.paths import default_database
 from queuectl.engine.runtime.roster import Roster
+from queuectl.engine.runtime.sweep import running_jobs
 from queuectl.engine.runtime.threads import in_thread
-from queuectl.engine.store.base import JobStore
+from queuectl.engine.runtime.wording import command, listed
+from queuectl.engine.store.base import JobReader, JobStore
 from queuectl.engine.store.open import StoreToRead, check_driver, store_to_read
 
 _LARGE: Final = 1024**3
-_PAGE: Final = 1000
-_MOST: Final = 10
+_MOST_FAULTS: Final = 10
 
 # Seconds in which what is being removed is removed.
 _A_MOMENT: Final = 0.5
@@ -176,11 +179,12 @@ class Doctor:
         )
         return False
 
-    async def _look_into(self, store: JobStore) -> None:
+    async def _look_into(self, store: JobReader) -> None:
         self._found.append(await self._integrity(store))
 
         try:
-            workers = await Roster(store, self._folder, Bus(self._folder.wake)).list()
+            roster = Roster(_for_looks(store), self._folder, Bus(self._folder.wake))
+            workers = await roster.list()
         except OSError as error:
             self._found.append(_no_roster(self._folder, error))
             return
@@ -189,7 +193,7 @@ class Doctor:
         self._found += await self._stuck(store)
         self._found += await self._waiting(store, workers)
 
-    async def _integrity(self, store: JobStore) -> Finding:
+    async def _integrity(self, store: JobReader) -> Finding:
         size = (await in_thread(self._path.stat)).st_size
 
         if size > _LARGE and not self._full:
@@ -212,12 +216,12 @@ class Doctor:
 
         return problem(
             "integrity",
-            f"the database is damaged: {'; '.join(faults[:_MOST])}",
+            f"the database is damaged: {'; '.join(faults[:_MOST_FAULTS])}",
             _rescue(self._path),
         )
 
-    async def _stuck(self, store: JobStore) -> list[Finding]:
-        stuck = [job for job in await _processing(store) if job.stuck]
+    async def _stuck(self, store: JobReader) -> list[Finding]:
+        stuck = [job for job in await running_jobs(_for_looks(store)) if job.stuck]
 
         return [
             problem(
@@ -229,7 +233,7 @@ class Doctor:
             for job in stuck
         ]
 
-    async def _waiting(self, store: JobStore, workers: list[WorkerInfo]) -> list[Finding]:
+    async def _waiting(self, store: JobReader, workers: list[WorkerInfo]) -> list[Finding]:
         waiting = (await store.stats(now=self._clock.now())).oldest_pending
 
         if waiting is None:
@@ -249,7 +253,7 @@ class Doctor:
             )
         ]
 
-    async def _look_at_leftovers(self, store: StoreToRead, seen: Listing) -> None:
+    async def _look_at_leftovers(self, store: StoreToRead, seen: StateListing) -> None:
         found = await self._leftovers(store, seen)
 
         if any(finding.verdict is not Verdict.OK for finding in found):
@@ -259,11 +263,11 @@ class Doctor:
 
         self._found += found
 
-    async def _leftovers(self, store: StoreToRead, seen: Listing) -> list[Finding]:
+    async def _leftovers(self, store: StoreToRead, seen: StateListing) -> list[Finding]:
         known = await _known(store)
 
         def find() -> list[Finding]:
-            return find_leftovers(self._path, seen, known, now=self._clock.now())
+            return judge_leftovers(self._path, seen, known, now=self._clock.now())
 
         return await in_thread(find)
 
@@ -284,30 +288,24 @@ async def _known(store: StoreToRead) -> Known:
     return Known(
         tokens=frozenset(row.token for row in rows),
         worker_ids=frozenset(worker_name(row.number) for row in rows),
-        running=frozenset((job.seq, job.run_count) for job in await _processing(store)),
+        running=frozenset(
+            (job.seq, job.run_count) for job in await running_jobs(_for_looks(store))
+        ),
         outputs=frozenset(await store.large_outputs()),
     )
 
 
-async def _processing(store: JobStore) -> list[Job]:
-    wanted = JobFilter(state=JobState.PROCESSING)
-    jobs: list[Job] = []
-    after = 0
-
-    while page := await store.list_jobs(wanted, after=after, limit=_PAGE):
-        jobs += page
-        after = page[-1].seq
-
-    return jobs
+def _for_looks(store: JobReader) -> JobStore:
+    """Give a store to what only looks into it."""
+    return cast("JobStore", store)
 
 
 def _workers(path: Path, workers: list[WorkerInfo]) -> list[Finding]:
     """Say who is alive, and what has to be done about who is not."""
     alive = [worker for worker in workers if worker.is_alive]
     slots = sum(worker.concurrency for worker in alive)
-    names = ", ".join(worker.id for worker in alive[:_MOST])
-    more = f" and {len(alive) - _MOST} more" if len(alive) > _MOST else ""
-    words = f"{counted(len(alive), 'live worker')} with {counted(slots, 'slot')}: {names}{more}"
+    names = listed([worker.id for worker in alive])
+    words = f"{counted(len(alive), 'live worker')} with {counted(slots, 'slot')}: {names}"
     found = [ok("workers", words if alive else "no worker is alive")]
 
     for worker in workers:

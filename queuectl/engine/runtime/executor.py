@@ -2,8 +2,7 @@
 
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar
@@ -11,7 +10,7 @@ from typing import Final, TypeVar
 from queuectl.engine.domain.lifecycle import Outcome
 from queuectl.engine.domain.models import Job, OnCrash
 from queuectl.engine.runtime.adoption import Orphan, OrphanProcess
-from queuectl.engine.runtime.clock import Clock, sleep
+from queuectl.engine.runtime.clock import Clock, Timer, sleep
 from queuectl.engine.runtime.marks import Mark
 from queuectl.engine.runtime.outcomes import (
     noted_reason,
@@ -115,7 +114,12 @@ class Executor:
             if result is None:
                 return
 
-            outcome, ended_at = await self._judge(run, result, orphan.ended_at)
+            judged = await self._judge(run, result, orphan.ended_at)
+
+            if judged is None:
+                return
+
+            outcome, ended_at = judged
             await self._recorder.record(
                 run.job,
                 outcome,
@@ -136,6 +140,10 @@ class Executor:
                 return await self._wait_for_orphan(run, orphan, started_at)
             except OSError as error:
                 _log.error("job %s: cannot watch its run: %s", run.job.id, error)
+
+                if run.has_to_go:
+                    return None
+
                 await sleep(self._clock, _STUCK_PAUSE)
 
     async def _wait_for_orphan(
@@ -162,13 +170,22 @@ class Executor:
 
     async def _judge(
         self, run: Run, result: ProcessResult, when: Callable[[], T]
-    ) -> tuple[Outcome, T]:
-        """Name how a run ended, and when, as soon as its files can be read."""
+    ) -> tuple[Outcome, T] | None:
+        """
+        Name how a run ended, and when, as soon as its files can be read.
+
+        Returns:
+            None where the worker has to go before: whoever comes after it reads them.
+        """
         while True:
             try:
                 return run_outcome(run, result), when()
             except OSError as error:
                 _log.error("job %s: cannot read its files: %s", run.job.id, error)
+
+                if run.has_to_go:
+                    return None
+
                 await sleep(self._clock, _STUCK_PAUSE)
 
     async def _run_with(
@@ -192,16 +209,23 @@ class Executor:
         result = await self._wait(run, process, files)
         process_ended()
 
-        if result is not None:
-            outcome, ended = await self._judge(run, result, lambda: run.ended_at)
-            await self._recorder.record(
-                run.job,
-                outcome,
-                started_at=started_at,
-                took=timedelta(seconds=(ended or self._clock.monotonic()) - began),
-                result=result,
-                files=files,
-            )
+        if result is None:
+            return
+
+        judged = await self._judge(run, result, lambda: run.ended_at)
+
+        if judged is None:
+            return
+
+        outcome, ended = judged
+        await self._recorder.record(
+            run.job,
+            outcome,
+            started_at=started_at,
+            took=timedelta(seconds=(ended or self._clock.monotonic()) - began),
+            result=result,
+            files=files,
+        )
 
     def _mark(self, job: Job) -> Mark:
         return Mark(token=self._token, seq=job.seq, run=job.run_count, database=self._database)
@@ -237,8 +261,13 @@ class Executor:
         Returns:
             None where it is left to a successor.
         """
-        with self._deadline(run, gone):
+        timer = self._deadline(run, gone)
+
+        try:
             result = await run.ended_or_stopped(process)
+        finally:
+            if timer is not None:
+                timer.cancel()
 
         run.ended_at = self._clock.monotonic()
 
@@ -254,21 +283,14 @@ class Executor:
 
         return result
 
-    @contextmanager
-    def _deadline(self, run: Run, gone: timedelta) -> Iterator[None]:
-        """Stop a run at its timeout, inside the context."""
-        timer = None
+    def _deadline(self, run: Run, gone: timedelta) -> Timer | None:
+        """Return what stops a run at its timeout, None where it has none."""
+        if run.job.timeout is None:
+            return None
 
-        if run.job.timeout is not None:
-            # No clock, however it was set, gives a run more than its time.
-            left = max(run.job.timeout - max(gone, _NO_TIME), _NO_TIME).total_seconds()
-            timer = self._clock.call_later(left, lambda: run.stop(StopReason.TIMEOUT))
-
-        try:
-            yield
-        finally:
-            if timer is not None:
-                timer.cancel()
+        # No clock, however it was set, gives a run more than its time.
+        left = max(run.job.timeout - max(gone, _NO_TIME), _NO_TIME).total_seconds()
+        return self._clock.call_later(left, lambda: run.stop(StopReason.TIMEOUT))
 
     async def _end(self, run: Run, process: RunningProcess, result: ProcessResult | None) -> bool:
         """

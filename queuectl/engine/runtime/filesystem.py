@@ -12,13 +12,13 @@ import msgspec
 
 from queuectl.engine.domain.findings import Finding, counted, in_bytes, note, ok, problem
 from queuectl.engine.errors import named
+from queuectl.engine.runtime.wording import command, listed, quoted
 
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 _MIB: Final = 1024 * 1024
 _FULL: Final = 16 * _MIB
 _NEARLY_FULL: Final = 256 * _MIB
 _LONG_LOG: Final = 64 * _MIB
-_MOST_NAMES: Final = 10
 
 # Beside a database; the state folder comes last.
 _FAMILY: Final = ("", "-wal", "-shm", "-journal", "-checkpoint", "-turnstile", "-run")
@@ -173,9 +173,9 @@ def check_access(path: Path) -> Finding:
 
     return problem(
         "access",
-        f"this user (uid {os.geteuid()}) may not read and write {_listed(denied)}",
+        f"this user (uid {os.geteuid()}) may not read and write {listed(denied)}",
         f"be the user that owns it, or look whether the disk is read-only; who may is shown by:"
-        f" ls -ld {_quoted([folder, *_family(path)])}",
+        f" ls -ld {quoted([folder, *_family(path)])}",
     )
 
 
@@ -249,8 +249,8 @@ class _Seen:
             yield problem(
                 "links",
                 f"{counted(len(self._links), 'link')} where there should be none:"
-                f" {_listed([named(str(link)) for link in self._links])}",
-                f"find out who made it, and remove it: rm -- {_quoted(self._links)}",
+                f" {listed([named(str(link)) for link in self._links])}",
+                f"find out who made it, and remove it: rm -- {quoted(self._links)}",
             )
 
     def _judge_owners(self, path: Path, here: int) -> Iterator[Finding]:
@@ -258,19 +258,19 @@ class _Seen:
             yield problem(
                 "owner",
                 f"{counted(len(members), 'file')} of the database belong to uid {uid}, not to"
-                f" this user (uid {here}): {_listed([named(str(place)) for place in members])}",
+                f" this user (uid {here}): {listed([named(str(place)) for place in members])}",
                 "use queuectl as that user, or, while nothing has the database open:"
-                f" sudo chown -hR {here} {_quoted(_family(path))}",
+                f" sudo chown -hR {here} {quoted(_family(path))}",
             )
 
     def _judge_modes(self, path: Path) -> Iterator[Finding]:
         if self._open:
-            listed = [f"{named(str(place))} ({mode:04o})" for place, mode in self._open]
+            places = [f"{named(str(place))} ({mode:04o})" for place, mode in self._open]
             tops = [top for top in _family(path) if self._has_open_in(top)]
             yield problem(
                 "permissions",
-                f"other users may get at {counted(len(self._open), 'file')}: {_listed(listed)}",
-                f"chmod -R go-rwx {_quoted(tops)}",
+                f"other users may get at {counted(len(self._open), 'file')}: {listed(places)}",
+                f"chmod -R go-rwx {quoted(tops)}",
             )
 
     def _has_open_in(self, top: Path) -> bool:
@@ -334,18 +334,3 @@ def _size(path: Path) -> int:
         return os.stat(path).st_size
     except FileNotFoundError:
         return 0
-
-
-def command(path: Path, *words: str) -> str:
-    """Return a command of queuectl for a database, to be typed."""
-    return shlex.join(["queuectl", "--db", str(path), *words])
-
-
-def _listed(names: list[str]) -> str:
-    rest = len(names) - _MOST_NAMES
-    first = ", ".join(names[:_MOST_NAMES])
-    return f"{first} and {rest} more" if rest > 0 else first
-
-
-def _quoted(paths: list[Path]) -> str:
-    return shlex.join(map(str, paths[:_MOST_NAMES]))

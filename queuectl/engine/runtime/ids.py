@@ -1,6 +1,6 @@
 """Makes ids that sort by time."""
 
-import secrets
+import os
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -11,7 +11,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME_DIGITS: Final = 10
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _RANDOM_DIGITS: Final = 10
-_RANDOM_BITS: Final = 5 * _RANDOM_DIGITS
+# The top bit of the 50 is left free for counting up.
+_RANDOM_BITS: Final = 5 * _RANDOM_DIGITS - 1
 
 
 class IdMaker:
@@ -32,13 +33,17 @@ class IdMaker:
         last_millisecond, last_random = self._last
 
         if millisecond > last_millisecond:
-            # The top bit is left free for counting up.
-            self._last = millisecond, secrets.randbits(_RANDOM_BITS - 1)
+            self._last = millisecond, _random_bits()
             self._prefix = _digits(millisecond, _TIME_DIGITS)
         else:
             self._last = last_millisecond, last_random + 1
 
         return self._prefix + _digits(self._last[1], _RANDOM_DIGITS)
+
+
+def _random_bits() -> int:
+    """Return a random number; the module ``secrets`` takes a while to import."""
+    return int.from_bytes(os.urandom(7)) & ((1 << _RANDOM_BITS) - 1)
 
 
 def _digits(number: int, length: int) -> str:

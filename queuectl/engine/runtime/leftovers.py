@@ -8,7 +8,6 @@ come in the other order; what is then still there, and nobody's, is a leftover.
 import errno
 import os
 import re
-import shlex
 import stat
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -19,15 +18,14 @@ import msgspec
 
 from queuectl.engine.domain.findings import Finding, counted, in_bytes, note, ok
 from queuectl.engine.errors import named
-from queuectl.engine.runtime import proc
-from queuectl.engine.runtime.filesystem import command
 from queuectl.engine.runtime.folder import StateFolder
+from queuectl.engine.runtime.liveness import LOCK_NAME
 from queuectl.engine.runtime.locks import is_locked
-from queuectl.engine.runtime.marks import Mark
-from queuectl.engine.runtime.runfiles import find_runs
+from queuectl.engine.runtime.runfiles import find_runs, run_note
+from queuectl.engine.runtime.tree import Listing
+from queuectl.engine.runtime.wording import and_again, command, contents, listed, quoted
 
 _CHECK: Final = "leftovers"
-_MOST_NAMES: Final = 10
 _LONG_GONE: Final = timedelta(days=30)
 _OUTPUT: Final = re.compile(r"(\d+)\.(\d+)\.log")
 
@@ -51,9 +49,9 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     outputs: frozenset[Run]
 
 
-class Listing(msgspec.Struct, frozen=True, kw_only=True):
+class StateListing(msgspec.Struct, frozen=True, kw_only=True):
     """
-    What there is.
+    What there is in a state folder, and of its runs' processes.
 
     Attributes:
         homes: The folders of workers.
@@ -70,11 +68,11 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     processes: dict[int, Run]
 
 
-def list_what_is_there(folder: StateFolder) -> Listing:
+def list_what_is_there(folder: StateFolder) -> StateListing:
     """Look into the state folder, and among the processes. Blocking."""
     homes = tuple(_inside(folder.workers))
 
-    return Listing(
+    return StateListing(
         homes=homes,
         unread=tuple(path for path in _inside(folder.wake) if not _is_read(path)),
         outputs={
@@ -85,7 +83,9 @@ def list_what_is_there(folder: StateFolder) -> Listing:
     )
 
 
-def find_leftovers(database: Path, seen: Listing, known: Known, *, now: datetime) -> list[Finding]:
+def judge_leftovers(
+    database: Path, seen: StateListing, known: Known, *, now: datetime
+) -> list[Finding]:
     """Say what is nobody's of what was seen, and is still there. Blocking."""
     found = [
         *_homes(seen, known),
@@ -97,7 +97,7 @@ def find_leftovers(database: Path, seen: Listing, known: Known, *, now: datetime
     return found or [ok(_CHECK, "dead engines left nothing behind")]
 
 
-def _homes(seen: Listing, known: Known) -> Iterator[Finding]:
+def _homes(seen: StateListing, known: Known) -> Iterator[Finding]:
     lost: list[Path] = []
     held: list[Path] = []
 
@@ -105,14 +105,14 @@ def _homes(seen: Listing, known: Known) -> Iterator[Finding]:
         if home.name in known.tokens or not os.path.lexists(home) or home.is_symlink():
             continue
 
-        if not home.is_dir() or not is_locked(home / "lock"):
+        if not home.is_dir() or not is_locked(home / LOCK_NAME):
             (held if home.is_dir() and _is_in_use(home, known) else lost).append(home)
 
     if lost:
         yield note(
             _CHECK,
-            f"{counted(len(lost), 'folder')} of workers that are not registered: {_listed(lost)}",
-            f"rm -r -- {_quoted(lost)}",
+            f"{counted(len(lost), 'folder')} of workers that are not registered: {_names(lost)}",
+            f"rm -r -- {quoted(lost)}",
         )
 
     stray = [home for home in held if not _serves(home, known)]
@@ -120,9 +120,8 @@ def _homes(seen: Listing, known: Known) -> Iterator[Finding]:
     if stray:
         yield note(
             _CHECK,
-            "processes still hold files of runs whose workers are not registered:"
-            f" {_listed(stray)}",
-            f"look who it is, and end it where it is not wanted: fuser -v {_globs(stray)}",
+            f"processes still hold files of runs whose workers are not registered: {_names(stray)}",
+            f"look who it is, and end it where it is not wanted: fuser -v {contents(stray)}",
         )
 
 
@@ -132,11 +131,11 @@ def _is_in_use(home: Path, known: Known) -> bool:
 
 def _serves(home: Path, known: Known) -> bool:
     """Whether one of the runs that go on has its files here: an adopted run keeps them."""
-    notes = {f"{seq} {run}" for seq, run in known.running}
+    notes = {run_note(*key) for key in known.running}
     return any(run.note in notes for run in find_runs(home))
 
 
-def _pipes(database: Path, seen: Listing) -> Iterator[Finding]:
+def _pipes(database: Path, seen: StateListing) -> Iterator[Finding]:
     unread = [path for path in seen.unread if os.path.lexists(path) and not _is_read(path)]
     pipes = [path for path in unread if _is_pipe(path) and not path.name.startswith(".")]
     others = [path for path in unread if path not in pipes]
@@ -144,7 +143,7 @@ def _pipes(database: Path, seen: Listing) -> Iterator[Finding]:
     if pipes:
         yield note(
             _CHECK,
-            f"{counted(len(pipes), 'wake-up pipe')} that nobody reads: {_listed(pipes)}",
+            f"{counted(len(pipes), 'wake-up pipe')} that nobody reads: {_names(pipes)}",
             "nothing has to be done: the next change to the queue removes them, such as:"
             f" {command(database, 'enqueue', '--', 'true')}",
         )
@@ -153,25 +152,25 @@ def _pipes(database: Path, seen: Listing) -> Iterator[Finding]:
         yield note(
             _CHECK,
             f"{counted(len(others), 'file')} among the wake-up pipes that are none, or were"
-            f" never finished: {_listed(others)}",
-            f"rm -r -- {_quoted(others)}",
+            f" never finished: {_names(others)}",
+            f"rm -r -- {quoted(others)}",
         )
 
 
-def _outputs(seen: Listing, known: Known) -> Iterator[Finding]:
+def _outputs(seen: StateListing, known: Known) -> Iterator[Finding]:
     kept = known.outputs | known.running
     lost = [path for path, run in seen.outputs.items() if run not in kept and path.exists()]
 
     if lost:
         yield note(
             _CHECK,
-            f"{counted(len(lost), 'output')} ({_size(lost)}) of no run that the database has:"
-            f" {_listed(lost)}",
-            f"rm -- {_quoted(lost)}{_and_again(lost)}",
+            f"{counted(len(lost), 'output')} ({_total(lost)}) of no run that the database has:"
+            f" {_names(lost)}",
+            f"rm -- {quoted(lost)}{and_again(lost)}",
         )
 
 
-def _logs(seen: Listing, known: Known, now: datetime) -> Iterator[Finding]:
+def _logs(seen: StateListing, known: Known, now: datetime) -> Iterator[Finding]:
     until = (now - _LONG_GONE).timestamp()
     old = []
 
@@ -187,13 +186,13 @@ def _logs(seen: Listing, known: Known, now: datetime) -> Iterator[Finding]:
     if old:
         yield note(
             _CHECK,
-            f"{counted(len(old), 'log')} ({_size(old)}) of workers that ended more than"
-            f" {_LONG_GONE.days} days ago: {_listed(old)}",
-            f"rm -- {_quoted(old)}{_and_again(old)}",
+            f"{counted(len(old), 'log')} ({_total(old)}) of workers that ended more than"
+            f" {_LONG_GONE.days} days ago: {_names(old)}",
+            f"rm -- {quoted(old)}{and_again(old)}",
         )
 
 
-def _processes(database: Path, seen: Listing, known: Known) -> Iterator[Finding]:
+def _processes(database: Path, seen: StateListing, known: Known) -> Iterator[Finding]:
     tokens = {home.name for home in seen.homes} | known.tokens
     here = _marked(tokens, str(database))
     stray = [
@@ -213,19 +212,13 @@ def _processes(database: Path, seen: Listing, known: Known) -> Iterator[Finding]
 
 def _marked(tokens: set[str], database: str) -> dict[int, Run]:
     """Return the processes that carry the mark of a run of one of these workers."""
-    if not proc.can_list():
-        return {}
+    listing = Listing.now()
 
-    me = os.getpid()
-    found = {}
-
-    for process in proc.processes():
-        mark = Mark.read(proc.first_environ(process.pid))
-
-        if process.pid != me and mark and mark.token in tokens and mark.is_of(database):
-            found[process.pid] = mark.key
-
-    return found
+    return {
+        process.pid: mark.key
+        for token in tokens
+        for process, mark in listing.marked(token, database).items()
+    }
 
 
 def _inside(folder: Path) -> list[Path]:
@@ -261,23 +254,9 @@ def _run_of(path: Path) -> Run | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
-def _size(paths: list[Path]) -> str:
+def _total(paths: list[Path]) -> str:
     return in_bytes(sum(os.lstat(path).st_size for path in paths if os.path.lexists(path)))
 
 
-def _listed(paths: list[Path]) -> str:
-    first = ", ".join(named(path.name) for path in paths[:_MOST_NAMES])
-    rest = len(paths) - _MOST_NAMES
-    return f"{first} and {rest} more" if rest > 0 else first
-
-
-def _quoted(paths: list[Path]) -> str:
-    return shlex.join(map(str, paths[:_MOST_NAMES]))
-
-
-def _globs(homes: list[Path]) -> str:
-    return " ".join(f"{shlex.quote(str(home))}/*" for home in homes[:_MOST_NAMES])
-
-
-def _and_again(paths: list[Path]) -> str:
-    return "; then look again" if len(paths) > _MOST_NAMES else ""
+def _names(paths: list[Path]) -> str:
+    return listed([named(path.name) for path in paths])

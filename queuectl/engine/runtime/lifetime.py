@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.abc
@@ -14,13 +15,19 @@ from queuectl.engine.errors import EngineClosedError
 from queuectl.engine.runtime.bus import Bus
 from queuectl.engine.runtime.clock import Clock
 from queuectl.engine.runtime.folder import StateFolder
-from queuectl.engine.runtime.process import Runner
+from queuectl.engine.runtime.plans import Stop, Surroundings, WorkerPlan
 from queuectl.engine.runtime.signals import stopping_on_signals
-from queuectl.engine.runtime.supervisor import Surroundings, WorkerPlan, run_worker
 from queuectl.engine.runtime.threads import in_thread
-from queuectl.engine.runtime.worker import Stop, Worker
 from queuectl.engine.store.base import JobStore
 from queuectl.engine.store.open import open_store
+
+# Most programs only ask and enqueue: what runs jobs is imported by who runs some.
+if TYPE_CHECKING:
+    from queuectl.engine.runtime.process import Runner
+    from queuectl.engine.runtime.worker import Worker
+
+    # Called with a worker before it works; may return a job that it has claimed for it.
+    Prepare = Callable[[Worker], Awaitable[Job | None]]
 
 
 class RunningWorker:
@@ -67,12 +74,14 @@ class RunningWorker:
         around: Surroundings,
         plan: WorkerPlan,
         *,
-        prepare: Callable[[Worker], Awaitable[Job | None]] | None,
+        runner: "Runner",
+        prepare: "Prepare | None",
         started: Callable[[str], object] | None,
     ) -> None:
         """Be the worker; an error is kept for whoever waits."""
+        from queuectl.engine.runtime.supervisor import run_worker
 
-        async def begin(worker: Worker) -> Job | None:
+        async def begin(worker: "Worker") -> Job | None:
             first = None if prepare is None else await prepare(worker)
             self.worker = worker
             self._started.set()
@@ -84,7 +93,7 @@ class RunningWorker:
             return first
 
         try:
-            self.how = await run_worker(around, plan, started=begin)
+            self.how = await run_worker(around, plan, runner=runner, started=begin)
         except Exception as error:  # noqa: BLE001 (kept for whoever waits)
             self.error = _only(error)
         finally:
@@ -106,11 +115,11 @@ class Lifetime:
     Args:
         path: The database.
         clock: Tells the time.
-        runner: Starts processes.
+        runner: Starts processes; None for the real ones.
         grace: Seconds between TERM and KILL.
     """
 
-    def __init__(self, path: Path, *, clock: Clock, runner: Runner, grace: float) -> None:
+    def __init__(self, path: Path, *, clock: Clock, runner: "Runner | None", grace: float) -> None:
         self._path = path
         self._clock = clock
         self._runner = runner
@@ -169,7 +178,7 @@ class Lifetime:
         self,
         concurrency: int,
         *,
-        prepare: Callable[[Worker], Awaitable[Job | None]] | None = None,
+        prepare: "Prepare | None" = None,
     ) -> RunningWorker:
         """
         Start a worker; return when it is registered.
@@ -190,13 +199,15 @@ class Lifetime:
         running: RunningWorker,
         plan: WorkerPlan,
         *,
-        prepare: Callable[[Worker], Awaitable[Job | None]] | None = None,
+        prepare: "Prepare | None" = None,
         started: Callable[[str], object] | None = None,
     ) -> None:
         self.check()
 
         async def live() -> None:
-            await running.live(self.around, plan, prepare=prepare, started=started)
+            await running.live(
+                self.around, plan, runner=self._made_runner(), prepare=prepare, started=started
+            )
 
             # One that failed stays, for `check` to tell of it.
             if running.error is None:
@@ -218,6 +229,13 @@ class Lifetime:
             if running.ended.is_set():
                 self._workers.discard(running)
             raise
+
+    def _made_runner(self) -> "Runner":
+        """Return what starts processes; what it learns of the shell is learned once."""
+        from queuectl.engine.runtime.process import ShellRunner
+
+        self._runner = self._runner or ShellRunner()
+        return self._runner
 
     async def end_worker(self, running: RunningWorker, how: Stop) -> None:
         """Stop a worker and wait for it; where the caller is cancelled, end its jobs."""
@@ -243,7 +261,7 @@ class Lifetime:
         concurrency: int,
         *,
         grace: float | None = None,
-        prepare: Callable[[Worker], Awaitable[Job | None]] | None = None,
+        prepare: "Prepare | None" = None,
     ) -> AsyncIterator[None]:
         """
         Have a worker while in the context.
@@ -316,7 +334,6 @@ class Lifetime:
         self.around = Surroundings(
             database=self._path,
             store=store,
-            runner=self._runner,
             clock=self._clock,
             bus=self.bus,
             folder=self.folder,

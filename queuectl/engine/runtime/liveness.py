@@ -124,7 +124,13 @@ def _is_open_as(path: str, identity: str) -> bool:
 
 def _is_of_another(folder: StateFolder, path: str) -> bool:
     """Whether an open lock is in the folder of another database, of which ours is a copy."""
-    state_folder = Path(os.readlink(path)).parents[2]
+    parents = Path(os.readlink(path)).parents
+
+    # Near the root there is no state folder around it.
+    if len(parents) < len(("TOKEN", "workers", "queue.db-run")):
+        return False
+
+    state_folder = parents[2]
     database = Path(str(state_folder).removesuffix("-run"))
     is_elsewhere = database not in {state_folder, folder.database}
     return is_elsewhere and os.path.lexists(database)

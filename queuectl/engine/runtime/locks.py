@@ -25,6 +25,11 @@ def keep_from_forks(descriptor: int) -> int:
     return descriptor
 
 
+def forget(descriptor: int) -> None:
+    """Leave the closing of a descriptor that `keep_from_forks` was told of to somebody else."""
+    _OURS.discard(descriptor)
+
+
 def close_own(descriptor: int) -> None:
     """Close a descriptor that `keep_from_forks` was told of."""
     _OURS.discard(descriptor)

@@ -6,7 +6,6 @@ import platform
 import resource
 import shutil
 import tempfile
-from importlib import import_module
 from pathlib import Path
 from typing import Final
 
@@ -35,18 +34,21 @@ _ELSEWHERE: Final = "keep the database on a local disk: name another file with -
 def check_versions() -> Finding:
     """Say what is installed. Blocking."""
     system = os.uname()
-    # Not by an import statement: the engine knows nothing of the package around it.
-    own = import_module("queuectl").__version__
-    versions = [f"queuectl {own}", f"Python {platform.python_version()}"]
+    versions = [
+        _version("queuectl"),
+        f"Python {platform.python_version()}",
+        *map(_version, _PACKAGES),
+        f"{system.sysname} {system.release}",
+    ]
+    return ok("versions", ", ".join(versions))
 
-    for name in _PACKAGES:
-        try:
-            versions.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            # As where a program was frozen into one file.
-            versions.append(f"{name} of an unknown version")
 
-    return ok("versions", f"{', '.join(versions)}, {system.sysname} {system.release}")
+def _version(package: str) -> str:
+    try:
+        return f"{package} {importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError:
+        # As where a program was frozen into one file.
+        return f"{package} of an unknown version"
 
 
 def check_descriptors(limits: tuple[int, int] | None = None) -> Finding:
@@ -136,7 +138,8 @@ class _Trial:
             return self._lock(["is taken before anybody has taken it"])
 
         try:
-            process = await ShellRunner().start(self._request())
+            with anyio.CancelScope(shield=True):
+                process = await ShellRunner().start(self._request())
         except OSError as error:
             return [_bad_shell(f"{SHELL} cannot be started ({error.strerror})"), *self._lock([])]
 

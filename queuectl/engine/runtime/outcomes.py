@@ -86,20 +86,20 @@ def _is_over_limit(run: Run) -> bool:
 
 
 def left_outcome(
-    job: Job, files: RunFiles | None, code: int | None, reaped: ProcessResult | None = None
+    job: Job, files: RunFiles, code: int | None, reaped: ProcessResult | None = None
 ) -> Outcome:
     """
     Name the outcome of a run that is over, and whose worker died.
 
     Args:
         job: As claimed.
-        files: The run's, with the output open; None where there is none.
+        files: The run's, with the output open where there is one.
         code: The exit code that it left, if any.
         reaped: What the system said of its shell, where it was our child.
     """
     run = Run(job)
-    run.files = files
-    run.stop_reason = None if files is None else noted_reason(files, run.note)
+    run.files = files if files.output >= 0 else None
+    run.stop_reason = noted_reason(files, run.note)
     run.stop_words = job.cancel_reason
     result = ProcessResult(exit_code=code, signal=None)
     return run_outcome(run, reaped if reaped is not None and code is None else result)

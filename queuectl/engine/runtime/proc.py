@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -16,7 +17,7 @@ _GONE_OR_HIDDEN: Final = (FileNotFoundError, ProcessLookupError, PermissionError
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
     """
-    A process that is not a zombie.
+    A process.
 
     Attributes:
         pid: Its number, which may be used again once it is gone.
@@ -49,8 +50,14 @@ def processes() -> Iterator[Process]:
             yield found
 
 
-def find_process(pid: int) -> Process | None:
-    """Return a process, None where there is none, or only a zombie."""
+def find_process(pid: int, *, or_zombie: bool = False) -> Process | None:
+    """
+    Return a process, None where there is none.
+
+    Args:
+        pid: Its number.
+        or_zombie: Whether one counts that has ended, and that nobody has waited for.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             # After the name, which may hold anything.
@@ -58,7 +65,7 @@ def find_process(pid: int) -> Process | None:
     except _GONE_OR_HIDDEN:
         return None
 
-    if fields[_STATE] in {b"Z", b"X"}:
+    if fields[_STATE] in {b"Z", b"X"} and not or_zombie:
         return None
 
     return Process(
@@ -137,18 +144,41 @@ def send(process: Process, number: signal.Signals) -> bool:
         descriptor = os.pidfd_open(process.pid)
     except ProcessLookupError:
         return True
+    except (AttributeError, OSError):
+        # No such system, refused as by a container's rules, or no descriptor left:
+        # then its number has to do, right after the look whose it is.
+        return _send_by(partial(os.kill, process.pid), process, number)
 
     try:
-        now = find_process(process.pid)
+        return _send_by(partial(_send_through, descriptor, process.pid), process, number)
+    finally:
+        os.close(descriptor)
 
-        if now is not None and now.started == process.started:
-            signal.pidfd_send_signal(descriptor, number)
+
+def _send_through(descriptor: int, pid: int, number: signal.Signals) -> None:
+    try:
+        signal.pidfd_send_signal(descriptor, number)
+    except ProcessLookupError:
+        raise
+    except OSError:
+        # Refused by the same rules; who may not signal it at all hears that again.
+        os.kill(pid, number)
+
+
+def _send_by(
+    way: Callable[[signal.Signals], None], process: Process, number: signal.Signals
+) -> bool:
+    now = find_process(process.pid)
+
+    if now is None or now.started != process.started:
+        return True
+
+    try:
+        way(number)
     except ProcessLookupError:
         return True
     except PermissionError:
         return False
-    finally:
-        os.close(descriptor)
 
     return True
 

@@ -1,6 +1,7 @@
 """Shell processes; the one door to ``asyncio.create_subprocess_shell``."""
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -18,9 +19,15 @@ from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.runtime.tree import RunTree
 from queuectl.engine.runtime.wrapper import COMMAND_VARIABLE, SHELL, TRAP_PROBE, wrap
 
+_log = logging.getLogger(__name__)
+
 # How often a group is looked at while it is being ended, in seconds: often at
 # first, for most are gone at once.
 _LOOKS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+
+
+# Seconds between two tries to read what a shell wrote down.
+_READ_PAUSE: Final = 1.0
 
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +78,7 @@ class Runner(Protocol):
 
     async def start(self, request: RunRequest) -> RunningProcess:
         """
-        Start a command.
+        Start a command; not to be cancelled.
 
         Raises:
             OSError: The system did not start it.
@@ -91,7 +98,11 @@ class ShellRunner:
         self._trap_is_safe: bool | None = None
 
     async def start(self, request: RunRequest) -> "ShellProcess":
-        """Start a command; once begun, it is finished even if the caller is cancelled."""
+        """
+        Start a command.
+
+        The caller shields it: a cancelled spawn would leave a process that nobody knows.
+        """
         if self._trap_is_safe is None:
             self._trap_is_safe = await _probe_trap(self._reaper)
 
@@ -106,22 +117,20 @@ class ShellRunner:
         if in_variable:
             env[COMMAND_VARIABLE] = request.command
 
-        # A cancelled spawn would leave a process that nobody knows.
-        with anyio.CancelScope(shield=True):
-            process = await Watched(
-                asyncio.create_subprocess_shell(
-                    code,
-                    stdin=subprocess.DEVNULL,
-                    stdout=request.files.output,
-                    stderr=request.files.output,
-                    cwd=request.cwd,
-                    env=env,
-                    executable=SHELL,
-                    start_new_session=True,
-                    pass_fds=(request.files.lock,),
-                ),
-                self._reaper,
-            )
+        process = await Watched(
+            asyncio.create_subprocess_shell(
+                code,
+                stdin=subprocess.DEVNULL,
+                stdout=request.files.output,
+                stderr=request.files.output,
+                cwd=request.cwd,
+                env=env,
+                executable=SHELL,
+                start_new_session=True,
+                pass_fds=(request.files.lock,),
+            ),
+            self._reaper,
+        )
 
         return ShellProcess(process, self._reaper.take(process.pid), request, self._clock)
 
@@ -155,10 +164,20 @@ class ShellProcess:
         result = await asyncio.shield(self._ended)
 
         if result.exit_code is None and result.signal is None:
-            left = self._request.files.exit_note(self._request.note)
-            return named_result(None if left is None else left.code)
+            return named_result(await self._left_code())
 
         return result
+
+    async def _left_code(self) -> int | None:
+        """Return the exit code that the shell wrote down, as soon as it can be read."""
+        while True:
+            try:
+                left = self._request.files.exit_note(self._request.note)
+            except OSError as error:
+                _log.error("cannot read the exit code of process %d: %s", self.pid, error)
+                await sleep(self._clock, _READ_PAUSE)
+            else:
+                return None if left is None else left.code
 
     async def end_group(self, grace: float) -> bool:
         """End all of the group that is left, and see that it is gone."""

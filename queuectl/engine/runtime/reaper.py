@@ -3,21 +3,26 @@
 import asyncio
 import os
 import resource
+import select
 import signal
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
 from datetime import timedelta
 from typing import Any, Final, Self
 
 import msgspec
+
+from queuectl.engine.runtime.locks import forget, keep_from_forks
 
 # The policy is the process's: engines in two threads take turns at it.
 _STANDING_IN: Final = threading.Lock()
 
 # Seconds between two looks at a child where the system gives no sign.
 _LOOK: Final = 0.01
+
+# Given the status and the usage of a child that was reaped, None where they are not known.
+_Reaped = Callable[[int | None, Any], None]
 
 
 class ProcessResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +55,7 @@ class Reaper:
 
     def __init__(self) -> None:
         self._ended: dict[int, asyncio.Future[ProcessResult]] = {}
+        self._ends = Ends()
 
     def __enter__(self) -> Self:
         return self
@@ -76,7 +82,7 @@ class Reaper:
             # 255 is what asyncio itself says of what it does not know.
             call(pid, 255 if code is None else code, *args)
 
-        _wait_for(loop, pid, reaped)
+        self._ends.wait_for(loop, pid, reaped)
 
     def take(self, pid: int) -> "asyncio.Future[ProcessResult] | None":
         """Return the end of a process that was just started, None where it is not ours."""
@@ -98,7 +104,7 @@ class Watched:
     def __await__(self) -> Generator[Any, Any, asyncio.subprocess.Process]:
         steps = self._spawn.__await__()
 
-        with _STANDING_IN, _as_watcher(self._reaper):
+        with _STANDING_IN, _StandIn(self._reaper):
             first = next(steps)
 
         try:
@@ -111,49 +117,88 @@ class Watched:
         return process
 
 
-@contextmanager
-def _as_watcher(reaper: Reaper) -> Iterator[None]:
-    """Answer asyncio's question for the child watcher, in this thread."""
-    if sys.version_info >= (3, 14):
-        # There are no watchers to stand in for; usage stays unknown.
-        yield
-        return
+class _StandIn:
+    """Answers asyncio's question for the child watcher, in this thread."""
 
-    policy = asyncio.get_event_loop_policy()
-    ours = threading.get_ident()
-    usual = policy.get_child_watcher
+    def __init__(self, reaper: Reaper) -> None:
+        self._reaper = reaper
 
-    def get_child_watcher() -> Any:
-        return reaper if threading.get_ident() == ours else usual()
+    def __enter__(self) -> None:
+        # From 3.14 on there are no watchers to stand in for; usage stays unknown.
+        if sys.version_info < (3, 14):
+            self._policy = asyncio.get_event_loop_policy()
+            self._ours = threading.get_ident()
+            self._usual = self._policy.get_child_watcher
+            self._policy.get_child_watcher = self._get  # type: ignore[method-assign]
 
-    policy.get_child_watcher = get_child_watcher  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        del policy.get_child_watcher
+    def __exit__(self, *_: object) -> None:
+        if sys.version_info < (3, 14):
+            del self._policy.get_child_watcher
+
+    def _get(self) -> Any:
+        return self._reaper if threading.get_ident() == self._ours else self._usual()
 
 
-def _wait_for(
-    loop: asyncio.AbstractEventLoop, pid: int, reaped: Callable[[int | None, Any], None]
-) -> None:
-    """Call back when a child has ended and is reaped."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except (AttributeError, OSError):
-        # macOS has none, and a process may have no descriptor left for one.
-        _look_for(loop, pid, reaped)
-        return
+class Ends:
+    """
+    Hears of the ends of children.
 
-    def ready() -> None:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
-        reaped(*_reap(pid))
+    A loop takes some ten microseconds to watch a descriptor and to forget it. So
+    the processes' are in a set of the kernel's, and the loop watches only that.
+    """
 
-    try:
-        loop.add_reader(descriptor, ready)
-    except OSError:
-        os.close(descriptor)
-        _look_for(loop, pid, reaped)
+    def __init__(self) -> None:
+        self._set: select.epoll | None = None
+        self._watched: dict[int, tuple[int, _Reaped]] = {}
+
+    def wait_for(self, loop: asyncio.AbstractEventLoop, pid: int, reaped: _Reaped) -> None:
+        """Call back when a child has ended and is reaped."""
+        try:
+            descriptor = os.pidfd_open(pid)
+        except (AttributeError, OSError):
+            # macOS has none, and a process may have no descriptor left for one.
+            _look_for(loop, pid, reaped)
+            return
+
+        try:
+            self._made(loop).register(descriptor, select.EPOLLIN)
+        except OSError:
+            os.close(descriptor)
+            _look_for(loop, pid, reaped)
+            return
+
+        self._watched[descriptor] = pid, reaped
+
+    def _made(self, loop: asyncio.AbstractEventLoop) -> "select.epoll":
+        """Return the set; there is one as long as there are children."""
+        if self._set is None:
+            made = select.epoll()
+
+            try:
+                loop.add_reader(made.fileno(), self._look, loop)
+            except OSError:
+                made.close()
+                raise
+
+            keep_from_forks(made.fileno())
+            self._set = made
+
+        return self._set
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        assert self._set is not None  # noqa: S101 (else nobody would have called)
+
+        for descriptor, _ in self._set.poll(0):
+            self._set.unregister(descriptor)
+            os.close(descriptor)
+            pid, reaped = self._watched.pop(descriptor)
+            reaped(*_reap(pid))
+
+        if not self._watched:
+            loop.remove_reader(self._set.fileno())
+            forget(self._set.fileno())
+            self._set.close()
+            self._set = None
 
 
 def _reap(pid: int) -> tuple[int | None, Any]:
@@ -168,9 +213,7 @@ def _reap(pid: int) -> tuple[int | None, Any]:
     return status, usage
 
 
-def _look_for(
-    loop: asyncio.AbstractEventLoop, pid: int, reaped: Callable[[int | None, Any], None]
-) -> None:
+def _look_for(loop: asyncio.AbstractEventLoop, pid: int, reaped: _Reaped) -> None:
     try:
         found, status, usage = os.wait4(pid, os.WNOHANG)
     except ChildProcessError:

@@ -21,7 +21,7 @@ import msgspec
 from queuectl.engine.domain.lifecycle import Outcome
 from queuectl.engine.domain.models import Job, worker_name
 from queuectl.engine.errors import StoreError, StoreUnusableError
-from queuectl.engine.runtime.adoption import Orphan
+from queuectl.engine.runtime.adoption import Orphan, own_child
 from queuectl.engine.runtime.clock import Clock, SystemClock, sleep
 from queuectl.engine.runtime.folder import StateFolder, make_private
 from queuectl.engine.runtime.liveness import (
@@ -36,7 +36,7 @@ from queuectl.engine.runtime.liveness import (
 from queuectl.engine.runtime.locks import is_locked, open_folder, open_private, try_lock
 from queuectl.engine.runtime.marks import Mark
 from queuectl.engine.runtime.outcomes import LOST, NEVER_BEGAN, left_outcome
-from queuectl.engine.runtime.reaper import ProcessResult, reap_own
+from queuectl.engine.runtime.reaper import ProcessResult
 from queuectl.engine.runtime.recording import Recorder
 from queuectl.engine.runtime.runfiles import FoundRun, RunFiles, find_run, has_gaps, run_note
 from queuectl.engine.runtime.sweep import Sweeper, running_jobs
@@ -97,11 +97,12 @@ class Recovery:
         alive = []
 
         for worker in await self._store.workers():
-            # Our own lock may have been moved; that is no death.
-            if worker.number == self._worker or is_alive(self._folder, worker):
-                alive.append(worker)
-            else:
-                with _reported(worker_name(worker.number)):
+            # One whose lock cannot be read keeps no other from being settled.
+            with _reported(worker_name(worker.number)):
+                # Our own lock may have been moved; that is no death.
+                if worker.number == self._worker or is_alive(self._folder, worker):
+                    alive.append(worker)
+                else:
                     await self._look_at(worker)
 
         await self._settle_unlisted()
@@ -162,12 +163,12 @@ class Recovery:
         make_private(home)
         lock = open_private(home / LOCK_NAME) if is_whole else open_folder(home)
 
-        # Others may look at it just now, for they hear of a death at the same moment.
-        for _ in range(_TRIES):
-            if try_lock(lock):
+        try:
+            if await _lock_soon(lock):
                 return lock
-
-            await sleep(SystemClock(), _PAUSE)
+        except BaseException:
+            os.close(lock)
+            raise
 
         os.close(lock)
         return None
@@ -250,14 +251,21 @@ class Recovery:
             left.leader,
             run.files.written_at() if left.code is None else None,
         )
-        orphan = Orphan(job=job, note=run.note, files=run.files, tree=tree)
+        orphan = Orphan(
+            job=job,
+            note=run.note,
+            files=run.files,
+            tree=tree,
+            leader=left.leader,
+            child=own_child(worker, left.leader, run.files),
+        )
 
         if is_in_sight(worker):
-            await self._settle_seen(orphan, left.leader, listed)
+            await self._settle_seen(orphan, listed)
         elif not run.files.is_held():
-            await self._settle_gone(orphan, None)
+            await self._settle_gone(orphan)
 
-    async def _settle_seen(self, orphan: Orphan, leader: int | None, listed: Listing) -> None:
+    async def _settle_seen(self, orphan: Orphan, listed: Listing) -> None:
         members = await in_thread(orphan.tree.look, listed)
 
         if members.is_held and not members.ours:
@@ -268,21 +276,20 @@ class Recovery:
             job = await self._store.adopt(orphan.job, self._worker, now=self._clock.now())
 
             if job is not None:
-                shell = next((p for p in members.ours if p.pid == leader), None)
+                shell = next((p for p in members.ours if p.pid == orphan.leader), None)
                 _log.info("adopted %s: run %d of %s", job.id, job.run_count, orphan.job.worker)
                 self._adopt(msgspec.structs.replace(orphan, job=job, shell=shell))
         elif members.unclear or members.is_held:
             await self._recorder.mark_stuck(orphan.job, _unclear_words(members))
         else:
-            await self._settle_gone(orphan, leader)
+            await self._settle_gone(orphan)
 
     def _mark(self, token: str, job: Job) -> Mark:
         database = str(self._folder.database)
         return Mark(token=token, seq=job.seq, run=job.run_count, database=database)
 
-    async def _settle_gone(self, orphan: Orphan, leader: int | None) -> None:
-        # A child still, where its worker was replaced in its process.
-        reaped = reap_own(leader) if leader else None
+    async def _settle_gone(self, orphan: Orphan) -> None:
+        reaped = orphan.reap()
         # It may have ended since the first look; nobody writes any more.
         left = orphan.files.exit_note(orphan.note)
         run = FoundRun(note=orphan.note, files=orphan.files)
@@ -302,7 +309,7 @@ class Recovery:
         has_output = files.open_output(self._recorder.output_path(job))
 
         try:
-            outcome = left_outcome(job, files if has_output else None, code, reaped)
+            outcome = left_outcome(job, files, code, reaped)
             ended_at = None if code is None else files.written_at()
             await self._record(job, files if has_output else None, outcome, ended_at)
         finally:
@@ -361,6 +368,17 @@ def _unlisted(job: Job) -> WorkerRow:
         restart=False,
         busy=0,
     )
+
+
+async def _lock_soon(lock: int) -> bool:
+    # Others may look at it just now, for they hear of a death at the same moment.
+    for _ in range(_TRIES):
+        if try_lock(lock):
+            return True
+
+        await sleep(SystemClock(), _PAUSE)
+
+    return False
 
 
 @contextmanager

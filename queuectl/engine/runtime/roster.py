@@ -104,14 +104,16 @@ class Roster:
                 )
 
         await self._store.ask_to_restart(_numbers(wanted))
-        # A process that replaces itself keeps its number.
+        # A process that replaces itself keeps its number; another machine's may have the same.
         successors: dict[str, WorkerRow] = {}
 
         def missing(alive: dict[str, WorkerRow]) -> builtins.list[str]:
-            new = {row.pid: row for worker_id, row in alive.items() if worker_id not in wanted}
+            new = {_process(row): row for w, row in alive.items() if w not in wanted}
             _check_processes(wanted, alive)
             successors.clear()
-            successors.update({w: new[row.pid] for w, row in wanted.items() if row.pid in new})
+            successors.update(
+                {w: new[_process(row)] for w, row in wanted.items() if _process(row) in new}
+            )
             return [worker_id for worker_id in wanted if worker_id not in successors]
 
         await self._until(missing, timeout)

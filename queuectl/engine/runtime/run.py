@@ -40,7 +40,8 @@ class Run:
         # Whether its worker cannot wait for it any longer.
         self.has_to_go: bool = False
         self._is_over = False
-        self._scope = anyio.CancelScope()
+        # While it is waited for.
+        self._scope: anyio.CancelScope | None = None
 
     @property
     def key(self) -> tuple[int, int]:
@@ -60,7 +61,9 @@ class Run:
         if not self._is_over and self.stop_reason is None:
             self.stop_reason = reason
             self.stop_words = words
-            self._scope.cancel()
+
+            if self._scope is not None:
+                self._scope.cancel()
 
     async def ended_or_stopped(self, process: RunningProcess) -> ProcessResult | None:
         """Return how it ended by itself, or None where it is to be ended."""
@@ -69,9 +72,7 @@ class Run:
             return None
 
         # Anew: an adopted run may have to be watched more than once.
-        self._scope = anyio.CancelScope()
-
-        with self._scope:
+        with anyio.CancelScope() as self._scope:
             result = await process.wait()
             # It was faster than whoever wanted to end it, now or while what it
             # left running is being ended.

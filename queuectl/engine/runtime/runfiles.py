@@ -28,8 +28,10 @@ from queuectl.engine.runtime.locks import (
 
 _LONGEST_NOTE: Final = 64
 
-# Missing, a link, or in a folder that is none.
-_NOT_A_FILE: Final = frozenset({errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO})
+# Missing, a link, a folder, a socket, or in a folder that is none.
+_NOT_A_FILE: Final = frozenset(
+    {errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENOTDIR}
+)
 _NOTE: Final = re.compile(r"([0-9]{1,18}) ([0-9]{1,18})")
 
 # A process number, but not the system's first process, and an exit code.
@@ -88,16 +90,15 @@ class RunFiles:
             moved_to: Where the worker has put it, if it came that far.
 
         Returns:
-            False where it is in neither place.
+            False where it is in neither place, or nobody may open it any more:
+            a run comes to its end without its output too.
         """
         for path in (self.output_path, moved_to):
-            try:
-                descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-            except FileNotFoundError:
-                continue
+            descriptor = _open_file(path, os.O_RDWR, also_missing=errno.EACCES)
 
-            self.output = keep_from_forks(descriptor)
-            return True
+            if descriptor is not None:
+                self.output = keep_from_forks(descriptor)
+                return True
 
         return False
 
@@ -159,12 +160,13 @@ class RunFiles:
 
     def is_held(self) -> bool:
         """Whether a process still has the lock or the output."""
-        return is_locked(self.lock_path) or is_locked(self.output_path)
+        return _is_held(self.lock_path) or _is_held(self.output_path)
 
     def identities(self) -> set[tuple[int, int]]:
         """Return device and inode of what the run's processes have open."""
-        found = [os.stat(path) for path in (self.lock_path, self.output_path) if path.exists()]
-        return {(file.st_dev, file.st_ino) for file in found}
+        found = [_found(path) for path in (self.lock_path, self.output_path)]
+        # A link in its place would make somebody else's file the run's.
+        return {(f.st_dev, f.st_ino) for f in found if f and stat.S_ISREG(f.st_mode)}
 
     def remove(self) -> None:
         """Remove a set whose worker is dead and whose run is recorded."""
@@ -380,18 +382,55 @@ def _line(path: Path, number: int) -> str | None:
 
 
 def _read_lines(path: Path) -> list[bytes]:
-    try:
-        # A pipe that was put there would keep us waiting.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno in _NOT_A_FILE:
-            return []
-        raise
+    descriptor = _open_file(path, os.O_RDONLY)
+
+    if descriptor is None:
+        return []
 
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return []
-
         return os.pread(descriptor, 4 * _LONGEST_NOTE, 0).split(b"\n")
     finally:
         os.close(descriptor)
+
+
+def _open_file(path: Path, flags: int, *, also_missing: int | None = None) -> int | None:
+    """
+    Open what is a file; None where there is none, or something else in its place.
+
+    Args:
+        path: The file.
+        flags: How to open it.
+        also_missing: An error that means the same to the caller.
+    """
+    try:
+        # A pipe that was put there would keep us waiting.
+        descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in _NOT_A_FILE or error.errno == also_missing:
+            return None
+        raise
+
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+
+    os.close(descriptor)
+    return None
+
+
+def _is_held(path: Path) -> bool:
+    """Whether somebody holds the lock of a file, or nobody may look at it: only proof counts."""
+    try:
+        return is_locked(path)
+    except PermissionError:
+        return True
+    except OSError as error:
+        if error.errno in _NOT_A_FILE:
+            return False
+        raise
+
+
+def _found(path: Path) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from queuectl.engine.runtime.worker import Stop
+from queuectl.engine.runtime.plans import Stop
 
 _log = logging.getLogger(__name__)
 

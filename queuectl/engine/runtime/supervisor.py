@@ -11,25 +11,22 @@ from pathlib import Path
 from typing import Final
 
 import anyio
-import msgspec
 from anyio.abc import TaskStatus
 
 from queuectl.engine.domain.models import Job, worker_name
 from queuectl.engine.errors import EngineClosedError, StoreError, StoreUnusableError
-from queuectl.engine.runtime.bus import Bus
-from queuectl.engine.runtime.clock import Clock
 from queuectl.engine.runtime.deathwatch import Deathwatch
 from queuectl.engine.runtime.executor import Executor
 from queuectl.engine.runtime.folder import StateFolder, make_private
 from queuectl.engine.runtime.liveness import LOCK_NAME, boot_id, lock_identity, pid_namespace
 from queuectl.engine.runtime.locks import close_own, keep_from_forks, open_private
+from queuectl.engine.runtime.plans import Stop, Surroundings, WorkerPlan
 from queuectl.engine.runtime.process import Runner
 from queuectl.engine.runtime.recording import Recorder
 from queuectl.engine.runtime.recovery import Recovery
 from queuectl.engine.runtime.runfiles import RunFilesPool
 from queuectl.engine.runtime.sweep import Sweeper, end_leftovers
-from queuectl.engine.runtime.worker import Stop, Worker
-from queuectl.engine.store.base import JobStore
+from queuectl.engine.runtime.worker import Worker
 
 _log = logging.getLogger(__name__)
 
@@ -37,45 +34,11 @@ _log = logging.getLogger(__name__)
 _RECOVERY_INTERVAL: Final = 1.0
 
 
-class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    What every worker of an engine shares.
-
-    Attributes:
-        database: The file, absolute.
-        grace: Seconds between TERM and KILL.
-    """
-
-    database: Path
-    store: JobStore
-    runner: Runner
-    clock: Clock
-    bus: Bus
-    folder: StateFolder
-    grace: float
-
-
-class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    What a worker is to be.
-
-    Attributes:
-        concurrency: Its slots, 1 or more.
-        until_settled: Whether it stops by itself when the queue is settled.
-        can_restart: Whether its process can replace itself.
-        recovers: Whether it looks after what dead workers left.
-    """
-
-    concurrency: int
-    until_settled: bool = False
-    can_restart: bool = False
-    recovers: bool = True
-
-
 async def run_worker(
     around: Surroundings,
     plan: WorkerPlan,
     *,
+    runner: Runner,
     started: Callable[[Worker], Awaitable[Job | None]],
 ) -> Stop:
     """
@@ -84,6 +47,7 @@ async def run_worker(
     Args:
         around: What it works with.
         plan: What it is to be.
+        runner: Starts its processes.
         started: Called when it is registered, before it works. May return a
             job that it has claimed for the worker; then it runs that alone.
 
@@ -105,7 +69,7 @@ async def run_worker(
         number=number,
         concurrency=plan.concurrency,
         store=around.store,
-        executor=_make_executor(around, home, recorder),
+        executor=_make_executor(around, home, recorder, runner),
         bus=around.bus,
         clock=around.clock,
         until_settled=plan.until_settled,
@@ -191,10 +155,12 @@ async def _register(around: Surroundings, home: Home, plan: WorkerPlan) -> int:
     )
 
 
-def _make_executor(around: Surroundings, home: Home, recorder: Recorder) -> Executor:
+def _make_executor(
+    around: Surroundings, home: Home, recorder: Recorder, runner: Runner
+) -> Executor:
     return Executor(
         recorder=recorder,
-        runner=around.runner,
+        runner=runner,
         clock=around.clock,
         files=RunFilesPool(home.path),
         grace=around.grace,

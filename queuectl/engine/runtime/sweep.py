@@ -107,9 +107,18 @@ async def end_leftovers(
     async with anyio.create_task_group() as ending:
         for seq, run in sorted(runs):
             mark = Mark(token=home.name, seq=seq, run=run, database=database)
-            ending.start_soon(RunTree(mark, files.get(mark.key)).end, grace)
+            ending.start_soon(_end, RunTree(mark, files.get(mark.key)), mark, grace)
 
     return await in_thread(look) if runs else []
+
+
+async def _end(tree: RunTree, mark: Mark, grace: float) -> None:
+    """End a run; what the system refuses for one keeps no other from being ended."""
+    try:
+        await tree.end(grace)
+    except OSError as error:
+        # Whoever asked looks at the end what is left.
+        _log.error("cannot end what is left of run %d.%d: %s", *mark.key, error)
 
 
 def _holders(home: Path, database: str, listed: Listing) -> Iterator[Leftover]:
@@ -139,7 +148,8 @@ class Sweeper:
     def __init__(self, store: JobStore, folder: StateFolder) -> None:
         self._store = store
         self._folder = folder
-        self._known: set[Leftover] = set()
+        # What is reported already, by worker.
+        self._known: dict[str, set[Leftover]] = {}
 
     async def sweep(self) -> None:
         """Look once, and remove what can be removed."""
@@ -157,7 +167,9 @@ class Sweeper:
         await in_thread(self._folder.remove_drafts, before)
 
     async def _sweep(self, home: Path) -> None:
-        lock = await in_thread(_lock_left, home)
+        # A lock that is taken while nobody waits for it any more would stay taken.
+        with anyio.CancelScope(shield=True):
+            lock = await in_thread(_lock_left, home)
 
         if lock is None:
             return
@@ -167,20 +179,30 @@ class Sweeper:
 
             # An adopted run has its files here; what is left waits for its end.
             if not running & {run.key for run in await in_thread(find_runs, home)}:
-                await self._empty(home)
+                await self._empty(home, frozenset(running))
         finally:
             os.close(lock)
 
-    async def _empty(self, home: Path) -> None:
-        left = await end_leftovers(home, str(self._folder.database), _GRACE)
+    async def _empty(self, home: Path, running: frozenset[tuple[int, int]]) -> None:
+        """
+        End what is left of a worker's runs, and remove its folder.
 
-        for leftover in set(left) - self._known:
+        Args:
+            home: The folder.
+            running: Runs that go on, of whatever worker. One of them may be this
+                one's although its lock is not here any more: its mark says so.
+        """
+        database = str(self._folder.database)
+        left = set(await end_leftovers(home, database, _GRACE, but=running))
+
+        for leftover in left - self._known.get(home.name, set()):
             _log.error("process %d of run %d.%d cannot be ended", *leftover.words)
 
-        self._known = set(left)
+        self._known[home.name] = left
 
-        if not left:
+        if not await in_thread(find_leftovers, home, database):
             await in_thread(partial(shutil.rmtree, home, ignore_errors=True))
+            self._known.pop(home.name)
 
 
 def _lock_left(home: Path) -> int | None:

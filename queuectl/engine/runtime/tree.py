@@ -189,20 +189,24 @@ class RunTree:
         return [p for p in self.look().ours if not group_only or p.group == self._leader]
 
     def _signal(self, members: list[Process], number: signal.Signals) -> None:
-        if not proc.can_list():
-            os.killpg(members[0].pid, number)
-            return
-
-        # Whole groups first, for nothing in one can fork away from that.
-        for group in {p.group for p in members if p.group == self._leader}:
-            try:
-                os.killpg(group, number)
-            except (ProcessLookupError, PermissionError):
-                continue
+        # The whole group first, for nothing in it can fork away from that.
+        if any(process.group == self._leader for process in members):
+            self._signal_group(number)
 
         for process in members:
             if process.group != self._leader:
                 proc.send(process, number)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        """Signal the run's own group, one of which was there and proved just now."""
+        if self._leader is None:
+            return
+
+        try:
+            os.killpg(self._leader, number)
+        except (ProcessLookupError, PermissionError):
+            # Gone, or nothing in it may be signalled; the next look says which.
+            return
 
     def _may_be_the_shell(self, process: Process) -> bool:
         """
@@ -213,10 +217,7 @@ class RunTree:
         if self._began_at is None:
             return False
 
-        age = proc.uptime() - process.started_seconds
-        # The disk's times are the wall clock's.
-        written = (SystemClock().now() - self._began_at).total_seconds()
-        return -_CLOCKS_APART < age - written < _FIRST_WORD
+        return -_CLOCKS_APART < _head_start(process, self._began_at) < _FIRST_WORD
 
     def _look_by_group(self) -> Members:
         """Ask for the group alone, where the system does not list what belongs to whom."""
@@ -235,3 +236,15 @@ class RunTree:
         group = (Process(pid=self._leader, group=self._leader, session=self._leader, started=0),)
         is_proved = self._files.is_held()
         return Members(ours=group if is_proved else (), unclear=() if is_proved else group)
+
+
+def began_before(process: Process, word: datetime) -> bool:
+    """Whether a process was there when a run's shell wrote, as whoever got its number was not."""
+    return _head_start(process, word) > -_CLOCKS_APART
+
+
+def _head_start(process: Process, word: datetime) -> float:
+    """Return how many seconds before the shell wrote a process began."""
+    age = proc.uptime() - process.started_seconds
+    # The disk's times are the wall clock's.
+    return age - (SystemClock().now() - word).total_seconds()

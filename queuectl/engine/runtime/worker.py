@@ -5,7 +5,6 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from enum import IntEnum
 from functools import partial
 from typing import Final
 
@@ -14,12 +13,13 @@ import anyio.abc
 
 from queuectl.engine.domain.models import Job, worker_name
 from queuectl.engine.domain.settings import DEFAULTS
-from queuectl.engine.errors import StoreBusyError, StoreError, StoreUnusableError, WorkerStateError
+from queuectl.engine.errors import StoreError, StoreUnusableError, WorkerStateError
 from queuectl.engine.runtime.adoption import Orphan
 from queuectl.engine.runtime.bus import Bus
 from queuectl.engine.runtime.clock import Clock, Timer
 from queuectl.engine.runtime.executor import Executor
 from queuectl.engine.runtime.output_guard import OutputGuard
+from queuectl.engine.runtime.plans import Stop
 from queuectl.engine.runtime.run import Run, StopReason
 from queuectl.engine.runtime.slots import Slots
 from queuectl.engine.store.base import Change, JobStore, Orders
@@ -39,16 +39,6 @@ _WEIGHT: Final = 0.2
 
 # Seconds between two looks for orders where no hint arrives.
 _ORDERS_INTERVAL: Final = 1.0
-
-
-class Stop(IntEnum):
-    """How far a worker's end has come; it only rises."""
-
-    NOT = 0
-    DRAIN = 1
-    NOW = 2
-    # Leave what runs to a successor.
-    LEAVE = 3
 
 
 class Worker:
@@ -99,6 +89,7 @@ class Worker:
         # Whether what was claimed ahead has waited too long.
         self._is_stuck = False
         self._patience_ahead: Timer | None = None
+        self._last_start = 0.0
         self._attention = asyncio.Event()
         self._orders_due = asyncio.Event()
         self._tasks: anyio.abc.TaskGroup | None = None
@@ -273,7 +264,9 @@ class Worker:
         finally:
             self._guard.forget(run)
             del self._runs[run.key]
-            self._attention.set()
+
+            if not self._runs:
+                self._attention.set()
 
     def _tell(self, run: Run) -> None:
         """Let a run know of the worker's end."""
@@ -293,7 +286,8 @@ class Worker:
         if self._stop is Stop.NOT:
             self._start_claimed()
 
-        self._attention.set()
+            if self._wanted():
+                self._attention.set()
 
     async def _give_back(self) -> None:
         """Release what was claimed ahead and not started."""
@@ -316,14 +310,24 @@ class Worker:
 
     def _watch_ahead(self) -> None:
         """See to it that no claimed job waits long behind a long one."""
-        if self._patience_ahead is not None:
-            self._patience_ahead.cancel()
-            self._patience_ahead = None
+        self._last_start = self._clock.monotonic()
 
-        if self._ahead:
+        if self._ahead and self._patience_ahead is None:
             self._patience_ahead = self._clock.call_later(_LONGEST_AHEAD, self._let_go)
 
     def _let_go(self) -> None:
+        self._patience_ahead = None
+
+        if not self._ahead:
+            return
+
+        # One timer for many starts: each moves the time on, and none the timer.
+        left = self._last_start + _LONGEST_AHEAD - self._clock.monotonic()
+
+        if left > 0:
+            self._patience_ahead = self._clock.call_later(left, self._let_go)
+            return
+
         self._is_stuck = True
         self._typical = 2 * _SHORT_JOB
         self._attention.set()
@@ -334,7 +338,10 @@ class Worker:
 
         try:
             return await self._store.is_settled(now=self._clock.now())
-        except StoreBusyError:
+        except StoreUnusableError:
+            raise
+        except StoreError as error:
+            _log.error("cannot see whether the queue is settled: %s", error)
             return False
 
     async def _patience(self, next_due: datetime | None) -> float:

@@ -163,7 +163,69 @@ class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[str]
 
 
-class JobStore(Protocol):
+class JobReader(Protocol):
+    """Where jobs can be looked at."""
+
+    async def get(self, job_id: str) -> Job:
+        """
+        Return a job.
+
+        Raises:
+            JobNotFoundError: There is none.
+        """
+
+    async def get_many(self, job_ids: Sequence[str]) -> list[Job]:
+        """
+        Return jobs, in the order of the ids.
+
+        Raises:
+            JobNotFoundError: One is missing.
+        """
+
+    async def unfinished(self, job_ids: Sequence[str]) -> set[str]:
+        """Return those of the ids whose jobs are not completed, dead or cancelled."""
+
+    async def list_jobs(self, wanted: JobFilter, *, after: int, limit: int) -> list[Job]:
+        """Return jobs in order of arrival, from behind sequence number ``after``."""
+
+    async def last_jobs(self, wanted: JobFilter, *, limit: int) -> list[Job]:
+        """Return the jobs that arrived last, in order of arrival."""
+
+    async def runs(self, job_id: str) -> list[Attempt]:
+        """Return the finished runs of a job, the first in front."""
+
+    async def output(self, seq: int, run: int) -> bytes | None:
+        """Return the output kept in the row of a run, None where there is none."""
+
+    async def workers(self) -> list[WorkerRow]:
+        """Return the registered workers, by number."""
+
+    async def orders(self, worker: int) -> Orders:
+        """Return what a worker was asked to do."""
+
+    async def held_jobs(self, worker: int) -> list[Job]:
+        """Return the jobs in state processing in a worker's name."""
+
+    async def events(self, *, since: int, limit: int) -> list[Event]:
+        """Return events behind a sequence number, in order."""
+
+    async def last_event(self) -> int:
+        """Return the sequence number of the last event, 0 before the first."""
+
+    async def stats(self, *, now: datetime) -> StoreStats:
+        """Return the statistics."""
+
+    async def is_settled(self, *, now: datetime) -> bool:
+        """Whether nothing is due, running or waiting for a retry."""
+
+    async def settings(self) -> Settings:
+        """Return the config."""
+
+    async def check(self) -> CheckReport:
+        """Read the whole database and report what is wrong with it."""
+
+
+class JobStore(JobReader, Protocol):
     """Where jobs are kept."""
 
     def on_commit(self, listener: Callable[[Change], None]) -> None:
@@ -245,37 +307,6 @@ class JobStore(Protocol):
     async def mark_stuck(self, job: Job, words: str, *, now: datetime) -> bool:
         """Say why a run is neither over nor adopted; return whether that is news."""
 
-    async def get(self, job_id: str) -> Job:
-        """
-        Return a job.
-
-        Raises:
-            JobNotFoundError: There is none.
-        """
-
-    async def get_many(self, job_ids: Sequence[str]) -> list[Job]:
-        """
-        Return jobs, in the order of the ids.
-
-        Raises:
-            JobNotFoundError: One is missing.
-        """
-
-    async def unfinished(self, job_ids: Sequence[str]) -> set[str]:
-        """Return those of the ids whose jobs are not completed, dead or cancelled."""
-
-    async def list_jobs(self, wanted: JobFilter, *, after: int, limit: int) -> list[Job]:
-        """Return jobs in order of arrival, from behind sequence number ``after``."""
-
-    async def last_jobs(self, wanted: JobFilter, *, limit: int) -> list[Job]:
-        """Return the jobs that arrived last, in order of arrival."""
-
-    async def runs(self, job_id: str) -> list[Attempt]:
-        """Return the finished runs of a job, the first in front."""
-
-    async def output(self, seq: int, run: int) -> bytes | None:
-        """Return the output kept in the row of a run, None where there is none."""
-
     async def cancel(self, job_id: str, reason: str | None, *, now: datetime) -> Job:
         """
         Cancel a waiting job, or mark a running one for its worker to cancel.
@@ -330,44 +361,17 @@ class JobStore(Protocol):
     async def unregister_worker(self, worker: int) -> bool:
         """Remove a worker that holds no jobs; return whether it is gone."""
 
-    async def workers(self) -> list[WorkerRow]:
-        """Return the registered workers, by number."""
-
     async def ask_to_stop(self, workers: Sequence[int], *, stop: str) -> None:
         """Ask workers to stop: ``drain`` or ``now``."""
 
     async def ask_to_restart(self, workers: Sequence[int]) -> None:
         """Ask workers to leave their runs to a successor, and to make room for it."""
 
-    async def orders(self, worker: int) -> Orders:
-        """Return what a worker was asked to do."""
-
-    async def held_jobs(self, worker: int) -> list[Job]:
-        """Return the jobs in state processing in a worker's name."""
-
-    async def events(self, *, since: int, limit: int) -> list[Event]:
-        """Return events behind a sequence number, in order."""
-
-    async def last_event(self) -> int:
-        """Return the sequence number of the last event, 0 before the first."""
-
-    async def stats(self, *, now: datetime) -> StoreStats:
-        """Return the statistics."""
-
-    async def is_settled(self, *, now: datetime) -> bool:
-        """Whether nothing is due, running or waiting for a retry."""
-
-    async def settings(self) -> Settings:
-        """Return the config."""
-
     async def write_setting(self, key: str, value: str) -> None:
         """Set a config key."""
 
     async def delete_setting(self, key: str) -> None:
         """Set a config key back to its default."""
-
-    async def check(self) -> CheckReport:
-        """Read the whole database and report what is wrong with it."""
 
     async def backup(self, target: str) -> None:
         """

@@ -1,8 +1,7 @@
 """Numbered migrations of a backend: forward only, never changed once released."""
 
-import hashlib
 import re
-from importlib.resources import files
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -27,27 +26,34 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def checksum(self) -> str:
         """What identifies its text."""
+        # Only who migrates needs it, and most open what is up to date.
+        import hashlib
+
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
-def load_migrations(package: str) -> tuple[Migration, ...]:
+def load_migrations(module: str) -> tuple[Migration, ...]:
     """
-    Return the migrations in a package's folder ``migrations``, in order.
+    Return the migrations in the folder ``migrations`` beside a module, in order.
+
+    Args:
+        module: Its file.
 
     Raises:
         ValueError: A number is missing, or stands twice.
     """
+    folder = Path(module).with_name("migrations")
     found = sorted(
         (
             Migration(number=int(match[1]), name=match[2], sql=entry.read_text(encoding="utf-8"))
-            for entry in files(package).joinpath("migrations").iterdir()
+            for entry in folder.iterdir()
             if (match := _FILE.fullmatch(entry.name))
         ),
         key=lambda migration: migration.number,
     )
 
     if [migration.number for migration in found] != list(range(1, len(found) + 1)):
-        msg = f"the migrations of {package} are not numbered 1, 2, 3"
+        msg = f"the migrations in {folder} are not numbered 1, 2, 3"
         raise ValueError(msg)
 
     return tuple(found)

@@ -10,22 +10,31 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from queuectl.engine.store.sqlite.connection import lock_file
+from queuectl.engine.store.sqlite.connection import BUSY_SECONDS
+from queuectl.engine.store.sqlite.filelocks import (
+    cannot_lock,
+    gate_file,
+    held_by_another,
+    open_lock,
+    take_lock,
+    turnstile_file,
+)
 
 _log = logging.getLogger(__name__)
 
 # About a thousand small commits; a checkpoint of this takes some milliseconds.
 LARGEST_WAL: Final = 4 * 1024 * 1024
 
-# Seconds that a checkpoint waits for commits under way, and between two looks.
+# Seconds that a checkpoint waits for commits under way.
 _COMMITS_SECONDS: Final = 0.5
-_LOOK: Final = 0.001
 
 # How much more log there must be before a reader is met again, at the most.
 _LARGEST_STEP: Final = 64 * 1024 * 1024
 
 # Milliseconds that a checkpoint waits for readers; everybody's writes wait too.
 _READERS_MS: Final = 100
+
+_SHARED_AT_ONCE: Final = fcntl.LOCK_SH | fcntl.LOCK_NB
 
 
 class Checkpointer:
@@ -42,14 +51,22 @@ class Checkpointer:
 
     Args:
         path: The database.
+
+    Raises:
+        StoreError: A lock file cannot be made.
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._wal = path.with_name(path.name + "-wal")
         self._limit = LARGEST_WAL
-        flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._gate = os.open(lock_file(path), flags, 0o600)
-        self._turnstile = os.open(path.with_name(path.name + "-turnstile"), flags, 0o600)
+        self._gate = open_lock(gate_file(path), path)
+
+        try:
+            self._turnstile = open_lock(turnstile_file(path), path)
+        except BaseException:
+            os.close(self._gate)
+            raise
 
     def close(self) -> None:
         """Close the file lock; closing twice is the same."""
@@ -60,10 +77,19 @@ class Checkpointer:
 
     @contextmanager
     def committing(self) -> Iterator[None]:
-        """Keep checkpoints away while in the context."""
+        """
+        Keep checkpoints away while in the context.
+
+        Raises:
+            StoreBusyError: One does not come to its end, as where it was stopped.
+            StoreError: The system refuses the lock.
+        """
         try:
-            fcntl.flock(self._turnstile, fcntl.LOCK_SH)
-            fcntl.flock(self._gate, fcntl.LOCK_SH)
+            try:
+                self._enter()
+            except OSError as error:
+                raise cannot_lock(self._path, error) from error
+
             _let_go(self._turnstile)
             yield
         finally:
@@ -93,20 +119,23 @@ class Checkpointer:
             _let_go(self._gate)
             _let_go(self._turnstile)
 
+    def _enter(self) -> None:
+        try:
+            fcntl.flock(self._turnstile, _SHARED_AT_ONCE)
+            fcntl.flock(self._gate, _SHARED_AT_ONCE)
+        except BlockingIOError:
+            self._wait_to_enter()
+
+    def _wait_to_enter(self) -> None:
+        until = time.monotonic() + BUSY_SECONDS
+
+        for lock in (self._turnstile, self._gate):
+            if not take_lock(lock, fcntl.LOCK_SH, until=until):
+                raise held_by_another(self._path)
+
     def _is_alone(self) -> bool:
         """Wait for those who commit; nobody follows them. One that is stopped is not waited for."""
-        deadline = time.monotonic() + _COMMITS_SECONDS
-
-        while True:
-            try:
-                fcntl.flock(self._gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    return False
-
-                time.sleep(_LOOK)  # noqa: TID251 (in the connection's thread)
-            else:
-                return True
+        return take_lock(self._gate, fcntl.LOCK_EX, until=time.monotonic() + _COMMITS_SECONDS)
 
     def _truncate(self, connection: sqlite3.Connection) -> bool:
         """Move the whole log into the database and cut it; False where a reader needs it."""

@@ -154,11 +154,6 @@ def set_up(connection: sqlite3.Connection, *, reader: bool) -> None:
         connection.execute("PRAGMA query_only = ON")
 
 
-def lock_file(path: Path) -> Path:
-    """Return the file whose lock commits share, and checkpoints and migrations hold alone."""
-    return path.with_name(path.name + "-checkpoint")
-
-
 class FileIdentity:
     """
     Knows whether a database and its companions are still the files that were opened.

@@ -26,7 +26,7 @@ from queuectl.engine.store.sqlite.rows import (
     to_ms,
 )
 
-SQL: Final = load_queries("queuectl.engine.store.sqlite")
+SQL: Final = load_queries(__file__)
 
 # How many jobs a purge deletes with one statement.
 _PURGE_STEP: Final = 1000
@@ -102,10 +102,10 @@ def claim(connection: sqlite3.Connection, worker: int, limit: int, now: datetime
 
     # RETURNING gives rows in no particular order.
     jobs = sorted(map(job_from_row, rows), key=lambda job: (-job.priority, job.seq))
-
-    for job in jobs:
-        _add_event(connection, job, EventKind.CLAIMED, now)
-
+    kind = EventKind.CLAIMED.value
+    connection.executemany(
+        SQL["insert_event"], [(moment, job.seq, kind, job.run_count, None) for job in jobs]
+    )
     due = connection.execute(SQL["next_due"]).fetchone()[0]
     return Claim(jobs=jobs, next_due=None if due is None else from_ms(due))
 
@@ -119,33 +119,17 @@ def finish(
 ) -> bool:
     """Record a finished run and move its job on, where the claim is still ours."""
     fence = _fence(job)
-    held = connection.execute(SQL["held_job"], fence).fetchone()
 
-    if held is None:
-        return False
+    # Few are being cancelled: the others need not be read first.
+    if not _move_on(connection, "finish_job", fence, transition, run, now):
+        held = connection.execute(SQL["held_job"], fence).fetchone()
 
-    if held["cancel_reason"] is not None:
+        if held is None:
+            return False
+
         transition = cancelled_instead(transition, held["cancel_reason"])
+        _move_on(connection, "finish_cancelled_job", fence, transition, run, now)
 
-    is_waiting = transition.state in WAITING
-    connection.execute(
-        SQL["finish_job"],
-        {
-            **fence,
-            "state": transition.state.value,
-            "ready": int(transition.run_at <= now) if is_waiting else None,
-            "attempts": transition.attempts,
-            "crashes": transition.crashes,
-            "interruptions": transition.interruptions,
-            "run_at": due_ms(transition.run_at),
-            "started_at": to_ms(run.started_at),
-            "finished_at": to_ms(run.finished_at),
-            "now": to_ms(now),
-            "exit_code": run.exit_code,
-            "signal": run.signal,
-            "reason": transition.reason,
-        },
-    )
     connection.execute(SQL["insert_run"], run_values(job, fence["worker"], run))
 
     if run.output:
@@ -156,6 +140,36 @@ def finish(
 
     _add_event(connection, job, transition.event, now, transition.reason)
     return True
+
+
+def _move_on(
+    connection: sqlite3.Connection,
+    query: str,
+    fence: dict[str, int],
+    transition: Transition,
+    run: RunRecord,
+    now: datetime,
+) -> bool:
+    """Write down where a run has brought its job; False where the claim is not ours."""
+    is_waiting = transition.state in WAITING
+    values = (
+        transition.state.value,
+        int(transition.run_at <= now) if is_waiting else None,
+        transition.attempts,
+        transition.crashes,
+        transition.interruptions,
+        due_ms(transition.run_at),
+        to_ms(run.started_at),
+        to_ms(run.finished_at),
+        to_ms(now),
+        run.exit_code,
+        run.signal,
+        transition.reason,
+        fence["seq"],
+        fence["run"],
+        fence["worker"],
+    )
+    return connection.execute(SQL[query], values).rowcount > 0
 
 
 def release(

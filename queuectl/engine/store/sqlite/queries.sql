@@ -58,11 +58,19 @@ WHERE seq = :seq AND state = 'processing' AND run_count = :run AND worker = :wor
 
 -- name: finish_job
 UPDATE jobs SET
-    state = :state, ready = :ready, attempts = :attempts, crashes = :crashes,
-    interruptions = :interruptions, run_at = :run_at, stuck = NULL,
-    started_at = :started_at, finished_at = :finished_at, updated_at = :now,
-    exit_code = :exit_code, signal = :signal, reason = :reason, cancel_reason = NULL
-WHERE seq = :seq AND state = 'processing' AND run_count = :run AND worker = :worker;
+    state = ?, ready = ?, attempts = ?, crashes = ?, interruptions = ?, run_at = ?,
+    stuck = NULL, started_at = ?, finished_at = ?, updated_at = ?, exit_code = ?,
+    signal = ?, reason = ?
+WHERE
+    seq = ? AND state = 'processing' AND run_count = ? AND worker = ?
+    AND cancel_reason IS NULL;
+
+-- name: finish_cancelled_job
+UPDATE jobs SET
+    state = ?, ready = ?, attempts = ?, crashes = ?, interruptions = ?, run_at = ?,
+    stuck = NULL, started_at = ?, finished_at = ?, updated_at = ?, exit_code = ?,
+    signal = ?, reason = ?, cancel_reason = NULL
+WHERE seq = ? AND state = 'processing' AND run_count = ? AND worker = ?;
 
 -- name: release_job
 -- Given back before it was started: pending, not charged, its number free again.
@@ -89,8 +97,7 @@ INSERT INTO runs (
     cpu_ms, max_rss_kib, output_bytes
 )
 VALUES (
-    :job, :number, :worker, :started_at, :finished_at, :outcome, :exit_code, :signal, :reason,
-    :cpu_ms, :max_rss_kib, :output_bytes
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 );
 
 -- name: insert_output

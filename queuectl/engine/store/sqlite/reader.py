@@ -8,8 +8,8 @@ from typing import Final
 from queuectl.engine.store.base import INLINE_OUTPUT_BYTES
 from queuectl.engine.store.sqlite.check import migration_problems
 from queuectl.engine.store.sqlite.connection import FileIdentity, connect, named_errors
+from queuectl.engine.store.sqlite.lookups import SqliteLookups
 from queuectl.engine.store.sqlite.setup import MIGRATIONS, file_version
-from queuectl.engine.store.sqlite.store import SqliteStore
 
 NEWEST_SCHEMA: Final = len(MIGRATIONS)
 
@@ -21,9 +21,9 @@ class _Unwatched(FileIdentity):
         """Let it be."""
 
 
-class SqliteReader(SqliteStore):
+class SqliteReader(SqliteLookups):
     """
-    The reading half of a `SqliteStore`.
+    A `JobReader` of a file that may be older, in use or damaged.
 
     Args:
         path: The file; it must exist.

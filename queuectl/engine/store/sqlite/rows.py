@@ -102,8 +102,10 @@ def inserted_job(job: NewJob, seq: int) -> Job:
     )
 
 
-def job_from_row(row: sqlite3.Row) -> Job:
+def job_from_row(found: sqlite3.Row) -> Job:
     """Return the job that a row of ``jobs`` holds."""
+    # A row looks through all its names for each; and this one has 27.
+    row = dict(zip(found.keys(), found, strict=True))
     started_at, finished_at = _time(row["started_at"]), _time(row["finished_at"])
     is_over = started_at is not None and finished_at is not None
 
@@ -140,22 +142,22 @@ def job_from_row(row: sqlite3.Row) -> Job:
     )
 
 
-def run_values(job: Job, worker: int, run: RunRecord) -> dict[str, Any]:
-    """Return the parameters of ``insert_run``."""
-    return {
-        "job": job.seq,
-        "number": job.run_count,
-        "worker": worker,
-        "started_at": to_ms(run.started_at),
-        "finished_at": to_ms(run.finished_at),
-        "outcome": run.outcome.value,
-        "exit_code": run.exit_code,
-        "signal": run.signal,
-        "reason": run.reason,
-        "cpu_ms": None if run.cpu is None else run.cpu // _MILLISECOND,
-        "max_rss_kib": None if run.max_rss_bytes is None else run.max_rss_bytes // 1024,
-        "output_bytes": run.output_bytes,
-    }
+def run_values(job: Job, worker: int, run: RunRecord) -> tuple[Any, ...]:
+    """Return the parameters of ``insert_run``, in their order."""
+    return (
+        job.seq,
+        job.run_count,
+        worker,
+        to_ms(run.started_at),
+        to_ms(run.finished_at),
+        run.outcome.value,
+        run.exit_code,
+        run.signal,
+        run.reason,
+        None if run.cpu is None else run.cpu // _MILLISECOND,
+        None if run.max_rss_bytes is None else run.max_rss_bytes // 1024,
+        run.output_bytes,
+    )
 
 
 def attempt_from_row(row: sqlite3.Row) -> Attempt:

@@ -4,6 +4,7 @@ import fcntl
 import os
 import sqlite3
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -14,12 +15,18 @@ from queuectl.engine.store.sqlite.connection import (
     APPLICATION_ID,
     BUSY_SECONDS,
     OLDEST_SQLITE,
-    lock_file,
     named_errors,
     set_up,
 )
+from queuectl.engine.store.sqlite.filelocks import (
+    cannot_lock,
+    gate_file,
+    held_by_another,
+    open_lock,
+    take_lock,
+)
 
-MIGRATIONS: Final = load_migrations("queuectl.engine.store.sqlite")
+MIGRATIONS: Final = load_migrations(__file__)
 
 
 def prepare(path: Path, *, now_ms: int) -> int:
@@ -35,6 +42,7 @@ def prepare(path: Path, *, now_ms: int) -> int:
         StoreError: The folder is missing, or the file cannot be used.
         StoreDamagedError: The file is something else, or damaged.
         SchemaVersionError: A newer queuectl wrote it.
+        StoreBusyError: Another process makes or migrates it, and does not come to an end.
     """
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise StoreError(
@@ -109,13 +117,23 @@ def _migrate(connection: sqlite3.Connection, path: Path, now_ms: int) -> int:
 
     # Of processes that make one database at once, each sees it whole or not at
     # all; setting WAL does not wait for SQLite's own locks.
-    lock = os.open(lock_file(path), os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    lock = open_lock(gate_file(path), path)
 
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        _take_alone(lock, path)
         return _migrate_alone(connection, path, now_ms)
     finally:
         os.close(lock)
+
+
+def _take_alone(lock: int, path: Path) -> None:
+    try:
+        is_ours = take_lock(lock, fcntl.LOCK_EX, until=time.monotonic() + BUSY_SECONDS)
+    except OSError as error:
+        raise cannot_lock(path, error) from error
+
+    if not is_ours:
+        raise held_by_another(path)
 
 
 def _is_ready(connection: sqlite3.Connection) -> bool:

@@ -1,0 +1,1 @@
+"""Measures queuectl beside other ways to run shell commands; `python -m benchmarks --help`."""

@@ -1,0 +1,104 @@
+"""Opens and closes an engine, and has what works on its database meanwhile."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from queuectl.engine.errors import EngineClosedError
+from queuectl.engine.runtime.clock import Clock
+from queuectl.engine.runtime.folder import make_private
+from queuectl.engine.runtime.lifetime import Lifetime
+from queuectl.engine.runtime.output import OutputReader
+from queuectl.engine.runtime.roster import Roster
+from queuectl.engine.runtime.threads import in_thread
+from queuectl.engine.runtime.waiting import Waiting
+from queuectl.engine.store.base import JobStore
+
+if TYPE_CHECKING:
+    from queuectl.engine.runtime.process import Runner
+
+
+class Opening:
+    """
+    The part of an engine that makes it an asynchronous context.
+
+    Args:
+        path: The database, without links.
+        makes_folder: Whether its folder is made where there is none.
+        clock: Tells the time.
+        runner: Starts processes; None for the real ones.
+        grace: Seconds between TERM and KILL.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        makes_folder: bool,
+        clock: Clock,
+        runner: "Runner | None",
+        grace: float,
+    ) -> None:
+        self._path = path
+        self._makes_folder = makes_folder
+        self._clock = clock
+        self._runner = runner
+        self._grace = grace
+        self._life: Lifetime | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open the database."""
+        if self._life is not None:
+            msg = "the engine is open already"
+            raise RuntimeError(msg)
+
+        if self._makes_folder:
+            await in_thread(make_private, self._path.parent)
+
+        self._life = Lifetime(self._path, clock=self._clock, runner=self._runner, grace=self._grace)
+
+        try:
+            await self._life.open()
+        except BaseException:
+            self._life = None
+            raise
+
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the workers and close the database."""
+        life, self._life = self._open, None
+        await life.close()
+
+    @property
+    def _open(self) -> Lifetime:
+        if self._life is None:
+            raise EngineClosedError
+
+        return self._life
+
+    @property
+    def _store(self) -> JobStore:
+        life = self._open
+        life.check()
+        return life.store
+
+    @property
+    def _outputs(self) -> OutputReader:
+        life = self._open
+        return OutputReader(self._store, life.folder, life.bus)
+
+    @property
+    def _waiting(self) -> Waiting:
+        life = self._open
+        return Waiting(self._store, life.bus, life.check)
+
+    @property
+    def _roster(self) -> Roster:
+        life = self._open
+        return Roster(self._store, life.folder, life.bus)

@@ -1,0 +1,195 @@
+"""Files of the engine that somebody has moved, replaced or locked: nobody else pays for it."""
+
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from queuectl import EventKind, JobState, QueueEngine
+from queuectl.engine.runtime.clock import SystemClock
+from queuectl.engine.runtime.folder import StateFolder
+from queuectl.engine.runtime.liveness import LOCK_NAME, boot_id, is_alive, pid_namespace
+from queuectl.engine.runtime.locks import open_private
+from queuectl.engine.runtime.outcomes import left_outcome
+from queuectl.engine.runtime.recording import Recorder
+from queuectl.engine.runtime.recovery import Recovery
+from queuectl.engine.runtime.runfiles import RunFiles, run_note
+from queuectl.engine.store.base import JobStore, WorkerRow
+from tests.factories import NOW, make_job
+from tests.integration.orphans import GATE, orphaned
+from tests.integration.processes import WORK, engine_process, is_running, pid_in
+from tests.waiting import wait_for_event, wait_until
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+@pytest.fixture(autouse=True)
+def opened_gate(tmp_path: Path) -> Iterator[None]:
+    """Let jobs that outlive their worker come to their end, however the test went."""
+    yield
+    (tmp_path / "go").touch()
+
+
+def _lay_link(path: Path) -> None:
+    target = path.parents[3] / "target"
+    target.write_text("somebody's")
+    path.symlink_to(target)
+
+
+@pytest.mark.parametrize("lay", [_lay_link, Path.mkdir, os.mkfifo])
+@pytest.mark.parametrize("is_over", [False, True])
+async def test_a_run_whose_output_was_replaced_comes_to_its_end_without_it(
+    engine: QueueEngine, db_path: Path, tmp_path: Path, lay: object, *, is_over: bool
+) -> None:
+    assert callable(lay)
+    await engine.enqueue(f"{GATE}; exit 7", id="job", cwd=tmp_path, max_retries=0)
+    pid = await orphaned(db_path, tmp_path)
+    [log] = db_path.parent.glob("queue.db-run/workers/*/1.log")
+    log.unlink()
+    lay(log)
+
+    if is_over:
+        (tmp_path / "go").touch()
+        await wait_until(lambda: not is_running(pid))
+
+    async with engine.workers():
+        if not is_over:
+            await wait_for_event(engine, EventKind.ADOPTED)
+            (tmp_path / "go").touch()
+
+        job = await engine.wait("job", timeout=5)
+
+    assert (job.state, job.exit_code, job.run_count) == (JobState.DEAD, 7, 1)
+    assert await engine.output("job") == ""
+    if lay is _lay_link:
+        assert (tmp_path / "target").read_text() == "somebody's"
+
+
+def test_a_run_whose_output_is_gone_ended_for_the_reason_that_was_noted(tmp_path: Path) -> None:
+    job = make_job(run_count=1)
+    note = run_note(job.seq, job.run_count)
+    files = RunFiles(tmp_path, 1)
+    assert files.open(note)
+    files.note_end(note, "timeout")
+    files.close()
+    files.output_path.unlink()
+
+    assert left_outcome(job, files, None).reason == "timeout"
+
+
+@linux_only
+async def test_a_worker_whose_lock_was_moved_near_the_root_is_alive(
+    engine: QueueEngine, db_path: Path, tmp_path: Path
+) -> None:
+    await engine.enqueue(GATE, id="job", cwd=tmp_path)
+
+    async with engine_process(WORK, db_path, 1):
+        await pid_in(tmp_path / "pid")
+        [lock] = db_path.parent.glob(f"queue.db-run/workers/*/{LOCK_NAME}")
+        # As near as this file system has it.
+        moved = Path(*tmp_path.parts[:2]) / lock.parent.name
+        lock.rename(moved)
+
+        try:
+            [worker] = await engine.list_workers()
+            # Who begins has looked around before.
+            async with QueueEngine(db_path) as other, other.workers():
+                job = await engine.get("job")
+        finally:
+            moved.rename(lock)
+
+        (tmp_path / "go").touch()
+        await engine.wait("job", timeout=10)
+
+    assert worker.state == "running"
+    assert (job.state, job.worker) == (JobState.PROCESSING, worker.id)
+
+
+async def test_a_lock_that_cannot_be_read_keeps_no_other_worker_from_being_settled(
+    engine: QueueEngine, db_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused_for_the_first(folder: StateFolder, worker: WorkerRow) -> bool:
+        if worker.number == 1:
+            raise PermissionError(13, "Permission denied")
+
+        return is_alive(folder, worker)
+
+    async with engine_process(WORK, db_path, 1) as idle:
+        # It would adopt the run itself.
+        await wait_until(lambda: len([*db_path.parent.glob("queue.db-run/workers/*/lock")]) == 1)
+        await idle.kill()
+
+    await engine.enqueue(f"{GATE}; exit 7", id="job", cwd=tmp_path, max_retries=0)
+    async with engine_process(WORK, db_path, 1) as dying:
+        await pid_in(tmp_path / "pid")
+        await dying.kill()
+    monkeypatch.setattr("queuectl.engine.runtime.recovery.is_alive", refused_for_the_first)
+
+    async with engine.workers():
+        await wait_for_event(engine, EventKind.ADOPTED, seconds=2)
+        (tmp_path / "go").touch()
+        job = await engine.wait("job", timeout=10)
+
+    assert job.exit_code == 7
+
+
+@linux_only
+async def test_a_look_that_is_cancelled_keeps_no_lock_of_a_dead_worker_open(
+    store: JobStore, db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = StateFolder(db_path)
+    folder.make()
+    home = folder.worker("dead")
+    home.mkdir(mode=0o700)
+    lock = open_private(home / LOCK_NAME)
+    # As somebody else who looks: the lock is neither held by a worker nor free.
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    await store.register_worker(
+        token=home.name,
+        host="",
+        pid=0,
+        boot_id=boot_id(),
+        pid_namespace=pid_namespace(),
+        lock_file=None,
+        pipe=None,
+        can_restart=False,
+        concurrency=1,
+        now=NOW,
+    )
+    clock = SystemClock()
+    recovery = Recovery(
+        store=store,
+        recorder=Recorder(store, clock, folder),
+        folder=folder,
+        clock=clock,
+        worker=99,
+        adopt=lambda _: None,
+    )
+    monkeypatch.setattr("queuectl.engine.runtime.recovery._PAUSE", 60)
+
+    async with anyio.create_task_group() as looking:
+        looking.start_soon(recovery.tick)
+        await wait_until(lambda: _times_open(home / LOCK_NAME) == 2)
+        looking.cancel_scope.cancel()
+
+    times_open = _times_open(home / LOCK_NAME)
+    os.close(lock)
+    assert times_open == 1
+
+
+def _times_open(path: Path) -> int:
+    """Return how many descriptors this process has of a file."""
+    found = path.stat()
+    open_files = []
+
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            open_files.append(entry.stat())
+        except FileNotFoundError:
+            continue
+
+    return sum(os.path.samestat(found, each) for each in open_files)

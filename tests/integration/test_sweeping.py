@@ -1,0 +1,136 @@
+"""What dead workers left: ended and removed, whatever gets in the way."""
+
+import logging
+import signal
+import sys
+import threading
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import anyio
+import pytest
+
+from queuectl.engine.runtime import proc, sweep
+from queuectl.engine.runtime.folder import StateFolder
+from queuectl.engine.runtime.liveness import LOCK_NAME
+from queuectl.engine.runtime.locks import is_locked, try_lock
+from queuectl.engine.runtime.marks import Mark
+from queuectl.engine.runtime.proc import Process
+from queuectl.engine.runtime.sweep import Sweeper, end_leftovers
+from queuectl.engine.store.base import JobStore
+from tests.integration.orphans import STAY, a_process
+from tests.integration.processes import is_running
+from tests.waiting import PATIENCE, wait_until
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+@pytest.fixture
+def folder(db_path: Path) -> StateFolder:
+    folder = StateFolder(db_path)
+    folder.make()
+    return folder
+
+
+def left_home(folder: StateFolder, token: str) -> Path:
+    """Make the folder of a worker that is dead and settled."""
+    home = folder.worker(token)
+    home.mkdir(mode=0o700)
+    (home / LOCK_NAME).touch(mode=0o600)
+    return home
+
+
+async def test_what_the_system_refuses_for_one_process_is_done_for_the_others(
+    folder: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = left_home(folder, "dead")
+    marks = [Mark(token=home.name, seq=n, run=1, database=str(folder.database)) for n in range(3)]
+    send = proc.send
+
+    async with AsyncExitStack() as stack:
+        first, second, third = [
+            await stack.enter_async_context(a_process(STAY, mark=mark)) for mark in marks
+        ]
+
+        def refuse_one(process: Process, number: signal.Signals) -> bool:
+            if process.pid == second:
+                raise OSError(38, "Function not implemented")
+
+            return send(process, number)
+
+        monkeypatch.setattr(proc, "send", refuse_one)
+        left = await end_leftovers(home, str(folder.database), 0.3)
+        running = [is_running(pid) for pid in (first, second, third)]
+
+    assert [leftover.words for leftover in left] == [(second, 1, 1)]
+    assert running == [False, True, False]
+
+
+async def test_a_sweep_that_is_cancelled_keeps_no_lock(
+    store: JobStore, folder: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = left_home(folder, "dead")
+    begun, cancelled, done = threading.Event(), threading.Event(), threading.Event()
+
+    def lock_when_cancelled(descriptor: int) -> bool:
+        begun.set()
+        assert cancelled.wait(PATIENCE)
+        is_ours = try_lock(descriptor)
+        done.set()
+        return is_ours
+
+    monkeypatch.setattr(sweep, "try_lock", lock_when_cancelled)
+
+    async with anyio.create_task_group() as sweeping:
+        sweeping.start_soon(Sweeper(store, folder).sweep)
+        await wait_until(begun.is_set)
+        sweeping.cancel_scope.cancel()
+        cancelled.set()
+
+    # The thread has an end of its own.
+    with anyio.CancelScope(shield=True):
+        await wait_until(done.is_set)
+
+    assert not is_locked(home / LOCK_NAME)
+
+
+async def test_each_process_that_cannot_be_ended_is_reported_once(
+    store: JobStore,
+    folder: StateFolder,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tokens = ["one", "two"]
+    monkeypatch.setattr(sweep, "_GRACE", 0.0)
+    monkeypatch.setattr("queuectl.engine.runtime.tree._LONGEST_DEATH", 0.0)
+    # As for a process that has become another user's.
+    monkeypatch.setattr(proc, "send", lambda *_: False)
+    sweeper = Sweeper(store, folder)
+
+    async with AsyncExitStack() as stack:
+        for token in tokens:
+            left_home(folder, token)
+            mark = Mark(token=token, seq=1, run=1, database=str(folder.database))
+            await stack.enter_async_context(a_process(STAY, mark=mark))
+
+        with caplog.at_level(logging.ERROR):
+            for _ in range(3):
+                await sweeper.sweep()
+
+    reports = [record for record in caplog.records if "cannot be ended" in record.message]
+    assert len(reports) == 2
+    assert sorted(home.name for home in folder.workers.iterdir()) == tokens
+
+
+async def test_a_folder_goes_when_its_last_process_has(
+    store: JobStore, folder: StateFolder
+) -> None:
+    home = left_home(folder, "dead")
+    mark = Mark(token=home.name, seq=1, run=1, database=str(folder.database))
+
+    async with a_process(STAY, mark=mark) as pid:
+        await Sweeper(store, folder).sweep()
+        was_running = is_running(pid)
+
+    assert not was_running
+    assert not home.exists()
