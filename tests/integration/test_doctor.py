@@ -14,15 +14,14 @@ from pathlib import Path
 import pytest
 
 from queuectl import EngineClosedError, QueueEngine, __version__, diagnose
-from queuectl.engine.domain.events import EventKind
 from queuectl.engine.domain.models import WorkerInfo, WorkerState
 from queuectl.engine.runtime import doctor
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.store.sqlite.check import check_database
 from queuectl.engine.store.sqlite.operations import SQL
 from tests.integration.doctors import NOTE, OK, PROBLEM, contents, follow, only, problems
-from tests.integration.processes import WORK, engine_process
-from tests.waiting import wait_for_event, wait_until
+from tests.integration.processes import WORK, engine_process, pid_in
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -108,8 +107,9 @@ async def test_an_engine_that_is_not_open_does_not_look(db_path: Path) -> None:
 
 async def test_a_look_at_what_a_crash_left_changes_nothing(db_path: Path) -> None:
     async with engine_process(WORK, db_path, 1) as worker, QueueEngine(db_path) as engine:
-        await engine.enqueue("exec sleep 60", id="job")
-        await wait_for_event(engine, EventKind.CLAIMED, "job")
+        await engine.enqueue("echo $$ > pid; exec sleep 60", id="job", cwd=db_path.parent)
+        # By then its shell has written down what it will.
+        await pid_in(db_path.parent / "pid")
         await worker.kill()
         # While this engine has it open, the log stays where it is.
         before = contents(db_path.parent)

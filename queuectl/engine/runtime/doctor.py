@@ -11,7 +11,7 @@ import os
 import shlex
 import stat
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import anyio
 
@@ -37,11 +37,11 @@ from queuectl.engine.runtime.leftovers import (
     list_what_is_there,
 )
 from queuectl.engine.runtime.paths import default_database
-from queuectl.engine.runtime.roster import Roster
+from queuectl.engine.runtime.roster import list_workers
 from queuectl.engine.runtime.sweep import running_jobs
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.runtime.wording import command, listed
-from queuectl.engine.store.base import JobReader, JobStore
+from queuectl.engine.store.base import JobReader
 from queuectl.engine.store.open import StoreToRead, check_driver, store_to_read
 
 _LARGE: Final = 1024**3
@@ -183,8 +183,7 @@ class Doctor:
         self._found.append(await self._integrity(store))
 
         try:
-            roster = Roster(_for_looks(store), self._folder, Bus(self._folder.wake))
-            workers = await roster.list()
+            workers = await list_workers(store, self._folder, Bus(self._folder.wake))
         except OSError as error:
             self._found.append(_no_roster(self._folder, error))
             return
@@ -221,7 +220,7 @@ class Doctor:
         )
 
     async def _stuck(self, store: JobReader) -> list[Finding]:
-        stuck = [job for job in await running_jobs(_for_looks(store)) if job.stuck]
+        stuck = [job for job in await running_jobs(store) if job.stuck]
 
         return [
             problem(
@@ -288,16 +287,9 @@ async def _known(store: StoreToRead) -> Known:
     return Known(
         tokens=frozenset(row.token for row in rows),
         worker_ids=frozenset(worker_name(row.number) for row in rows),
-        running=frozenset(
-            (job.seq, job.run_count) for job in await running_jobs(_for_looks(store))
-        ),
+        running=frozenset((job.seq, job.run_count) for job in await running_jobs(store)),
         outputs=frozenset(await store.large_outputs()),
     )
-
-
-def _for_looks(store: JobReader) -> JobStore:
-    """Give a store to what only looks into it."""
-    return cast("JobStore", store)
 
 
 def _workers(path: Path, workers: list[WorkerInfo]) -> list[Finding]:

@@ -157,7 +157,7 @@ class Executor:
             run.stop(StopReason.CRASH)
 
         # From here on it is ours to end, or to leave.
-        orphan.files.note_end(orphan.note, run.stop_reason or "")
+        _note_end(orphan.files, run)
 
         if run.files is None and orphan.files.open_output(self._recorder.output_path(run.job)):
             run.files = orphan.files

@@ -18,7 +18,7 @@ from queuectl.engine.runtime.liveness import has_process, is_alive, is_in_sight
 from queuectl.engine.runtime.sweep import find_leftovers, running_jobs
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.runtime.waiting import LOOK
-from queuectl.engine.store.base import JobStore, WorkerRow
+from queuectl.engine.store.base import JobReader, JobStore, WorkerRow
 
 _STATES: Final = {
     None: WorkerState.RUNNING,
@@ -47,8 +47,7 @@ class Roster:
 
     async def list(self) -> list[WorkerInfo]:
         """Return the registered workers, dead and unresponsive ones among them."""
-        rows = await self._store.workers()
-        return list(await asyncio.gather(*map(self._look_at, rows)))
+        return await list_workers(self._store, self._folder, self._bus)
 
     async def stop(
         self,
@@ -167,14 +166,27 @@ class Roster:
             if is_alive(self._folder, row)
         }
 
-    async def _look_at(self, row: WorkerRow) -> WorkerInfo:
-        if not is_alive(self._folder, row):
+
+async def list_workers(store: JobReader, folder: StateFolder, bus: Bus) -> list[WorkerInfo]:
+    """
+    Return the registered workers, dead and unresponsive ones among them.
+
+    Args:
+        store: Where they are registered.
+        folder: Where their locks are.
+        bus: Asks them whether they hear.
+    """
+
+    async def look_at(row: WorkerRow) -> WorkerInfo:
+        if not is_alive(folder, row):
             return _info(row, WorkerState.DEAD)
 
-        if row.pipe is not None and not await self._bus.is_read(row.pipe, _PATIENCE):
+        if row.pipe is not None and not await bus.is_read(row.pipe, _PATIENCE):
             return _info(row, WorkerState.UNRESPONSIVE)
 
         return _info(row, _state(row))
+
+    return list(await asyncio.gather(*map(look_at, await store.workers())))
 
 
 def _check_processes(wanted: dict[str, WorkerRow], alive: dict[str, WorkerRow]) -> None:

@@ -24,7 +24,7 @@ from queuectl.engine.runtime.proc import Process
 from queuectl.engine.runtime.runfiles import find_runs
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.runtime.tree import Listing, RunTree
-from queuectl.engine.store.base import JobStore
+from queuectl.engine.store.base import JobReader, JobStore
 
 _log = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ def _holders(home: Path, database: str, listed: Listing) -> Iterator[Leftover]:
                 yield Leftover(process=process, seq=seq, run=run)
 
 
-async def running_jobs(store: JobStore) -> list[Job]:
+async def running_jobs(store: JobReader) -> list[Job]:
     """Return every job that is under way, of whatever worker."""
     return await store.list_jobs(JobFilter(state=JobState.PROCESSING), after=0, limit=_ALL)
 

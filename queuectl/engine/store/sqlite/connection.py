@@ -1,5 +1,6 @@
 """SQLite connections, set as they must be; the driver's errors, named."""
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -80,10 +81,18 @@ class ThreadConnection(aiosqlite.Connection):
         return result
 
     async def open(self) -> None:
-        """Connect; where that fails or is cancelled, nothing is left when this raises."""
+        """
+        Connect; where that fails or is cancelled, nothing is left when this raises.
+
+        Raises:
+            OSError: There is no thread to be had.
+        """
         try:
             await self
-        except BaseException:
+        except BaseException as error:
+            if self._thread.ident is None:
+                raise OSError(errno.EAGAIN, str(error)) from error
+
             self._thread.join()
 
             # Cancelled, nobody has taken what the thread has opened meanwhile.
@@ -204,6 +213,8 @@ def named_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise name_error(error, path) from error
+    except OSError as error:
+        raise StoreError(path, f"cannot open the database ({error.strerror})") from error
 
 
 def error_kind(error: sqlite3.Error) -> int | None:
