@@ -112,10 +112,21 @@ async def open_gate_where_not_ending(place: Place, engine: QueueEngine, since: i
     await open_gate(place, engine, since)
 
 
-async def open_gate_for_second(place: Place, _engine: QueueEngine, _since: int) -> None:
+async def open_gate_for_second(place: Place) -> None:
     # Open before, it would let the first run end that is to be killed.
     await wait_until(lambda: begun(place) == 2)
     place.open_gate()
+
+
+async def open_gate_for_next(place: Place, engine: QueueEngine, _since: int) -> None:
+    """Let the run end that comes after the one that is to be killed."""
+    after = begun(place)
+    await wait_until(lambda: _is_over_or_begun(place, engine, after + 1))
+    place.open_gate()
+
+
+async def _is_over_or_begun(place: Place, engine: QueueEngine, count: int) -> bool:
+    return begun(place) >= count or (await engine.get("job")).is_finished
 
 
 def begun(place: Place) -> int:
@@ -127,7 +138,7 @@ async def drain_to_second(place: Place, points: CrashPoints) -> None:
         points.start()
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(open_gate_for_second, place, engine, 0)
+            tasks.start_soon(open_gate_for_second, place)
             await engine.drain()
 
 

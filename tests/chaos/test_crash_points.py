@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 _ROOT: Final = Path(__file__).parents[2]
 _POINTS: Final = 25
 
-_ONCE: Final = Expected(state="completed", ended=1, begun=(1, 1), attempts=(1, 1))
+_ONCE: Final = Expected(state="completed", ended=(1, 1), begun=(1, 1), attempts=(1, 1))
 
 
 def walk(name: str, points: int, tmp_path: Path) -> Tally:

@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import sys
 import threading
 from pathlib import Path
 
@@ -283,3 +284,14 @@ async def test_the_progress_of_several_jobs_goes_down_to_nothing(engine: QueueEn
 
     assert left[-1] == 0
     assert left == sorted(left, reverse=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+async def test_there_is_one_copy_of_sqlite_in_the_process(engine: QueueEngine) -> None:
+    """Two would not see each other's locks, for the kernel takes them for one owner's."""
+    await engine.enqueue("true")
+    maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
+
+    files = {line.split()[-1] for line in maps.splitlines() if "sqlite3" in line}
+    assert len([file for file in files if "libsqlite3" in file]) <= 1
+    assert len([file for file in files if "/_sqlite3." in file]) == 1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import WaitTimeoutError
+from queuectl import QueueEngine, WaitTimeoutError, WorkerNotFoundError
 from queuectl.engine.runtime.bus import Bus
 from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.liveness import LOCK_NAME, boot_id, pid_namespace
@@ -13,10 +13,14 @@ from queuectl.engine.runtime.locks import open_private, try_lock
 from queuectl.engine.runtime.roster import Roster
 from queuectl.engine.store.base import JobStore
 from tests.factories import NOW
+from tests.integration.orphans import STAY, a_process
+from tests.integration.processes import is_running
 
 
-async def _register(store: JobStore, folder: StateFolder, namespace: str) -> int:
-    """Register a worker of this process's number that is alive; return its lock."""
+async def _register(
+    store: JobStore, folder: StateFolder, namespace: str, *, pid: int | None = None
+) -> int:
+    """Register a worker, of this process's number where none is given; return its lock."""
     home = folder.worker(f"worker{len([*folder.workers.iterdir()])}")
     home.mkdir(mode=0o700)
     lock = open_private(home / LOCK_NAME)
@@ -24,7 +28,7 @@ async def _register(store: JobStore, folder: StateFolder, namespace: str) -> int
     await store.register_worker(
         token=home.name,
         host="",
-        pid=os.getpid(),
+        pid=pid or os.getpid(),
         boot_id=boot_id(),
         pid_namespace=namespace,
         lock_file=None,
@@ -58,3 +62,19 @@ async def test_a_worker_of_the_same_number_elsewhere_is_no_successor(
             os.close(lock)
 
     assert successor.id == "w3"
+
+
+async def test_a_stop_is_no_signal_to_whoever_has_the_number_of_a_dead_worker(
+    engine: QueueEngine, store: JobStore, db_path: Path
+) -> None:
+    async with a_process(STAY) as stranger:
+        os.close(await _register(store, StateFolder(db_path), pid_namespace(), pid=stranger))
+
+        with pytest.raises(WorkerNotFoundError):
+            await engine.stop_workers(["w1"], now=True, timeout=5)
+
+        with pytest.raises(WorkerNotFoundError):
+            await engine.restart_workers(["w1"], timeout=5)
+
+        assert await engine.stop_workers(now=True, timeout=5) == []
+        assert is_running(stranger)
