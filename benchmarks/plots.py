@@ -141,9 +141,9 @@ def _name_lines(axes: Axes, ends: Sequence[tuple[str, float, str]], panel_height
 
     def share(value: float) -> float:
         if is_log:
-            return math.log(value / low) / math.log(high / low)
+            return float(math.log(value / low) / math.log(high / low))
 
-        return (value - low) / (high - low)
+        return float((value - low) / (high - low))
 
     ends = sorted(ends, key=lambda end: end[1])
     wanted = [share(value) for _, value, _ in ends]

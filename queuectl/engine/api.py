@@ -28,11 +28,11 @@ from queuectl.engine.runtime.liveness import has_live_worker
 from queuectl.engine.runtime.opening import Opening
 from queuectl.engine.runtime.paths import current_folder, default_database, real_path
 from queuectl.engine.runtime.plans import Stop, WorkerPlan
+from queuectl.engine.runtime.runner import Runner
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.store.base import CheckReport, Purged
 
 if TYPE_CHECKING:
-    from queuectl.engine.runtime.process import Runner
     from queuectl.engine.runtime.worker import Worker
 
 _RETRYABLE: Final = frozenset({JobState.FAILED, JobState.DEAD, JobState.CANCELLED})
@@ -62,7 +62,7 @@ class QueueEngine(Opening):
         *,
         kill_grace: float = 5.0,
         clock: Clock | None = None,
-        runner: "Runner | None" = None,
+        runner: Runner | None = None,
     ) -> None:
         path = default_database() if database is None else Path(database).expanduser()
         super().__init__(

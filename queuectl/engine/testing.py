@@ -17,8 +17,8 @@ import msgspec
 from queuectl.engine.api import QueueEngine
 from queuectl.engine.domain.events import EventKind
 from queuectl.engine.runtime.clock import Clock
-from queuectl.engine.runtime.process import RunRequest
 from queuectl.engine.runtime.reaper import ProcessResult
+from queuectl.engine.runtime.runner import RunRequest
 
 _START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 

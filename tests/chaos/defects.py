@@ -21,11 +21,12 @@ from queuectl.engine.runtime import proc
 from queuectl.engine.runtime.executor import Executor
 from queuectl.engine.runtime.marks import MARK_VARIABLE
 from queuectl.engine.runtime.outcomes import run_outcome
-from queuectl.engine.runtime.process import RunningProcess, RunRequest, ShellProcess, ShellRunner
+from queuectl.engine.runtime.process import ShellProcess, ShellRunner
 from queuectl.engine.runtime.reaper import Watched, named_result
 from queuectl.engine.runtime.recovery import Recovery
 from queuectl.engine.runtime.run import Run, StopReason
 from queuectl.engine.runtime.runfiles import RunFiles
+from queuectl.engine.runtime.runner import RunningProcess, RunRequest
 from queuectl.engine.runtime.tree import Listing, Members, RunTree
 from queuectl.engine.runtime.wrapper import COMMAND_VARIABLE, SHELL, wrap
 from queuectl.engine.store.base import WorkerRow

@@ -18,11 +18,11 @@ from queuectl.engine.runtime.outcomes import (
     spawn_outcome,
     system_outcome,
 )
-from queuectl.engine.runtime.process import Runner, RunningProcess, RunRequest
 from queuectl.engine.runtime.reaper import ProcessResult
 from queuectl.engine.runtime.recording import Recorder
 from queuectl.engine.runtime.run import Run, StopReason
 from queuectl.engine.runtime.runfiles import RunFiles, RunFilesPool, run_note
+from queuectl.engine.runtime.runner import Runner, RunningProcess, RunRequest
 
 T = TypeVar("T")
 

@@ -16,6 +16,7 @@ from queuectl.engine.runtime.bus import Bus
 from queuectl.engine.runtime.clock import Clock
 from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.plans import Stop, Surroundings, WorkerPlan
+from queuectl.engine.runtime.runner import Runner
 from queuectl.engine.runtime.signals import stopping_on_signals
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.store.base import JobStore
@@ -23,7 +24,6 @@ from queuectl.engine.store.open import open_store
 
 # Most programs only ask and enqueue: what runs jobs is imported by who runs some.
 if TYPE_CHECKING:
-    from queuectl.engine.runtime.process import Runner
     from queuectl.engine.runtime.worker import Worker
 
     # Called with a worker before it works; may return a job that it has claimed for it.
@@ -74,7 +74,7 @@ class RunningWorker:
         around: Surroundings,
         plan: WorkerPlan,
         *,
-        runner: "Runner",
+        runner: Runner,
         prepare: "Prepare | None",
         started: Callable[[str], object] | None,
     ) -> None:
@@ -119,7 +119,7 @@ class Lifetime:
         grace: Seconds between TERM and KILL.
     """
 
-    def __init__(self, path: Path, *, clock: Clock, runner: "Runner | None", grace: float) -> None:
+    def __init__(self, path: Path, *, clock: Clock, runner: Runner | None, grace: float) -> None:
         self._path = path
         self._clock = clock
         self._runner = runner
@@ -230,7 +230,7 @@ class Lifetime:
                 self._workers.discard(running)
             raise
 
-    def _made_runner(self) -> "Runner":
+    def _made_runner(self) -> Runner:
         """Return what starts processes; what it learns of the shell is learned once."""
         from queuectl.engine.runtime.process import ShellRunner
 

@@ -14,8 +14,9 @@ import anyio
 from queuectl.engine.domain.findings import Finding, note, ok, problem
 from queuectl.engine.runtime.locks import is_locked
 from queuectl.engine.runtime.marks import Mark
-from queuectl.engine.runtime.process import RunningProcess, RunRequest, ShellRunner
+from queuectl.engine.runtime.process import ShellRunner
 from queuectl.engine.runtime.runfiles import RunFiles, run_note
+from queuectl.engine.runtime.runner import RunningProcess, RunRequest
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.runtime.wrapper import SHELL
 

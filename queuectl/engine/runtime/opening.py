@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from queuectl.engine.errors import EngineClosedError
 from queuectl.engine.runtime.clock import Clock
@@ -10,12 +10,10 @@ from queuectl.engine.runtime.folder import make_private
 from queuectl.engine.runtime.lifetime import Lifetime
 from queuectl.engine.runtime.output import OutputReader
 from queuectl.engine.runtime.roster import Roster
+from queuectl.engine.runtime.runner import Runner
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.runtime.waiting import Waiting
 from queuectl.engine.store.base import JobStore
-
-if TYPE_CHECKING:
-    from queuectl.engine.runtime.process import Runner
 
 
 class Opening:
@@ -36,7 +34,7 @@ class Opening:
         *,
         makes_folder: bool,
         clock: Clock,
-        runner: "Runner | None",
+        runner: Runner | None,
         grace: float,
     ) -> None:
         self._path = path

@@ -6,16 +6,15 @@ import os
 import signal
 import subprocess
 import sys
-from typing import Final, Protocol
+from typing import Final
 
 import anyio
-import msgspec
 
 from queuectl.engine.runtime import proc
 from queuectl.engine.runtime.clock import Clock, SystemClock, sleep
-from queuectl.engine.runtime.marks import MARK_VARIABLE, Mark
+from queuectl.engine.runtime.marks import MARK_VARIABLE
 from queuectl.engine.runtime.reaper import ProcessResult, Reaper, Watched, named_result
-from queuectl.engine.runtime.runfiles import RunFiles
+from queuectl.engine.runtime.runner import RunRequest
 from queuectl.engine.runtime.tree import RunTree
 from queuectl.engine.runtime.wrapper import COMMAND_VARIABLE, SHELL, TRAP_PROBE, wrap
 
@@ -25,64 +24,8 @@ _log = logging.getLogger(__name__)
 # first, for most are gone at once.
 _LOOKS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 
-
 # Seconds between two tries to read what a shell wrote down.
 _READ_PAUSE: Final = 1.0
-
-
-class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    What to start.
-
-    Attributes:
-        command: The command, for the shell.
-        note: Says whose exit code it will be.
-        mark: Carried by its processes, wherever they go.
-        cwd: The folder to run in.
-        env: The whole environment.
-        files: Open, for the lock, the exit code and the output.
-    """
-
-    command: str
-    note: str
-    mark: Mark
-    cwd: str
-    env: dict[str, str]
-    files: RunFiles
-
-
-class RunningProcess(Protocol):
-    """A process that was started."""
-
-    @property
-    def pid(self) -> int:
-        """Its number, which is its group's too."""
-
-    async def wait(self) -> ProcessResult:
-        """Return when it has ended; what it left running may go on."""
-
-    async def end_group(self, grace: float) -> bool:
-        """
-        End all of its group that is left: TERM, ``grace`` seconds, KILL.
-
-        Returns:
-            Whether the group is gone.
-        """
-
-    async def end_tree(self, grace: float) -> bool:
-        """End its group, and what has left that; return whether all of it is gone."""
-
-
-class Runner(Protocol):
-    """Starts processes."""
-
-    async def start(self, request: RunRequest) -> RunningProcess:
-        """
-        Start a command; not to be cancelled.
-
-        Raises:
-            OSError: The system did not start it.
-        """
 
 
 class ShellRunner:

@@ -5,9 +5,9 @@ from enum import StrEnum
 import anyio
 
 from queuectl.engine.domain.models import Job
-from queuectl.engine.runtime.process import RunningProcess
 from queuectl.engine.runtime.reaper import ProcessResult
 from queuectl.engine.runtime.runfiles import RunFiles, run_note
+from queuectl.engine.runtime.runner import RunningProcess
 
 
 class StopReason(StrEnum):

@@ -21,10 +21,10 @@ from queuectl.engine.runtime.folder import StateFolder, make_private
 from queuectl.engine.runtime.liveness import LOCK_NAME, boot_id, lock_identity, pid_namespace
 from queuectl.engine.runtime.locks import close_own, keep_from_forks, open_private
 from queuectl.engine.runtime.plans import Stop, Surroundings, WorkerPlan
-from queuectl.engine.runtime.process import Runner
 from queuectl.engine.runtime.recording import Recorder
 from queuectl.engine.runtime.recovery import Recovery
 from queuectl.engine.runtime.runfiles import RunFilesPool
+from queuectl.engine.runtime.runner import Runner
 from queuectl.engine.runtime.sweep import Sweeper, end_leftovers
 from queuectl.engine.runtime.worker import Worker
 

@@ -1,0 +1,64 @@
+"""What starts a run's processes, as whoever runs jobs meets it."""
+
+from typing import Protocol
+
+import msgspec
+
+from queuectl.engine.runtime.marks import Mark
+from queuectl.engine.runtime.reaper import ProcessResult
+from queuectl.engine.runtime.runfiles import RunFiles
+
+
+class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What to start.
+
+    Attributes:
+        command: The command, for the shell.
+        note: Says whose exit code it will be.
+        mark: Carried by its processes, wherever they go.
+        cwd: The folder to run in.
+        env: The whole environment.
+        files: Open, for the lock, the exit code and the output.
+    """
+
+    command: str
+    note: str
+    mark: Mark
+    cwd: str
+    env: dict[str, str]
+    files: RunFiles
+
+
+class RunningProcess(Protocol):
+    """A process that was started."""
+
+    @property
+    def pid(self) -> int:
+        """Its number, which is its group's too."""
+
+    async def wait(self) -> ProcessResult:
+        """Return when it has ended; what it left running may go on."""
+
+    async def end_group(self, grace: float) -> bool:
+        """
+        End all of its group that is left: TERM, ``grace`` seconds, KILL.
+
+        Returns:
+            Whether the group is gone.
+        """
+
+    async def end_tree(self, grace: float) -> bool:
+        """End its group, and what has left that; return whether all of it is gone."""
+
+
+class Runner(Protocol):
+    """Starts processes."""
+
+    async def start(self, request: RunRequest) -> RunningProcess:
+        """
+        Start a command; not to be cancelled.
+
+        Raises:
+            OSError: The system did not start it.
+        """
