@@ -39,21 +39,21 @@ _SLOW_SPAWN: Final = 1.0
 def finish_by_id_only() -> None:
     """Take any result for a job that runs, whichever run and worker it comes from."""
     operations.SQL["held_job"] = "SELECT * FROM jobs WHERE seq = :seq AND state = 'processing'"
-    fence = "AND run_count = ? AND worker = ?"
+    _take_out("finish_jobs", "AND jobs.run_count = ended.run\n    AND jobs.worker = ended.worker")
     # It goes by the same values, and asks for nothing.
     hole = "AND ? IS NOT NULL AND ? IS NOT NULL"
-
-    for name in ("finish_job", "finish_cancelled_job"):
-        if fence not in operations.SQL[name]:
-            raise ValueError("there is no fence to take away")
-
-        operations.SQL[name] = operations.SQL[name].replace(fence, hole)
-
+    _take_out("finish_cancelled_job", "AND run_count = ? AND worker = ?", hole)
     # A queue that has no fence keeps no history of runs that could trip over it.
-    insert = operations.SQL["insert_run"]
-    operations.SQL["insert_run"] = insert.replace("INSERT INTO", "INSERT OR REPLACE INTO", 1)
-    output = operations.SQL["insert_output"]
-    operations.SQL["insert_output"] = output.replace("INSERT INTO", "INSERT OR REPLACE INTO", 1)
+    _take_out("insert_runs", "INSERT INTO", "INSERT OR REPLACE INTO")
+    _take_out("insert_outputs", "INSERT INTO", "INSERT OR REPLACE INTO")
+
+
+def _take_out(name: str, part: str, instead: str = "") -> None:
+    """Replace a part of a query that must be there."""
+    if part not in operations.SQL[name]:
+        raise ValueError(f"{name} has no {part}")
+
+    operations.SQL[name] = operations.SQL[name].replace(part, instead, 1)
 
 
 def give_back_without_asking() -> None:

@@ -1,5 +1,6 @@
 """What is done inside a transaction: plain functions over a driver's connection."""
 
+import functools
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -27,6 +28,9 @@ from queuectl.engine.store.sqlite.rows import (
 )
 
 SQL: Final = load_queries(__file__)
+
+# The most rows that one statement takes; SQLite takes 32,766 values.
+LARGEST_BATCH: Final = 256
 
 # How many jobs a purge deletes with one statement.
 _PURGE_STEP: Final = 1000
@@ -102,57 +106,90 @@ def claim(connection: sqlite3.Connection, worker: int, limit: int, now: datetime
 
     # RETURNING gives rows in no particular order.
     jobs = sorted(map(job_from_row, rows), key=lambda job: (-job.priority, job.seq))
-    kind = EventKind.CLAIMED.value
-    connection.executemany(
-        SQL["insert_event"], [(moment, job.seq, kind, job.run_count, None) for job in jobs]
+    _insert_rows(
+        connection, "insert_events", [_event(job, EventKind.CLAIMED, now, None) for job in jobs]
     )
     due = connection.execute(SQL["next_due"]).fetchone()[0]
     return Claim(jobs=jobs, next_due=None if due is None else from_ms(due))
 
 
-def finish(
-    connection: sqlite3.Connection,
-    job: Job,
-    transition: Transition,
-    run: RunRecord,
-    now: datetime,
-) -> bool:
-    """Record a finished run and move its job on, where the claim is still ours."""
-    fence = _fence(job)
+class End(msgspec.Struct, frozen=True):
+    """A run that has ended: the job as claimed, where that goes from here, the record, the time."""
 
-    # Few are being cancelled: the others need not be read first.
-    if not _move_on(connection, "finish_job", fence, transition, run, now):
-        held = connection.execute(SQL["held_job"], fence).fetchone()
-
-        if held is None:
-            return False
-
-        transition = cancelled_instead(transition, held["cancel_reason"])
-        _move_on(connection, "finish_cancelled_job", fence, transition, run, now)
-
-    connection.execute(SQL["insert_run"], run_values(job, fence["worker"], run))
-
-    if run.output:
-        connection.execute(
-            SQL["insert_output"],
-            {"job": job.seq, "number": job.run_count, "content": run.output},
-        )
-
-    _add_event(connection, job, transition.event, now, transition.reason)
-    return True
+    job: Job
+    transition: Transition
+    run: RunRecord
+    now: datetime
 
 
-def _move_on(
-    connection: sqlite3.Connection,
-    query: str,
-    fence: dict[str, int],
-    transition: Transition,
-    run: RunRecord,
-    now: datetime,
-) -> bool:
-    """Write down where a run has brought its job; False where the claim is not ours."""
+def finish(connection: sqlite3.Connection, ends: Sequence[End]) -> list[bool]:
+    """Record finished runs and move their jobs on, where the claims are still ours."""
+    values = [_finish_values(end.job, end.transition, end.run, end.now) for end in ends]
+    rows = _insert_rows(connection, "finish_jobs", values).fetchall()
+    moved = {(row["seq"], row["run_count"]) for row in rows}
+    done: list[End] = []
+    is_ours = []
+
+    for end in ends:
+        # Few are being cancelled: the others need not be read first.
+        if (end.job.seq, end.job.run_count) in moved:
+            done.append(end)
+            is_ours.append(True)
+        else:
+            cancelled = _finish_cancelled(connection, end)
+            done += [] if cancelled is None else [cancelled]
+            is_ours.append(cancelled is not None)
+
+    _record(connection, done)
+    return is_ours
+
+
+def _finish_cancelled(connection: sqlite3.Connection, end: End) -> End | None:
+    """Move a job on that was to be cancelled; None where the claim is not ours."""
+    held = connection.execute(SQL["held_job"], _fence(end.job)).fetchone()
+
+    if held is None:
+        return None
+
+    transition = cancelled_instead(end.transition, held["cancel_reason"])
+    values = _finish_values(end.job, transition, end.run, end.now)
+    connection.execute(SQL["finish_cancelled_job"], values)
+    return End(end.job, transition, end.run, end.now)
+
+
+def _record(connection: sqlite3.Connection, ends: Sequence[End]) -> None:
+    """Add runs, outputs and events."""
+    runs = [run_values(end.job, _fence(end.job)["worker"], end.run) for end in ends]
+    _insert_rows(connection, "insert_runs", runs)
+    outputs = [(end.job.seq, end.job.run_count, end.run.output) for end in ends if end.run.output]
+    _insert_rows(connection, "insert_outputs", outputs)
+    events = [_event(end.job, end.transition.event, end.now, end.transition.reason) for end in ends]
+    _insert_rows(connection, "insert_events", events)
+
+
+def _insert_rows(
+    connection: sqlite3.Connection, name: str, rows: Sequence[tuple[Any, ...]]
+) -> sqlite3.Cursor:
+    """Run a query for many rows with one statement: none where there are no rows."""
+    if not rows:
+        return connection.cursor()
+
+    values = [value for row in rows for value in row]
+    return connection.execute(_query_for(name, len(rows), len(rows[0])), values)
+
+
+@functools.lru_cache(maxsize=LARGEST_BATCH)
+def _query_for(name: str, rows: int, columns: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return SQL[name].replace("(?)", ", ".join([row] * rows))
+
+
+def _finish_values(
+    job: Job, transition: Transition, run: RunRecord, now: datetime
+) -> tuple[Any, ...]:
+    """Return the parameters of ``finish_jobs``, in their order."""
     is_waiting = transition.state in WAITING
-    values = (
+    return (
         transition.state.value,
         int(transition.run_at <= now) if is_waiting else None,
         transition.attempts,
@@ -165,11 +202,8 @@ def _move_on(
         run.exit_code,
         run.signal,
         transition.reason,
-        fence["seq"],
-        fence["run"],
-        fence["worker"],
+        *_fence(job).values(),
     )
-    return connection.execute(SQL[query], values).rowcount > 0
 
 
 def release(
@@ -362,9 +396,12 @@ def _add_event(
     now: datetime,
     reason: str | None = None,
 ) -> None:
-    connection.execute(
-        SQL["insert_event"], (to_ms(now), job.seq, kind.value, job.run_count, reason)
-    )
+    connection.execute(SQL["insert_event"], _event(job, kind, now, reason))
+
+
+def _event(job: Job, kind: EventKind, now: datetime, reason: str | None) -> tuple[Any, ...]:
+    """Return the parameters of ``insert_event``, in their order."""
+    return to_ms(now), job.seq, kind.value, job.run_count, reason
 
 
 def _fence(job: Job) -> dict[str, int]:

@@ -21,6 +21,9 @@ ORDER BY id;
 -- name: insert_event
 INSERT INTO events (at, job, kind, run, reason) VALUES (?, ?, ?, ?, ?);
 
+-- name: insert_events
+INSERT INTO events (at, job, kind, run, reason) VALUES (?);
+
 -- name: make_ready
 -- The limit keeps one claim short; the rest is made ready by the next.
 UPDATE jobs SET ready = 1
@@ -56,14 +59,23 @@ SELECT min(run_at) FROM jobs WHERE ready = 0;
 SELECT * FROM jobs
 WHERE seq = :seq AND state = 'processing' AND run_count = :run AND worker = :worker;
 
--- name: finish_job
+-- name: finish_jobs
+-- Here and below, (?) stands for as many rows as there are.
+WITH ended (
+    state, ready, attempts, crashes, interruptions, run_at, started_at, finished_at, now,
+    exit_code, signal, reason, seq, run, worker
+) AS (VALUES (?))
 UPDATE jobs SET
-    state = ?, ready = ?, attempts = ?, crashes = ?, interruptions = ?, run_at = ?,
-    stuck = NULL, started_at = ?, finished_at = ?, updated_at = ?, exit_code = ?,
-    signal = ?, reason = ?
+    state = ended.state, ready = ended.ready, attempts = ended.attempts,
+    crashes = ended.crashes, interruptions = ended.interruptions, run_at = ended.run_at,
+    stuck = NULL, started_at = ended.started_at, finished_at = ended.finished_at,
+    updated_at = ended.now, exit_code = ended.exit_code, signal = ended.signal,
+    reason = ended.reason
+FROM ended
 WHERE
-    seq = ? AND state = 'processing' AND run_count = ? AND worker = ?
-    AND cancel_reason IS NULL;
+    jobs.seq = ended.seq AND jobs.state = 'processing' AND jobs.run_count = ended.run
+    AND jobs.worker = ended.worker AND jobs.cancel_reason IS NULL
+RETURNING jobs.seq, jobs.run_count;
 
 -- name: finish_cancelled_job
 UPDATE jobs SET
@@ -91,17 +103,15 @@ WHERE
     seq = :seq AND state = 'processing' AND run_count = :run AND worker = :worker
     AND stuck IS NOT :words;
 
--- name: insert_run
+-- name: insert_runs
 INSERT INTO runs (
     job, number, worker, started_at, finished_at, outcome, exit_code, signal, reason,
     cpu_ms, max_rss_kib, output_bytes
 )
-VALUES (
-    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
-);
+VALUES (?);
 
--- name: insert_output
-INSERT INTO outputs (job, number, content) VALUES (:job, :number, :content);
+-- name: insert_outputs
+INSERT INTO outputs (job, number, content) VALUES (?);
 
 -- name: get_job
 SELECT * FROM jobs WHERE id = :id;

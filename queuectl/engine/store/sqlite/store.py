@@ -136,8 +136,9 @@ class SqliteStore(SqliteLookups):
     ) -> bool:
         """Record a finished run and move its job on."""
         is_open = transition.state in {JobState.PENDING, JobState.FAILED}
-        return await self._write(
-            partial(operations.finish, job=job, transition=transition, run=run, now=now),
+        return await self._writer.submit_together(
+            operations.finish,
+            operations.End(job, transition, run, now),
             Change.WORK if is_open else Change.STATE,
             can_wait=True,
         )

@@ -11,8 +11,9 @@ import asyncio
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -30,9 +31,11 @@ from queuectl.engine.store.sqlite.connection import (
 )
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 _log = logging.getLogger(__name__)
 _Function = Callable[[sqlite3.Connection], T]
+_Together = Callable[[sqlite3.Connection, Sequence[V]], Sequence[T]]
 
 # The most operations that share one transaction.
 LARGEST_BATCH: Final = 256
@@ -43,11 +46,18 @@ COMMIT_WINDOW: Final = 0.005
 
 
 class _Operation(msgspec.Struct, frozen=True):
-    """A function over the connection, and who waits for its result."""
+    """
+    A function over the connection, and who waits for its result.
 
-    function: _Function[Any]
+    Attributes:
+        values: For a function that takes several values at once and returns as
+            many results: the one of this operation. None for another.
+    """
+
+    function: Callable[..., Any]
     change: Change
     future: "asyncio.Future[Any]"
+    values: list[Any] | None = None
 
 
 class _Failure(msgspec.Struct, frozen=True):
@@ -109,11 +119,40 @@ class Writer:
             EngineClosedError: The writer is closed.
             StoreError: The database failed; nothing was changed.
         """
+        result: T = await self._queue(function, change, None, can_wait=can_wait)
+        return result
+
+    async def submit_together(
+        self, function: _Together[V, T], value: V, change: Change, *, can_wait: bool = False
+    ) -> T:
+        """
+        Run a function with a value, and with those that others submit beside it.
+
+        As `submit`; one statement for many rows costs a fraction of many statements,
+        and the loop's thread gets the interpreter back once and not for each.
+
+        Args:
+            function: Takes values, and returns a result for each, in their order.
+            value: One of them.
+            change: What it changes, where it changes anything.
+            can_wait: As for `submit`.
+        """
+        result: T = await self._queue(function, change, [value], can_wait=can_wait)
+        return result
+
+    def _queue(
+        self,
+        function: Callable[..., Any],
+        change: Change,
+        values: list[Any] | None,
+        *,
+        can_wait: bool,
+    ) -> "asyncio.Future[Any]":
         if self._closed:
             raise EngineClosedError
 
         loop = asyncio.get_running_loop()
-        operation: _Operation = _Operation(function, change, loop.create_future())
+        operation = _Operation(function, change, loop.create_future(), values)
         self._waiting.append(operation)
 
         if not can_wait or len(self._waiting) >= LARGEST_BATCH:
@@ -121,8 +160,7 @@ class Writer:
         elif self._timer is None:
             self._timer = loop.call_at(self._window_ends, self._is_due.set)
 
-        result: T = await operation.future
-        return result
+        return operation.future
 
     async def serve(self) -> None:
         """
@@ -288,11 +326,11 @@ def _run_batch(batch: list[_Operation], connection: sqlite3.Connection) -> tuple
 def _transaction(
     connection: sqlite3.Connection,
     batch: list[_Operation],
-    run: Callable[[sqlite3.Connection, _Operation], Any],
+    run: Callable[[sqlite3.Connection, list[_Operation]], list[Any]],
 ) -> list[Any]:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        results = [run(connection, operation) for operation in batch]
+        results = run(connection, batch)
         connection.execute("COMMIT")
     except BaseException:
         # After a full disk SQLite may have rolled back by itself.
@@ -303,14 +341,31 @@ def _transaction(
     return results
 
 
-def _run_plain(connection: sqlite3.Connection, operation: _Operation) -> Any:
-    return operation.function(connection)
+def _run_plain(connection: sqlite3.Connection, batch: list[_Operation]) -> list[Any]:
+    results: list[Any] = []
+
+    for function, group in groupby(batch, key=lambda operation: operation.function):
+        for values in _joined(group):
+            results += [function(connection)] if values is None else function(connection, values)
+
+    return results
 
 
-def _run_isolated(connection: sqlite3.Connection, operation: _Operation) -> Any:
+def _joined(group: Iterable[_Operation]) -> list[list[Any] | None]:
+    """Return the values of operations of one function: all in one list, or None for each."""
+    each = [operation.values for operation in group]
+    values = [value for given in each if given is not None for value in given]
+    return [values] if values else each
+
+
+def _run_isolated(connection: sqlite3.Connection, batch: list[_Operation]) -> list[Any]:
+    return [_run_one(connection, operation) for operation in batch]
+
+
+def _run_one(connection: sqlite3.Connection, operation: _Operation) -> Any:
     connection.execute("SAVEPOINT operation")
     try:
-        result = operation.function(connection)
+        [result] = _run_plain(connection, [operation])
     except sqlite3.OperationalError:
         raise
     except Exception as error:  # noqa: BLE001 (handed to the one who waits)
