@@ -2,16 +2,13 @@
 
 import asyncio
 import logging
-import os
-import signal
 import subprocess
-import sys
 from typing import Final
 
 import anyio
 
-from queuectl.engine.runtime import proc
 from queuectl.engine.runtime.clock import Clock, SystemClock, sleep
+from queuectl.engine.runtime.group import RunGroup
 from queuectl.engine.runtime.marks import MARK_VARIABLE
 from queuectl.engine.runtime.reaper import ProcessResult, Reaper, Watched, named_result
 from queuectl.engine.runtime.runner import RunRequest
@@ -19,10 +16,6 @@ from queuectl.engine.runtime.tree import RunTree
 from queuectl.engine.runtime.wrapper import COMMAND_VARIABLE, SHELL, TRAP_PROBE, wrap
 
 _log = logging.getLogger(__name__)
-
-# How often a group is looked at while it is being ended, in seconds: often at
-# first, for most are gone at once.
-_LOOKS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 # Seconds between two tries to read what a shell wrote down.
 _READ_PAUSE: Final = 1.0
@@ -92,6 +85,8 @@ class ShellProcess:
         self._ended = ended
         self._request = request
         self._clock = clock
+        self._reaped: ProcessResult | None = None
+        self._group = RunGroup(process.pid, self._result)
 
     @property
     def pid(self) -> int:
@@ -102,7 +97,8 @@ class ShellProcess:
         """Return when the shell has ended."""
         if self._ended is None:
             # A loop of another make reaped it; how much it used is not known.
-            return named_result(await self._process.wait())
+            self._reaped = named_result(await self._process.wait(), reaped=self.pid)
+            return self._reaped
 
         result = await asyncio.shield(self._ended)
 
@@ -124,14 +120,7 @@ class ShellProcess:
 
     async def end_group(self, grace: float) -> bool:
         """End all of the group that is left, and see that it is gone."""
-        if not self._signal(signal.SIGTERM):
-            return True
-
-        if await self._is_gone_within(grace) or not self._signal(signal.SIGKILL):
-            return True
-
-        # Only a process that the kernel itself holds outlives this.
-        return await self._is_gone_within(5)
+        return await self._group.end(grace)
 
     async def end_tree(self, grace: float) -> bool:
         """End the group, and then what has left it and carries the run's mark."""
@@ -140,40 +129,12 @@ class ShellProcess:
         tree = RunTree(request.mark, request.files, self.pid)
         return await tree.end(grace) and is_gone
 
-    def _signal(self, number: int) -> bool:
-        """Signal the group; return whether there is one."""
-        try:
-            os.killpg(self.pid, number)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            # macOS says so of a group of which only zombies are left; Linux
-            # of one whose every member has changed its user.
-            return sys.platform != "darwin"
+    def _result(self) -> ProcessResult | None:
+        """Return how the shell ended, None as long as its number is its own."""
+        if self._ended is None:
+            return self._reaped
 
-        return True
-
-    async def _is_gone_within(self, seconds: float) -> bool:
-        deadline = self._clock.monotonic() + seconds
-        looks = iter(_LOOKS)
-
-        while self._signal(0) and _has_living_member(self.pid):
-            if self._clock.monotonic() >= deadline:
-                return False
-
-            await sleep(self._clock, next(looks, _LOOKS[-1]))
-
-        return True
-
-
-def _has_living_member(group: int) -> bool:
-    """
-    Whether a process group has a member that is not a zombie.
-
-    A member whose parent died is reaped by the system's first process, which
-    may take its time, and in a container may never do it. Zombies do nothing.
-    """
-    return not proc.can_list() or any(found.group == group for found in proc.processes())
+        return self._ended.result() if self._ended.done() else None
 
 
 async def _probe_trap(reaper: Reaper) -> bool:

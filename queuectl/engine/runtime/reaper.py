@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
+from queuectl.engine.runtime import proc
 from queuectl.engine.runtime.locks import forget, keep_from_forks
 
 # The policy is the process's: engines in two threads take turns at it.
@@ -36,12 +37,17 @@ class ProcessResult(msgspec.Struct, frozen=True, kw_only=True):
         cpu: Processor time of it and the children it waited for; None where
             unknown.
         max_rss_bytes: The largest resident set among them; None where unknown.
+        reaped_at: When its number became free, in seconds since the machine
+            started; None where that is not known.
+        group_is_gone: Whether nothing was left of its group then.
     """
 
     exit_code: int | None
     signal: str | None
     cpu: timedelta | None = None
     max_rss_bytes: int | None = None
+    reaped_at: float | None = None
+    group_is_gone: bool = False
 
 
 class Reaper:
@@ -77,7 +83,7 @@ class Reaper:
             code = None if status is None else os.waitstatus_to_exitcode(status)
 
             if not ended.done():
-                ended.set_result(named_result(code, usage))
+                ended.set_result(named_result(code, usage, reaped=pid))
 
             # 255 is what asyncio itself says of what it does not know.
             call(pid, 255 if code is None else code, *args)
@@ -236,17 +242,38 @@ def reap_own(pid: int) -> ProcessResult | None:
     return named_result(os.waitstatus_to_exitcode(status), usage) if found else None
 
 
-def named_result(code: int | None, usage: Any = None) -> ProcessResult:
-    """Name an exit as asyncio gives it: negative for a signal."""
-    if code is None:
-        return ProcessResult(exit_code=None, signal=None)
+def named_result(
+    code: int | None, usage: Any = None, *, reaped: int | None = None
+) -> ProcessResult:
+    """
+    Name an exit as asyncio gives it: negative for a signal.
 
+    Args:
+        code: None where nobody knows.
+        usage: What the system says of it.
+        reaped: The number of a leader of a group that was reaped just now.
+    """
     return ProcessResult(
-        exit_code=code if code >= 0 else None,
-        signal=None if code >= 0 else _signal_name(-code),
+        exit_code=code if code is not None and code >= 0 else None,
+        signal=None if code is None or code >= 0 else _signal_name(-code),
         cpu=None if usage is None else timedelta(seconds=usage.ru_utime + usage.ru_stime),
         max_rss_bytes=None if usage is None else _max_rss_bytes(usage),
+        reaped_at=None if reaped is None else proc.uptime(),
+        group_is_gone=reaped is not None and _is_group_gone(reaped),
     )
+
+
+def _is_group_gone(leader: int) -> bool:
+    """Whether nothing is left of a group whose leader was reaped just now."""
+    try:
+        os.killpg(leader, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        # macOS says so where only zombies are left.
+        return sys.platform == "darwin"
+
+    return False
 
 
 def _max_rss_bytes(usage: Any) -> int | None:

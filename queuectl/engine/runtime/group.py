@@ -1,0 +1,131 @@
+"""
+The process group of a run of ours: signalled only as long as it is known to be the run's.
+
+As long as its shell is there, or is not reaped, the group's number is the run's.
+After that it is only while something of the group is left; then it may be anybody's.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from queuectl.engine.runtime import proc
+from queuectl.engine.runtime.clock import SystemClock, sleep
+from queuectl.engine.runtime.reaper import ProcessResult
+
+# How often a group is looked at while it is being ended, in seconds: often at
+# first, for most are gone at once.
+_LOOKS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+
+# Only a process that the kernel itself holds outlives a KILL for so long, in seconds.
+_LONGEST_DEATH: Final = 5.0
+
+
+class RunGroup:
+    """
+    The group that a shell of ours leads.
+
+    Args:
+        leader: The shell's number.
+        end: Returns how the shell ended, None as long as it is not reaped.
+    """
+
+    def __init__(self, leader: int, end: Callable[[], ProcessResult | None]) -> None:
+        self._leader = leader
+        self._end = end
+        self._is_gone = False
+        # Process numbers and start times of those that were proved to be in it.
+        self._known: set[tuple[int, int]] = set()
+
+    async def end(self, grace: float) -> bool:
+        """End all that is left of it: TERM, ``grace`` seconds, KILL; return whether it is gone."""
+        for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, _LONGEST_DEATH)):
+            if not self._signal(number) or await self._is_gone_within(seconds):
+                return True
+
+        return False
+
+    def _signal(self, number: signal.Signals) -> bool:
+        """Signal it; return whether there is anybody to be signalled."""
+        if not self._is_there():
+            return False
+
+        try:
+            os.killpg(self._leader, number)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            # macOS says so of a group of which only zombies are left; Linux
+            # of one whose every member has changed its user.
+            return sys.platform != "darwin"
+
+        return True
+
+    async def _is_gone_within(self, seconds: float) -> bool:
+        clock = SystemClock()
+        deadline = clock.monotonic() + seconds
+        looks = iter(_LOOKS)
+
+        while self._is_there() and self._has_living_member():
+            if clock.monotonic() >= deadline:
+                return False
+
+            await sleep(clock, next(looks, _LOOKS[-1]))
+
+        return True
+
+    def _is_there(self) -> bool:
+        """Whether a group of this number is there, and is still the run's."""
+        result = self._end()
+
+        if result is not None and not self._is_gone:
+            self._is_gone = result.group_is_gone or not self._is_still_ours(result)
+
+        return not self._is_gone
+
+    def _is_still_ours(self, result: ProcessResult) -> bool:
+        """
+        Whether a member is left that was there before the number could be another's.
+
+        Whoever is in a group of this number and began before the shell was reaped
+        is in the shell's; and so is who is met beside one of those.
+        """
+        if not proc.can_list():
+            return _exists(self._leader)
+
+        members = [found for found in proc.processes() if found.group == self._leader]
+        met = {(found.pid, found.started) for found in members}
+        reaped_at = result.reaped_at
+
+        if not met & self._known and not any(
+            reaped_at is not None and found.started_seconds <= reaped_at for found in members
+        ):
+            return False
+
+        self._known |= met
+        return True
+
+    def _has_living_member(self) -> bool:
+        """
+        Whether a member is not a zombie.
+
+        A member whose parent died is reaped by the system's first process, which
+        may take its time, and in a container may never do it. Zombies do nothing.
+        """
+        if not _exists(self._leader):
+            return False
+
+        return not proc.can_list() or any(p.group == self._leader for p in proc.processes())
+
+
+def _exists(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return sys.platform != "darwin"
+
+    return True
