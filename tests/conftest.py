@@ -64,7 +64,7 @@ ALLOWED_ON_THE_LOOP: Final = (
     (
         "runtime/proc.py",
         ("can_list", "processes", "find_process", "uptime"),
-        ("os.stat", "os.listdir", "io.BufferedReader.read"),
+        ("os.stat", "os.readlink", "os.listdir", "io.BufferedReader.read"),
         "/proc is memory, and is read only while a group is being ended, or is adopted",
     ),
     (

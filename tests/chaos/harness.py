@@ -75,7 +75,9 @@ class Harness:
         began = wall()
         offset = boot_offset()
 
-        with small_disk(self._disk) if self._has_small_disk() else nullcontext():
+        jobs = self._plan.size.jobs
+
+        with small_disk(self._disk, jobs) if self._has_small_disk() else nullcontext():
             try:
                 drain, evidence = await self._live(offset)
             finally:

@@ -9,15 +9,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-# More than the engine lets its log grow before it cuts it: else it is full for ever.
-_SIZE: Final = "8m"
+# More than the engine lets its log grow before it cuts it, and room for what is kept of
+# each job's outputs: else it is full for ever.
+_SIZE: Final = 8 << 20
+_SIZE_OF_A_JOB: Final = 64 << 10
 _MNT_DETACH: Final = 2
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[None]:
+def small_disk(folder: Path, jobs: int = 0) -> Iterator[None]:
     """
     Have a small disk in a folder while in the context.
+
+    Args:
+        folder: There, and empty.
+        jobs: How many jobs are to leave their outputs on it.
 
     Raises:
         OSError: The system does not let us.
@@ -25,7 +31,9 @@ def small_disk(folder: Path) -> Iterator[None]:
     libc = ctypes.CDLL(None, use_errno=True)
     name = os.fsencode(folder)
 
-    if libc.mount(b"chaos", name, b"tmpfs", 0, f"size={_SIZE}".encode()):
+    size = _SIZE + jobs * _SIZE_OF_A_JOB
+
+    if libc.mount(b"chaos", name, b"tmpfs", 0, f"size={size}".encode()):
         raise OSError(ctypes.get_errno(), "cannot mount", str(folder))
 
     try:

@@ -128,6 +128,31 @@ def test_a_folder_instead_of_a_file_is_refused(queuectl: Queuectl, db_path: Path
     assert queuectl.error("enqueue", "--", "true").code == 7
 
 
+@pytest.mark.parametrize("end", ["wal", "shm", "journal", "checkpoint", "turnstile"])
+def test_the_name_of_another_databases_companion_is_refused(
+    end: str, queuectl: Queuectl, db_path: Path
+) -> None:
+    """SQLite removes such files when it opens the other one."""
+    other = db_path.with_name(f"other.db-{end}")
+    result = queuectl("--db", str(other), "enqueue", "--", "true")
+
+    assert result.code == 1
+    assert "belongs to another database" in result.err
+    assert not other.exists()
+
+
+def test_a_database_with_two_names_is_refused_under_each(queuectl: Queuectl, db_path: Path) -> None:
+    """Each name would have its own log and locks, and a job might run twice at once."""
+    queuectl.ok("enqueue", "--", "true")
+    other = db_path.with_name("other.db")
+    other.hardlink_to(db_path)
+
+    for path in (db_path, other):
+        result = queuectl("--db", str(path), "enqueue", "--", "true")
+        assert result.code == 1
+        assert "more than one name" in result.err
+
+
 def test_a_link_that_leads_nowhere_is_refused(queuectl: Queuectl, db_path: Path) -> None:
     db_path.symlink_to("/nowhere/at/all.db")
     result = queuectl.error("enqueue", "--", "true")

@@ -27,6 +27,8 @@ _PYTHON_GATE: Final = "os.read(os.open(os.environ['gate'], os.O_RDONLY), 1)"
 
 SHAPES: Final = {
     "builtin": "false",
+    "code of more than a byte": f"{GATE}; exit 256",
+    "code of more than a byte that is not 0": f"f() {{ return 300; }}; {GATE}; f",
     "list": "true && false || exit 4",
     "pipeline": f"{GATE} | cat; echo c b a | tr ' ' '\\n' | sort | head -n 1; exit 5",
     "pipeline that decides": "echo a | grep -q b",

@@ -69,6 +69,36 @@ async def test_a_run_whose_output_was_replaced_comes_to_its_end_without_it(
         assert (tmp_path / "target").read_text() == "somebody's"
 
 
+@linux_only
+@pytest.mark.parametrize("lay", [_lay_link, Path.mkdir, os.mkfifo, Path.touch])
+@pytest.mark.parametrize("is_over", [False, True])
+async def test_a_run_whose_lock_was_replaced_is_not_taken_for_one_that_never_began(
+    engine: QueueEngine, db_path: Path, tmp_path: Path, lay: object, *, is_over: bool
+) -> None:
+    assert callable(lay)
+    await engine.enqueue(f"{GATE}; exit 7", id="job", cwd=tmp_path, max_retries=0)
+    pid = await orphaned(db_path, tmp_path)
+    [lock] = db_path.parent.glob("queue.db-run/workers/*/1.lock")
+    lock.unlink()
+    lay(lock)
+
+    if is_over:
+        (tmp_path / "go").touch()
+        await wait_until(lambda: not is_running(pid))
+
+    async with engine.workers():
+        if not is_over:
+            await wait_for_event(engine, EventKind.ADOPTED)
+            (tmp_path / "go").touch()
+
+        job = await engine.wait("job", timeout=5)
+
+    assert (job.state, job.exit_code, job.run_count) == (JobState.DEAD, 7, 1)
+    assert (tmp_path / "runs").read_text() == "ended\n"
+    if lay is _lay_link:
+        assert (tmp_path / "target").read_text() == "somebody's"
+
+
 def test_a_run_whose_output_is_gone_ended_for_the_reason_that_was_noted(tmp_path: Path) -> None:
     job = make_job(run_count=1)
     note = run_note(job.seq, job.run_count)

@@ -144,9 +144,23 @@ def cancel(
 
     async def work(engine: "QueueEngine") -> None:
         done, errors = await _each(job_ids, lambda job_id: engine.cancel(job_id, reason=reason))
-        _print_done(done, errors, render.form_of(as_json=as_json, quiet=quiet), told)
+        form = render.form_of(as_json=as_json, quiet=quiet)
+        is_running = any(job.state is JobState.PROCESSING for job in done)
+
+        if form is render.Form.TABLE and is_running and not await _has_worker(engine):
+            screen.note(
+                "no worker is alive; what runs is ended when one is started, with:"
+                f" {start_worker_words(context)}"
+            )
+
+        _print_done(done, errors, form, told)
 
     with_engine(context, work)
+
+
+async def _has_worker(engine: "QueueEngine") -> bool:
+    """Whether any worker is alive, even one whose files were taken away."""
+    return any(worker.is_alive for worker in await engine.list_workers())
 
 
 @app.command("retry")

@@ -2,17 +2,20 @@
 
 import logging
 import os
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import anyio
 import typer
 
+from queuectl import WorkerNotFoundError
 from queuectl.cli import log, options, progress, render, screen
-from queuectl.cli.session import session_of, with_engine
+from queuectl.cli.errors import CommandError, ExitCode
+from queuectl.cli.session import session_of, start_worker_words, with_engine
 
 if TYPE_CHECKING:
-    from queuectl import QueueEngine, WorkerRecord
+    from queuectl import QueueEngine, WorkerInfo, WorkerRecord
     from queuectl.cli.launch import Launch
 
 _START_EXAMPLES: Final = """
@@ -220,17 +223,26 @@ def stop(
 ) -> None:
     """Stop workers of any process, and wait until they are gone."""
     seconds = None if timeout is None else timeout.total_seconds()
-    workers = with_engine(
+    workers, others = with_engine(
         context,
-        lambda engine: engine.stop_workers(worker_ids or None, now=now, timeout=seconds),
+        lambda engine: _ordered(
+            context,
+            engine,
+            engine.stop_workers(worker_ids or None, now=now, timeout=seconds),
+        ),
     )
 
     if as_json or quiet:
         render.print_workers(workers, render.form_of(as_json=as_json, quiet=quiet))
-    elif workers:
+        return
+
+    if workers:
         screen.write("".join(f"Stopped worker: {worker.id}\n" for worker in workers))
     else:
         screen.note("no worker is alive")
+
+    if not worker_ids and not any(worker.is_alive for worker in others):
+        _tell_what_is_left(context, others)
 
 
 @app.command("restart")
@@ -252,8 +264,11 @@ def restart(
     another program, as of queuectl run, is left as it is.
     """
     seconds = None if timeout is None else timeout.total_seconds()
-    workers = with_engine(
-        context, lambda engine: engine.restart_workers(worker_ids or None, timeout=seconds)
+    workers, others = with_engine(
+        context,
+        lambda engine: _ordered(
+            context, engine, engine.restart_workers(worker_ids or None, timeout=seconds)
+        ),
     )
 
     if as_json or quiet:
@@ -262,8 +277,71 @@ def restart(
         screen.write(
             "".join(f"Started worker: {worker.id}, pid {worker.pid}\n" for worker in workers)
         )
+    elif ending := [worker for worker in others if worker.state in {"draining", "stopping"}]:
+        for worker in ending:
+            screen.note(
+                f"worker {worker.id} is {worker.state}, so it is not replaced; start another with:"
+                f" {start_worker_words(context)}"
+            )
     else:
         screen.note("no worker is alive that could be replaced")
+        _tell_what_is_left(context, others)
+
+
+async def _ordered(
+    context: typer.Context, engine: "QueueEngine", order: "Awaitable[list[WorkerInfo]]"
+) -> "tuple[list[WorkerInfo], list[WorkerInfo]]":
+    """
+    Wait for what an order did.
+
+    Returns:
+        The workers that it was about, and those that are on the list afterwards.
+
+    Raises:
+        CommandError: It names a worker that is dead.
+    """
+    try:
+        workers = await order
+    except WorkerNotFoundError as error:
+        _refuse_dead(context, error.worker, await engine.list_workers())
+        raise
+
+    return workers, await engine.list_workers()
+
+
+def _refuse_dead(context: typer.Context, worker_id: str, workers: "Sequence[WorkerInfo]") -> None:
+    """Say of a worker that is on the list that it is dead, rather than that it is not there."""
+    dead = [worker for worker in workers if worker.id == worker_id and not worker.is_alive]
+    has_heir = any(worker.is_alive for worker in workers)
+    start = f"start a worker, which settles what it left: {start_worker_words(context)}"
+
+    for worker in dead:
+        raise CommandError(
+            f"worker {worker.id} is dead{_and_left(worker)}",
+            exit_code=ExitCode.NOT_FOUND,
+            hint="the live workers settle what it left" if has_heir else start,
+        )
+
+
+def _tell_what_is_left(context: typer.Context, workers: "Sequence[WorkerInfo]") -> None:
+    """Say which jobs go on, or wait to be settled, while nobody looks after them."""
+    dead = [worker for worker in workers if not worker.is_alive and worker.busy]
+
+    for worker in dead:
+        screen.note(f"worker {worker.id} is dead{_and_left(worker)}")
+
+    if dead:
+        screen.note(
+            "a worker takes them over, and ends those that were cancelled; start one with:"
+            f" {start_worker_words(context)}"
+        )
+
+
+def _and_left(worker: "WorkerInfo") -> str:
+    if not worker.busy:
+        return ""
+
+    return f", and left {worker.busy} running {'job' if worker.busy == 1 else 'jobs'}"
 
 
 @app.command("list")

@@ -9,7 +9,6 @@ of it would drop SQLite's locks in this process
 
 import os
 import shlex
-import stat
 from pathlib import Path
 from typing import Final
 
@@ -36,12 +35,13 @@ from queuectl.engine.runtime.leftovers import (
     judge_leftovers,
     list_what_is_there,
 )
+from queuectl.engine.runtime.liveness import has_lock, is_alive
 from queuectl.engine.runtime.paths import default_database
 from queuectl.engine.runtime.roster import list_workers
 from queuectl.engine.runtime.sweep import running_jobs
 from queuectl.engine.runtime.threads import in_thread
-from queuectl.engine.runtime.wording import command, listed
-from queuectl.engine.store.base import JobReader
+from queuectl.engine.runtime.wording import command, listed, rescue
+from queuectl.engine.store.base import JobReader, WorkerRow
 from queuectl.engine.store.open import StoreToRead, check_driver, store_to_read
 
 _LARGE: Final = 1024**3
@@ -113,9 +113,14 @@ class Doctor:
                     await self._look_into(store)
                     await self._look_at_leftovers(store, seen)
         except StoreError as error:
-            self._found.append(_unusable(self._path, error))
+            self._tell_once(_unusable(self._path, error))
 
         return self._found
+
+    def _tell_once(self, finding: Finding) -> None:
+        """Add what ended the look, unless a check met it before, and has said it."""
+        if all(finding.words != found.words for found in self._found):
+            self._found.append(finding)
 
     async def _look_at_place(self) -> bool:
         """Look at what is outside of the database; return whether there is one to open."""
@@ -130,7 +135,7 @@ class Doctor:
         self._found.append(await in_thread(filesystem.check_access, self._path))
         self._found += await machine.check_shell_and_locks(await in_thread(self._trial_folder))
 
-        if missing := await in_thread(self._judge_kind):
+        if missing := await in_thread(filesystem.check_kind, self._path):
             self._found.append(missing)
             return False
 
@@ -142,26 +147,6 @@ class Doctor:
         """Return the state folder, where there is one: jobs have their files there."""
         state = self._folder.path
         return state if state.is_dir() and not state.is_symlink() else self._path.parent
-
-    def _judge_kind(self) -> Finding | None:
-        try:
-            mode = os.lstat(self._path).st_mode
-        except FileNotFoundError:
-            return note(
-                "database",
-                f"there is no database yet: {self._path}",
-                "nothing has to be done: the first command makes it, such as:"
-                f" {command(self._path, 'status')}",
-            )
-
-        if stat.S_ISREG(mode):
-            return None
-
-        return problem(
-            "database",
-            f"not a file: {self._path}",
-            "move it out of the way, or name another file with --db or QUEUECTL_DB",
-        )
 
     def _judge_schema(self, version: int, *, is_current: bool) -> bool:
         if is_current:
@@ -189,6 +174,7 @@ class Doctor:
             return
 
         self._found += _workers(self._path, workers)
+        self._found += await self._without_files(store)
         self._found += await self._stuck(store)
         self._found += await self._waiting(store, workers)
 
@@ -216,8 +202,27 @@ class Doctor:
         return problem(
             "integrity",
             f"the database is damaged: {'; '.join(faults[:_MOST_FAULTS])}",
-            _rescue(self._path),
+            rescue(self._path),
         )
+
+    async def _without_files(self, store: JobReader) -> list[Finding]:
+        """Say which live workers have lost their folder, or their lock in it."""
+        suspects = await in_thread(_without_lock, self._folder, await store.workers())
+        # One that was just leaving was taken off the list before its folder was.
+        listed_still = {row.number for row in await store.workers()}
+
+        return [
+            problem(
+                "workers",
+                f"worker {worker_name(row.number)} (pid {row.pid} on {row.host}) is alive, and its"
+                f" files are gone: {self._folder.worker(row.token)}",
+                "stop it in order, so that its runs are recorded as far as can be, and then start"
+                " another; do not delete these files while workers live:"
+                f" {command(self._path, 'worker', 'stop', worker_name(row.number))}",
+            )
+            for row in suspects
+            if row.number in listed_still
+        ]
 
     async def _stuck(self, store: JobReader) -> list[Finding]:
         stuck = [job for job in await running_jobs(store) if job.stuck]
@@ -313,18 +318,35 @@ def _workers(path: Path, workers: list[WorkerInfo]) -> list[Finding]:
                 )
             )
         elif not worker.is_alive:
-            found.append(
-                note(
-                    "workers",
-                    f"{words} is dead, and has {counted(worker.busy, 'job')}",
-                    "nothing has to be done: the live workers settle what it left"
-                    if alive
-                    else "start a worker, which settles what it left:"
-                    f" {command(path, 'worker', 'start', '--detach')}",
-                )
-            )
+            found.append(_dead(path, worker, words, is_alone=not alive))
 
     return found
+
+
+def _dead(path: Path, worker: WorkerInfo, words: str, *, is_alone: bool) -> Finding:
+    start = command(path, "worker", "start", "--detach")
+
+    if is_alone and worker.busy:
+        return problem(
+            "workers",
+            f"{words} is dead, and nobody watches over the"
+            f" {counted(worker.busy, 'running job')} that it left: timeouts, limits and"
+            " cancellations wait",
+            f"start a worker, which takes over what runs: {start}",
+        )
+
+    return note(
+        "workers",
+        f"{words} is dead, and has {counted(worker.busy, 'job')}",
+        f"start a worker, which settles what it left: {start}"
+        if is_alone
+        else "nothing has to be done: the live workers settle what it left",
+    )
+
+
+def _without_lock(folder: StateFolder, rows: list[WorkerRow]) -> list[WorkerRow]:
+    """Return the workers that are alive although their lock is not in its place. Blocking."""
+    return [row for row in rows if not has_lock(folder, row) and is_alive(folder, row)]
 
 
 def _migrations(path: Path, faults: list[str]) -> list[Finding]:
@@ -336,7 +358,7 @@ def _migrations(path: Path, faults: list[str]) -> list[Finding]:
             "migrations",
             "; ".join(faults),
             "another version of queuectl has made this database, or it is damaged: use that"
-            f" version, or {_rescue(path)}",
+            f" version, or {rescue(path)}",
         )
     ]
 
@@ -366,14 +388,6 @@ def _no_roster(folder: StateFolder, error: OSError) -> Finding:
 
 def _unusable(path: Path, error: StoreError, *, check: str = "database") -> Finding:
     if isinstance(error, StoreDamagedError) and error.__cause__ is not None:
-        return problem(check, str(error), _rescue(path))
+        return problem(check, str(error), rescue(path))
 
     return problem(check, str(error), error.hint or "mend what was found before, and look again")
-
-
-def _rescue(path: Path) -> str:
-    here, new = shlex.quote(str(path)), shlex.quote(f"{path}.recovered")
-    return (
-        "stop the workers and put a backup in its place; without one, sqlite3 3.41 or newer may"
-        f" save what can be read: sqlite3 {here} .recover | sqlite3 {new}"
-    )

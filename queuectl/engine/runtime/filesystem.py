@@ -12,7 +12,8 @@ import msgspec
 
 from queuectl.engine.domain.findings import Finding, counted, in_bytes, note, ok, problem
 from queuectl.engine.errors import named
-from queuectl.engine.runtime.wording import command, listed, quoted
+from queuectl.engine.runtime.folder import StateFolder
+from queuectl.engine.runtime.wording import and_again, command, listed, quoted
 
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 _MIB: Final = 1024 * 1024
@@ -156,27 +157,86 @@ def judge_room(folder: Path, free: int) -> Finding:
     return note("disk", words, advice) if free < _NEARLY_FULL else ok("disk", words)
 
 
-def check_access(path: Path) -> Finding:
-    """Say whether this user may change the database. Blocking."""
-    folder = path.parent
-    denied = [
-        named(str(place))
-        for place, mode in (
-            (folder, os.R_OK | os.W_OK | os.X_OK),
-            *((member, os.R_OK | os.W_OK) for member in _family(path)),
+def check_kind(path: Path) -> Finding | None:
+    """Say what there is in the place of the database where it is no file. Blocking."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return note(
+            "database",
+            f"there is no database yet: {path}",
+            f"nothing has to be done: the first command makes it, such as:"
+            f" {command(path, 'status')}",
         )
-        if not os.access(place, mode, effective_ids=os.access in os.supports_effective_ids)
-    ]
+
+    if stat.S_ISREG(mode):
+        return None
+
+    return problem(
+        "database",
+        f"not a file: {path}",
+        "move it out of the way, or name another file with --db or QUEUECTL_DB",
+    )
+
+
+def check_access(path: Path) -> Finding:
+    """Say whether this user may change the database, and what is beside it. Blocking."""
+    denied = [place for place in (path.parent, *_family(path), *_rooms(path)) if _is_denied(place)]
+    # Else something further up is in the way, or the disk.
+    mendable = [place for place in denied if _is_closed_by_its_owner(place)]
 
     if not denied:
-        return ok("access", f"this user may read and write {folder} and what belongs to {path}")
+        words = f"this user may read and write {path.parent} and what belongs to {path}"
+        return ok("access", words)
 
     return problem(
         "access",
-        f"this user (uid {os.geteuid()}) may not read and write {listed(denied)}",
-        f"be the user that owns it, or look whether the disk is read-only; who may is shown by:"
-        f" ls -ld {quoted([folder, *_family(path)])}",
+        f"this user (uid {os.geteuid()}) may not read and write"
+        f" {listed([named(str(place)) for place in denied])}",
+        f"chmod u+rwX {quoted(mendable)}{and_again(mendable)}"
+        if mendable
+        else "be the user that owns it, or look whether the disk is read-only; who may is shown"
+        f" by: ls -ld {quoted([path.parent, *_family(path)])}",
     )
+
+
+def _rooms(path: Path) -> Iterator[Path]:
+    """Yield the folders in the state folder that this user can see, without following links."""
+    state = StateFolder(path)
+
+    for room in (state.workers, state.wake, state.outputs, state.logs):
+        yield from _folders(room, depth=2)
+
+
+def _folders(top: Path, *, depth: int) -> Iterator[Path]:
+    try:
+        if not stat.S_ISDIR(os.lstat(top).st_mode):
+            return
+
+        yield top
+
+        for name in os.listdir(top) if depth > 1 else ():
+            yield from _folders(top / name, depth=depth - 1)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        # It went away meanwhile; or what is around it is denied, and is told of.
+        return
+
+
+def _is_denied(place: Path) -> bool:
+    mode = os.R_OK | os.W_OK | (os.X_OK if os.path.isdir(place) else 0)
+    is_allowed = os.access(place, mode, effective_ids=os.access in os.supports_effective_ids)
+    # What went away meanwhile is denied to nobody.
+    return not is_allowed and os.path.lexists(place)
+
+
+def _is_closed_by_its_owner(place: Path) -> bool:
+    try:
+        found = os.lstat(place)
+    except FileNotFoundError:
+        return False
+
+    wanted = 0o700 if stat.S_ISDIR(found.st_mode) else 0o600
+    return found.st_uid == os.geteuid() and found.st_mode & wanted != wanted
 
 
 def check_sizes(path: Path) -> Finding:

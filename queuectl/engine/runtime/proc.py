@@ -41,8 +41,16 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def can_list() -> bool:
-    """Whether the system says what processes there are, and what belongs to them."""
-    return os.path.isdir("/proc/self/fd")
+    """
+    Whether the system says what processes there are, and what belongs to them.
+
+    In a process namespace of its own that has the /proc of another one, the
+    numbers there are others'.
+    """
+    try:
+        return os.readlink("/proc/self") == str(os.getpid())
+    except OSError:
+        return False
 
 
 def processes() -> Iterator[Process]:

@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -34,8 +35,11 @@ _NOT_A_FILE: Final = frozenset(
 )
 _NOTE: Final = re.compile(r"([0-9]{1,18}) ([0-9]{1,18})")
 
-# A process number, but not the system's first process, and an exit code.
-_LEFT: Final = re.compile(r"(?!1(?: |$))([1-9][0-9]{0,9})(?: ([0-9]{1,3}))?")
+# A process number, but not the system's first process, and what the command exited with.
+_LEFT: Final = re.compile(r"(?!1(?: |$))([1-9][0-9]{0,9})(?: ([0-9]{1,10}))?")
+
+# Of what a command exits with, the system keeps the last byte; some shells keep it all.
+_EXIT_CODE: Final = 0xFF
 
 
 class RunFiles:
@@ -225,7 +229,8 @@ class RunFiles:
             # command, has removed it or written into it since.
             return ExitNote(leader=None, code=None)
 
-        return ExitNote(leader=int(found[1]), code=None if found[2] is None else int(found[2]))
+        code = None if found[2] is None else int(found[2]) & _EXIT_CODE
+        return ExitNote(leader=int(found[1]), code=code)
 
 
 class ExitNote(msgspec.Struct, frozen=True, kw_only=True):
@@ -316,25 +321,8 @@ class FoundRun(msgspec.Struct, frozen=True, kw_only=True):
 
 def find_runs(folder: Path) -> list[FoundRun]:
     """Return the sets in a worker's folder; empty where there is none."""
-    try:
-        names = [] if os.path.islink(folder) else os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        # Something that somebody put among the workers' folders.
-        return []
-
-    found = []
-
-    for name in names:
-        number, _, kind = name.partition(".")
-
-        if kind == "lock" and number.isdigit():
-            files = RunFiles(folder, int(number))
-            note = files.note()
-
-            if note:
-                found.append(FoundRun(note=note, files=files))
-
-    return found
+    sets = [RunFiles(folder, number) for number in _numbers(folder, "lock")]
+    return [FoundRun(note=note, files=files) for files in sets if (note := files.note())]
 
 
 def has_gaps(folder: Path) -> bool:
@@ -354,14 +342,41 @@ def find_run(workers: Path, note: str, *, token: str) -> FoundRun | None:
     """
     Return the set of a run, wherever it is: an adopted run's stays where it was made.
 
+    Also by what its shell wrote down, where somebody has emptied or replaced its lock
+    file: a run that began is not to be taken for one that did not. Blocking.
+
     Args:
         workers: The folder of all workers' folders.
         note: Says which run.
-        token: The worker to begin with. Blocking.
+        token: The worker to begin with.
     """
     folders = [workers / token, *(path for path in workers.iterdir() if path.name != token)]
     found = (run for folder in folders for run in find_runs(folder) if run.note == note)
-    return next(found, None)
+    return next(found, None) or next(
+        (run for folder in folders for run in _begun(folder, note)), None
+    )
+
+
+def _begun(folder: Path, note: str) -> Iterator[FoundRun]:
+    """Yield the sets in a folder whose exit file says that this run began, with a lock of sorts."""
+    for number in sorted({*_numbers(folder, "exit")} & {*_numbers(folder, "lock")}):
+        files = RunFiles(folder, number)
+        left = files.exit_note(note)
+
+        if left is not None and left.leader is not None:
+            yield FoundRun(note=note, files=files)
+
+
+def _numbers(folder: Path, kind: str) -> list[int]:
+    """Return the numbers of the sets that have a file of this kind."""
+    try:
+        names = [] if os.path.islink(folder) else os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        # Something that somebody put among the workers' folders.
+        return []
+
+    parts = [name.partition(".") for name in names]
+    return [int(number) for number, _, end in parts if end == kind and number.isdigit()]
 
 
 def run_note(seq: int, run: int) -> str:

@@ -50,7 +50,29 @@ def stopping_on_signals(stop: Callable[[Stop], None]) -> Iterator[None]:
         loop.add_signal_handler(number, handle)
 
     try:
-        yield
+        with _ignoring_alone():
+            yield
     finally:
         for number in handled:
             loop.remove_signal_handler(number)
+
+
+@contextmanager
+def _ignoring_alone() -> Iterator[None]:
+    """
+    Have jobs begin with the usual SIGINT and SIGQUIT, also where we are to ignore them.
+
+    A script's ``&`` has a program ignore both, and so would every job, which could not
+    be interrupted then. A handler that does nothing is not inherited. What nohup has
+    a program ignore, SIGHUP, is meant for its children too.
+    """
+    ignored = [n for n in (signal.SIGINT, signal.SIGQUIT) if signal.getsignal(n) is signal.SIG_IGN]
+
+    for number in ignored:
+        signal.signal(number, lambda *_: None)
+
+    try:
+        yield
+    finally:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)

@@ -13,6 +13,15 @@ def command(path: Path, *words: str) -> str:
     return shlex.join(["queuectl", "--db", str(path), *words])
 
 
+def rescue(path: Path) -> str:
+    """Return what can be done about a damaged database."""
+    here, new = shlex.quote(str(path)), shlex.quote(f"{path}.recovered")
+    return (
+        "stop the workers and put a backup in its place; without one, sqlite3 3.41 or newer may"
+        f" save what can be read: sqlite3 {here} .recover | sqlite3 {new}"
+    )
+
+
 def listed(names: Sequence[str]) -> str:
     """Return the first few names, and how many more there are."""
     first = ", ".join(names[:_MOST_NAMES])

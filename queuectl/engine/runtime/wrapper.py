@@ -19,7 +19,7 @@ COMMAND_VARIABLE: Final = "QUEUECTL_COMMAND"
 # take descriptors away, or bring in text that is not seen here.
 _UNSAFE: Final = re.compile(
     r"exec|trap|eval|source|alias|ulimit|xtrace|verbose|command\s*\("
-    r"|(?:^|[\s;&|({])\.\s|set\s+[-+]\w*[nvx]"
+    r"|(?:^|[\s;&|({])\.\s|set\s+(?:[-+]?\w+\s+)*[-+]\w*[nvx]"
 )
 
 

@@ -28,6 +28,9 @@ from queuectl.engine.store.sqlite.filelocks import (
 
 MIGRATIONS: Final = load_migrations(__file__)
 
+# What SQLite and we call the files beside a database; SQLite removes some of them.
+_COMPANIONS: Final = ("-wal", "-shm", "-journal", "-checkpoint", "-turnstile")
+
 
 def prepare(path: Path, *, now_ms: int) -> int:
     """
@@ -75,6 +78,13 @@ def schema_version(connection: sqlite3.Connection) -> int:
 
 def _make_file(path: Path) -> None:
     """Make the file with permissions for its owner alone, before SQLite would."""
+    if path.name.endswith(_COMPANIONS):
+        raise StoreError(
+            path,
+            "this is the name of a file that belongs to another database",
+            hint="choose another name",
+        )
+
     if not path.parent.is_dir():
         raise StoreError(
             path,
@@ -109,6 +119,14 @@ def _check_kind(path: Path) -> None:
 
     if not stat.S_ISREG(found.st_mode):
         raise StoreDamagedError(path, "not a file")
+
+    if found.st_nlink > 1:
+        # Each name would have its own log, locks and folder: two queues in one file.
+        raise StoreError(
+            path,
+            "the file has more than one name (hard links)",
+            hint="remove the other names; a symbolic link is fine",
+        )
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, now_ms: int) -> int:
