@@ -136,6 +136,104 @@ def test_stop_where_nobody_works_says_so_and_is_ok(queuectl: Queuectl) -> None:
     assert queuectl.json("worker", "stop") == []
 
 
+@contextmanager
+def dead_worker(queuectl: Queuectl, database: Path, *job_ids: str) -> Iterator[None]:
+    """Leave jobs whose worker was killed, and end them afterwards."""
+    folder = database.parent
+
+    for job_id in job_ids:
+        command = "echo $$ > $QUEUECTL_JOB_ID.pid; echo on; exec sleep 1000"
+        queuectl.ok("enqueue", "--id", job_id, "--cwd", str(folder), "--command", command)
+
+    with started_worker(database, "--count", str(len(job_ids))) as (process, _):
+        for job_id in job_ids:
+            with started_process("--db", str(database), "logs", "-f", job_id) as logs:
+                assert next_line(logs) == "on\n"
+
+        process.kill()
+        process.wait()
+
+    try:
+        yield
+    finally:
+        for job_id in job_ids:
+            end(int((folder / f"{job_id}.pid").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("stop",), "no worker is alive\n"),
+        (("stop", "--now"), "no worker is alive\n"),
+        (("restart",), "no worker is alive that could be replaced\n"),
+    ],
+)
+def test_where_a_dead_worker_left_running_jobs_it_is_told_who_left_how_many(
+    words: tuple[str, ...], said: str, queuectl: Queuectl, db_path: Path
+) -> None:
+    with dead_worker(queuectl, db_path, "a", "b"):
+        result = queuectl("worker", *words)
+        as_json = queuectl("worker", *words, "--json")
+
+    assert result == Result(
+        0,
+        "",
+        f"{said}worker w1 is dead, and left 2 running jobs\n"
+        "a worker takes them over, and ends those that were cancelled; start one with:"
+        f" queuectl --db {db_path} worker start\n",
+    )
+    assert (as_json.code, as_json.json, as_json.err) == (0, [], "")
+
+
+@pytest.mark.parametrize("command", ["stop", "restart"])
+def test_a_dead_worker_is_said_to_be_dead_when_it_is_named(
+    command: str, queuectl: Queuectl, db_path: Path
+) -> None:
+    with dead_worker(queuectl, db_path, "a"):
+        alone = queuectl.error("worker", command, "w1")
+        stranger = queuectl.error("worker", command, "w99")
+
+    assert alone.code == 3
+    assert alone.err == (
+        "error: worker w1 is dead, and left 1 running job\nhint: start a worker, which settles"
+        f" what it left: queuectl --db {db_path} worker start\n"
+    )
+    assert "no such worker: w99" in stranger.err
+
+
+def test_restart_of_a_worker_that_is_leaving_says_that_it_is(
+    queuectl: Queuectl, db_path: Path
+) -> None:
+    with pretended_worker(db_path, "busy"):
+        assert queuectl("worker", "stop", "--timeout", "1ms").code == 5
+        result = queuectl("worker", "restart")
+
+    assert result == Result(
+        0,
+        "",
+        "worker w1 is draining, so it is not replaced; start another with:"
+        f" queuectl --db {db_path} worker start\n",
+    )
+
+
+def test_cancelling_what_a_dead_worker_left_says_when_it_takes_effect(
+    queuectl: Queuectl, db_path: Path
+) -> None:
+    with dead_worker(queuectl, db_path, "a", "b"):
+        result = queuectl("cancel", "a")
+        as_json = queuectl("cancel", "b", "--json")
+        quiet = queuectl("cancel", "b", "-q")
+
+    assert result == Result(
+        0,
+        "Cancelling job: a\n",
+        "no worker is alive; what runs is ended when one is started, with:"
+        f" queuectl --db {db_path} worker start\n",
+    )
+    assert (as_json.code, as_json.err) == (0, "")
+    assert quiet == Result(0, "b\n", "")
+
+
 def test_restart_where_nobody_works_says_so_and_is_ok(queuectl: Queuectl) -> None:
     assert queuectl("worker", "restart") == Result(
         0, "", "no worker is alive that could be replaced\n"

@@ -16,6 +16,7 @@ import pytest
 
 from queuectl import QueueEngine, diagnose
 from queuectl.engine.testing import FakeClock
+from tests.cli.program import run_shell
 from tests.integration.doctors import NOTE, OK, PROBLEM, follow, only, problems, register
 from tests.integration.processes import run_python
 from tests.waiting import wait_until
@@ -119,7 +120,7 @@ if os.geteuid() == 0:
     os.setuid(65534)
 
 for finding in asyncio.run(diagnose(sys.argv[1])):
-    print(finding.verdict, finding.check, finding.words)
+    print(finding.verdict, finding.check, finding.words, '->', finding.advice)
 
 sys.stdout.flush()
 # Nobody may not write what coverage writes at the end, which would say so.
@@ -175,7 +176,29 @@ async def test_a_folder_that_may_not_be_written_to_is_a_problem() -> None:
             folder.chmod(0o700)
 
     assert found.keys() == {"access", "database"}
-    assert f"may not read and write {name}" in found["access"]
+    assert f"may not read and write {name} -> chmod u+rwX {name}" in found["access"]
+
+
+@pytest.mark.parametrize("room", ["workers", "wake", "output", "logs", "output/0"])
+async def test_a_folder_of_the_state_that_may_not_be_written_to_is_a_problem(room: str) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "queue.db"
+        closed = Path(name) / "queue.db-run" / room
+
+        async with QueueEngine(path):
+            closed.mkdir(mode=0o700, exist_ok=True)
+
+        if os.geteuid() == 0:
+            for member in (Path(name), *Path(name).rglob("*")):
+                os.chown(member, 65534, 65534)
+
+        closed.chmod(0o500)
+        before = problem_lines(await as_nobody(path))
+        assert before.keys() == {"access"}
+        assert f"may not read and write {closed} -> chmod u+rwX {closed}" in before["access"]
+        result = run_shell(before["access"].partition(" -> ")[2])
+        assert result.code == 0, result
+        assert problem_lines(await as_nobody(path)) == {}
 
 
 # Leftovers

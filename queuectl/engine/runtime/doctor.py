@@ -169,12 +169,13 @@ class Doctor:
 
         try:
             workers = await list_workers(store, self._folder, Bus(self._folder.wake))
+            without_files = await self._without_files(store)
         except OSError as error:
             self._found.append(_no_roster(self._folder, error))
             return
 
         self._found += _workers(self._path, workers)
-        self._found += await self._without_files(store)
+        self._found += without_files
         self._found += await self._stuck(store)
         self._found += await self._waiting(store, workers)
 
