@@ -232,12 +232,19 @@ def _was_ended(acts: list[Entry], job: JobRow, event: EventRow | None, lines: li
 
 
 def _ends(evidence: Evidence) -> dict[tuple[str, int], EventRow]:
-    """Return the event that ended each run; giving back what never started ends none."""
-    return {
-        (event.job, event.run): event
-        for event in evidence.events
-        if event.kind in _OVER and (event.kind != "released" or event.reason is not None)
-    }
+    """
+    Return the event that ended each run; giving back what never started ends none.
+
+    It is the first: a job that is cancelled later, while it waits, has no run then. And
+    that event may have an earlier time, for it has the one at which it was asked for.
+    """
+    ends: dict[tuple[str, int], EventRow] = {}
+
+    for event in evidence.events:
+        if event.kind in _OVER and (event.kind != "released" or event.reason is not None):
+            ends.setdefault((event.job, event.run), event)
+
+    return ends
 
 
 def find_outliving(evidence: Evidence) -> Iterator[Violation]:

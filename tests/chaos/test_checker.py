@@ -404,3 +404,16 @@ def test_what_is_found_at_the_end_is_told(what: str, kind: Kind) -> None:
 
     assert found.kind is kind
     assert "something" in found.words
+
+
+def test_a_job_that_is_cancelled_when_its_run_is_over_has_no_run_that_outlives() -> None:
+    """The cancellation waited for the database, and has the time at which it was asked for."""
+    events = history("enqueued 0", "claimed 1", "failed 1 exit_code=1", "cancelled 1")
+    evidence = changed(
+        events=[*events[:-1], msgspec.structs.replace(events[-1], at=101.5)],
+        jobs={JOB: row("cancelled", 1, 1)},
+        runs=[run(1, "failed", 1, reason="exit_code=1")],
+        witness={JOB: witness("S 1 101.0", "T 1 101.8", "E 1 101.9 1")},
+    )
+
+    assert check(evidence) == []
