@@ -29,8 +29,8 @@ from queuectl.engine.store.sqlite.rows import (
 
 SQL: Final = load_queries(__file__)
 
-# The most rows that one statement takes; SQLite takes 32,766 values.
-LARGEST_BATCH: Final = 256
+# The most rows that one statement is made for; SQLite takes 32,766 values.
+_MOST_ROWS: Final = 256
 
 # How many jobs a purge deletes with one statement.
 _PURGE_STEP: Final = 1000
@@ -106,7 +106,7 @@ def claim(connection: sqlite3.Connection, worker: int, limit: int, now: datetime
 
     # RETURNING gives rows in no particular order.
     jobs = sorted(map(job_from_row, rows), key=lambda job: (-job.priority, job.seq))
-    _insert_rows(
+    _run_for_rows(
         connection, "insert_events", [_event(job, EventKind.CLAIMED, now, None) for job in jobs]
     )
     due = connection.execute(SQL["next_due"]).fetchone()[0]
@@ -125,7 +125,7 @@ class End(msgspec.Struct, frozen=True):
 def finish(connection: sqlite3.Connection, ends: Sequence[End]) -> list[bool]:
     """Record finished runs and move their jobs on, where the claims are still ours."""
     values = [_finish_values(end.job, end.transition, end.run, end.now) for end in ends]
-    rows = _insert_rows(connection, "finish_jobs", values).fetchall()
+    rows = _run_for_rows(connection, "finish_jobs", values)
     moved = {(row["seq"], row["run_count"]) for row in rows}
     done: list[End] = []
     is_ours = []
@@ -160,25 +160,28 @@ def _finish_cancelled(connection: sqlite3.Connection, end: End) -> End | None:
 def _record(connection: sqlite3.Connection, ends: Sequence[End]) -> None:
     """Add runs, outputs and events."""
     runs = [run_values(end.job, _fence(end.job)["worker"], end.run) for end in ends]
-    _insert_rows(connection, "insert_runs", runs)
+    _run_for_rows(connection, "insert_runs", runs)
     outputs = [(end.job.seq, end.job.run_count, end.run.output) for end in ends if end.run.output]
-    _insert_rows(connection, "insert_outputs", outputs)
+    _run_for_rows(connection, "insert_outputs", outputs)
     events = [_event(end.job, end.transition.event, end.now, end.transition.reason) for end in ends]
-    _insert_rows(connection, "insert_events", events)
+    _run_for_rows(connection, "insert_events", events)
 
 
-def _insert_rows(
+def _run_for_rows(
     connection: sqlite3.Connection, name: str, rows: Sequence[tuple[Any, ...]]
-) -> sqlite3.Cursor:
-    """Run a query for many rows with one statement: none where there are no rows."""
-    if not rows:
-        return connection.cursor()
+) -> list[sqlite3.Row]:
+    """Run a query for many rows with few statements; return what these return."""
+    found: list[sqlite3.Row] = []
 
-    values = [value for row in rows for value in row]
-    return connection.execute(_query_for(name, len(rows), len(rows[0])), values)
+    for start in range(0, len(rows), _MOST_ROWS):
+        part = rows[start : start + _MOST_ROWS]
+        values = [value for row in part for value in row]
+        found += connection.execute(_query_for(name, len(part), len(part[0])), values).fetchall()
+
+    return found
 
 
-@functools.lru_cache(maxsize=LARGEST_BATCH)
+@functools.lru_cache(maxsize=_MOST_ROWS)
 def _query_for(name: str, rows: int, columns: int) -> str:
     row = f"({', '.join('?' * columns)})"
     return SQL[name].replace("(?)", ", ".join([row] * rows))
