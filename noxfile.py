@@ -91,6 +91,9 @@ def _patch_number(python: Path) -> int:
 
 find_pythons()
 
+# As pip does: a company's own certificates are known to the system, and not to uv.
+os.environ.setdefault("UV_SYSTEM_CERTS", "1")
+
 forgotten = {str(path.parent) for path in Path("tests").glob("*/test_*.py")} - {
     *ENGINE_TESTS,
     *PROCESS_TESTS,
