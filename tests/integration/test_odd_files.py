@@ -2,8 +2,9 @@
 
 import fcntl
 import os
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import anyio
@@ -97,6 +98,59 @@ async def test_a_run_whose_lock_was_replaced_is_not_taken_for_one_that_never_beg
     assert (tmp_path / "runs").read_text() == "ended\n"
     if lay is _lay_link:
         assert (tmp_path / "target").read_text() == "somebody's"
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _write_into(path: Path) -> None:
+    path.write_text("somebody's")
+
+
+@linux_only
+@pytest.mark.parametrize("spoil", [Path.unlink, _empty, _write_into])
+@pytest.mark.parametrize("before", ["", "trap : USR1; "])
+async def test_a_run_whose_exit_file_was_spoiled_goes_on_and_keeps_its_exit_code(
+    engine: QueueEngine, db_path: Path, tmp_path: Path, spoil: Callable[[Path], None], before: str
+) -> None:
+    # A daemon of the command's leads a session too, and is not its shell.
+    daemon = "setsid sh -c 'until [ -e go ]; do sleep 0.01; done' &"
+    command = f"{before}{daemon} {GATE}; exit 7"
+    await engine.enqueue(command, id="job", cwd=tmp_path, max_retries=0)
+    pid = await orphaned(db_path, tmp_path)
+    [exit_file] = db_path.parent.glob("queue.db-run/workers/*/1.exit")
+    spoil(exit_file)
+
+    async with engine.workers():
+        await wait_for_event(engine, EventKind.ADOPTED)
+        await engine.list_workers()
+        assert is_running(pid)
+        (tmp_path / "go").touch()
+        job = await engine.wait("job", timeout=5)
+
+    assert (job.state, job.exit_code, job.run_count) == (JobState.DEAD, 7, 1)
+    assert (tmp_path / "runs").read_text() == "ended\n"
+
+
+@linux_only
+async def test_a_run_without_exit_file_whose_shell_was_killed_is_lost_and_all_of_it_ended(
+    engine: QueueEngine, db_path: Path, tmp_path: Path
+) -> None:
+    command = f"setsid sh -c 'echo $$ >daemon; sleep 60; true' & {GATE}"
+    await engine.enqueue(command, id="job", cwd=tmp_path, max_retries=0)
+    pid = await orphaned(db_path, tmp_path)
+    daemon = await pid_in(tmp_path / "daemon")
+    [exit_file] = db_path.parent.glob("queue.db-run/workers/*/1.exit")
+    exit_file.unlink()
+
+    async with engine.workers():
+        await wait_for_event(engine, EventKind.ADOPTED)
+        os.kill(pid, signal.SIGKILL)
+        job = await engine.wait("job", timeout=5)
+
+    assert (job.state, job.reason, job.run_count) == (JobState.DEAD, "lost", 1)
+    assert not is_running(daemon)
 
 
 def test_a_run_whose_output_is_gone_ended_for_the_reason_that_was_noted(tmp_path: Path) -> None:

@@ -95,6 +95,15 @@ def first_environ(pid: int) -> bytes:
         return b""
 
 
+def command_line(pid: int) -> bytes:
+    """Return what a process was started with, each part ended by a zero; empty where hidden."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read()
+    except _GONE_OR_HIDDEN:
+        return b""
+
+
 def was_given(pid: int, files: set[tuple[int, int]]) -> bool:
     """
     Whether a process has one of these files as it was given to a run, with its lock.

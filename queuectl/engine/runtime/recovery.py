@@ -41,7 +41,8 @@ from queuectl.engine.runtime.recording import Recorder
 from queuectl.engine.runtime.runfiles import FoundRun, RunFiles, find_run, has_gaps, run_note
 from queuectl.engine.runtime.sweep import Sweeper, running_jobs
 from queuectl.engine.runtime.threads import in_thread
-from queuectl.engine.runtime.tree import Listing, Members, RunTree
+from queuectl.engine.runtime.tree import Listing, Members, RunTree, find_shell
+from queuectl.engine.runtime.wrapper import first_words
 from queuectl.engine.store.base import JobStore, WorkerRow
 
 _log = logging.getLogger(__name__)
@@ -245,19 +246,18 @@ class Recovery:
 
             return
 
-        tree = RunTree(
-            self._mark(run.token, job),
-            run.files,
-            left.leader,
-            run.files.written_at() if left.code is None else None,
-        )
+        mark = self._mark(run.token, job)
+        words = first_words(run.note, run.files.exit_path)
+        # Somebody, as the command, may have removed what its shell wrote down.
+        leader = left.leader or await in_thread(find_shell, listed, mark, words)
+        began_at = run.files.written_at() if left.code is None else None
         orphan = Orphan(
             job=job,
             note=run.note,
             files=run.files,
-            tree=tree,
-            leader=left.leader,
-            child=own_child(worker, left.leader, run.files),
+            tree=RunTree(mark, run.files, leader, began_at),
+            leader=leader,
+            child=own_child(worker, leader, run.files),
         )
 
         if is_in_sight(worker):

@@ -80,6 +80,24 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
+def find_shell(listed: Listing, mark: Mark, first_words: str) -> int | None:
+    """
+    Return the number of a run's shell, where it is there and its note is not. Blocking.
+
+    Of all that carries the run's mark it alone leads a session and was told to write
+    that note: what a command starts in a session of its own is another program.
+
+    Args:
+        listed: The processes of the system.
+        mark: What the run's processes carry.
+        first_words: What its shell was told to do first.
+    """
+    marked = listed.marked(mark.token, mark.database)
+    words = os.fsencode(first_words)
+    leaders = (p for p, its in marked.items() if its.key == mark.key and p.pid == p.session)
+    return next((p.pid for p in leaders if words in proc.command_line(p.pid)), None)
+
+
 class RunTree:
     """
     The processes of one run, wherever they went.
@@ -222,7 +240,7 @@ class RunTree:
     def _look_by_group(self) -> Members:
         """Ask for the group alone, where the system does not list what belongs to whom."""
         if self._leader is None or self._files is None:
-            return Members(ours=())
+            return Members(ours=(), is_held=self._files is not None and self._files.is_held())
 
         try:
             os.killpg(self._leader, 0)

@@ -49,22 +49,28 @@ def wrap(command: str, note: str, exit_file: Path, *, trap_is_safe: bool) -> tup
         `COMMAND_VARIABLE`.
     """
     target = _quote(str(exit_file))
+    begin = first_words(note, exit_file)
 
     if trap_is_safe and not _UNSAFE.search(command):
         report = _quote(f'command echo "{note} $$ $?" 1<>{target}')
-        return f'command echo "{note} $$" 1<>{target}; trap {report} EXIT\n{command}', False
+        return f"command {begin}; trap {report} EXIT\n{command}", False
 
     # Signals to the whole group must not end this shell before the inner one;
     # a trap that is set, rather than ignored, is not inherited. What this shell
     # would say of the inner one's end, such as "Killed", is nobody's output.
     # Positional parameters are no variables, so the command meets none of ours.
     code = (
-        f'echo "{note} $$" 1<>{target}; trap : HUP INT QUIT TERM; '
+        f"{begin}; trap : HUP INT QUIT TERM; "
         f'set -- "${COMMAND_VARIABLE}"; unset {COMMAND_VARIABLE}; '
         f'exec 9>&2 2>/dev/null; (exec {SHELL} -c "$1" 2>&9 9>&-); set -- $?; '
         f'echo "{note} $$ $1" 1<>{target}; exit $1'
     )
     return code, True
+
+
+def first_words(note: str, exit_file: Path) -> str:
+    """Return what a run's shell has to do first of all, by which it is known from the others."""
+    return f'echo "{note} $$" 1<>{_quote(str(exit_file))}'
 
 
 # Prints where the shell runs its EXIT trap although a signal ended it, with a
