@@ -148,7 +148,7 @@ class DuplicateJobError(QueueCtlError):
         self.job_ids = job_ids
         self.hint: str | None = "choose another id, or leave it out and one is made"
         noun = "a job with this id exists" if len(job_ids) == 1 else "jobs with these ids exist"
-        super().__init__(f"{noun}: {_listed(job_ids)}")
+        super().__init__(f"{noun}: {listed([*map(named, job_ids)])}")
 
 
 class JobStateError(QueueCtlError):
@@ -225,7 +225,9 @@ class WaitTimeoutError(QueueCtlError, TimeoutError):
 
     def __init__(self, waiting_for: list[str], seconds: float) -> None:
         self.waiting_for = waiting_for
-        super().__init__(f"timed out after {plain(seconds)} s waiting for: {_listed(waiting_for)}")
+        super().__init__(
+            f"timed out after {plain(seconds)} s waiting for: {listed([*map(named, waiting_for)])}"
+        )
 
 
 class EngineClosedError(QueueCtlError, RuntimeError):
@@ -288,8 +290,8 @@ def _blank(kind: type[QueueCtlError]) -> QueueCtlError:
     return kind.__new__(kind)
 
 
-def _listed(names: Sequence[str]) -> str:
-    """Return the first few names; whoever enqueues a file twice has thousands."""
-    first = ", ".join(named(name) for name in names[:_MOST_NAMES])
+def listed(names: Sequence[str]) -> str:
+    """Return the first few names, and how many more there are: there may be thousands."""
+    first = ", ".join(names[:_MOST_NAMES])
     rest = len(names) - _MOST_NAMES
     return f"{first} and {rest} more" if rest > 0 else first

@@ -195,6 +195,7 @@ async def test_draining_waits_for_the_jobs_of_other_workers(
 
 async def test_draining_an_empty_queue_ends_at_once(engine: QueueEngine) -> None:
     await asyncio.wait_for(engine.drain(4), 2)
+    assert await engine.list_workers() == []
 
 
 async def test_leaving_the_workers_waits_for_the_job_that_runs_and_takes_no_other(

@@ -24,7 +24,7 @@ from queuectl.engine.domain.findings import (
     problem,
 )
 from queuectl.engine.domain.models import WorkerInfo, worker_name
-from queuectl.engine.errors import InvalidValueError, StoreDamagedError, StoreError
+from queuectl.engine.errors import InvalidValueError, StoreDamagedError, StoreError, listed
 from queuectl.engine.runtime import filesystem, machine
 from queuectl.engine.runtime.bus import Bus
 from queuectl.engine.runtime.clock import Clock, SystemClock
@@ -40,7 +40,7 @@ from queuectl.engine.runtime.paths import default_database
 from queuectl.engine.runtime.roster import list_workers
 from queuectl.engine.runtime.sweep import running_jobs
 from queuectl.engine.runtime.threads import in_thread
-from queuectl.engine.runtime.wording import command, listed, rescue
+from queuectl.engine.runtime.wording import command, rescue
 from queuectl.engine.store.base import JobReader, WorkerRow
 from queuectl.engine.store.open import StoreToRead, check_driver, store_to_read
 

@@ -11,9 +11,9 @@ from typing import Final
 import msgspec
 
 from queuectl.engine.domain.findings import Finding, counted, in_bytes, note, ok, problem
-from queuectl.engine.errors import named
+from queuectl.engine.errors import listed, named
 from queuectl.engine.runtime.folder import StateFolder
-from queuectl.engine.runtime.wording import and_again, command, listed, quoted
+from queuectl.engine.runtime.wording import and_again, command, quoted
 
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 _MIB: Final = 1024 * 1024

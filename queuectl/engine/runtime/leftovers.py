@@ -17,13 +17,13 @@ from typing import Final
 import msgspec
 
 from queuectl.engine.domain.findings import Finding, counted, in_bytes, note, ok
-from queuectl.engine.errors import named
+from queuectl.engine.errors import listed, named
 from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.liveness import LOCK_NAME
 from queuectl.engine.runtime.locks import is_locked
 from queuectl.engine.runtime.runfiles import find_runs, run_note
 from queuectl.engine.runtime.tree import Listing
-from queuectl.engine.runtime.wording import and_again, command, contents, listed, quoted
+from queuectl.engine.runtime.wording import and_again, command, contents, quoted
 
 _CHECK: Final = "leftovers"
 _LONG_GONE: Final = timedelta(days=30)

@@ -22,13 +22,6 @@ def rescue(path: Path) -> str:
     )
 
 
-def listed(names: Sequence[str]) -> str:
-    """Return the first few names, and how many more there are."""
-    first = ", ".join(names[:_MOST_NAMES])
-    rest = len(names) - _MOST_NAMES
-    return f"{first} and {rest} more" if rest > 0 else first
-
-
 def quoted(paths: Sequence[Path]) -> str:
     """Return the first few paths as arguments of a command."""
     return shlex.join(map(str, paths[:_MOST_NAMES]))
