@@ -9,7 +9,6 @@ from functools import partial
 from typing import Final
 
 import anyio
-import anyio.abc
 
 from queuectl.engine.domain.models import Job, worker_name
 from queuectl.engine.domain.settings import DEFAULTS
@@ -20,6 +19,7 @@ from queuectl.engine.runtime.clock import Clock, Timer
 from queuectl.engine.runtime.executor import Executor
 from queuectl.engine.runtime.output_guard import OutputGuard
 from queuectl.engine.runtime.plans import Stop
+from queuectl.engine.runtime.pool import TaskPool
 from queuectl.engine.runtime.run import Run, StopReason
 from queuectl.engine.runtime.slots import Slots
 from queuectl.engine.store.base import Change, JobStore, Orders
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 # Jobs shorter than this are claimed ahead, so that a free slot does not wait
 # for a commit: a commit takes about one millisecond. In seconds.
 _SHORT_JOB: Final = 0.02
-_MOST_AHEAD: Final = 16
+_MOST_AHEAD: Final = 32
 
 # What is claimed ahead is given back when no slot became free for this long.
 _LONGEST_AHEAD: Final = 0.05
@@ -70,7 +70,7 @@ class Worker:
     ) -> None:
         self.number = number
         self._slots = Slots(concurrency)
-        self._most_ahead = min(_MOST_AHEAD, 4 * concurrency)
+        self._most_ahead = min(_MOST_AHEAD, 8 * concurrency)
         self._store = store
         self._executor = executor
         self._bus = bus
@@ -92,7 +92,7 @@ class Worker:
         self._last_start = 0.0
         self._attention = asyncio.Event()
         self._orders_due = asyncio.Event()
-        self._tasks: anyio.abc.TaskGroup | None = None
+        self._pool: TaskPool | None = None
 
     @property
     def has_run(self) -> bool:
@@ -149,7 +149,9 @@ class Worker:
             watchers.cancel_scope.cancel()
 
     async def _work(self, first: Job | None) -> None:
-        async with anyio.create_task_group() as self._tasks:
+        async with anyio.create_task_group() as tasks:
+            self._pool = TaskPool(tasks)
+
             try:
                 self._start_orphans()
 
@@ -166,9 +168,11 @@ class Worker:
                 # The runs are shielded: they end because they are told to.
                 self.stop(Stop.NOW)
                 raise
+            finally:
+                self._pool.close()
 
         # What is adopted from here on is our successor's.
-        self._tasks = None
+        self._pool = None
 
     async def _claim_until_stopped(self) -> None:
         next_due: datetime | None = None
@@ -234,7 +238,7 @@ class Worker:
         self._watch_ahead()
 
     def _start_orphans(self) -> None:
-        while self._orphans and self._tasks is not None:
+        while self._orphans and self._pool is not None:
             orphan = self._orphans.popleft()
             run = Run(orphan.job)
             self._tell(run)
@@ -250,17 +254,16 @@ class Worker:
         execute: Callable[..., Awaitable[None]],
         process_ended: Callable[[], None],
     ) -> None:
-        assert self._tasks is not None  # noqa: S101 (there are no runs before and after)
+        assert self._pool is not None  # noqa: S101 (there are no runs before and after)
         self._has_run = True
         self._slots.take()
         self._runs[run.key] = run
         self._guard.watch(run)
-        self._tasks.start_soon(self._execute, run, partial(execute, process_ended=process_ended))
+        self._pool.start(partial(self._execute, run, partial(execute, process_ended=process_ended)))
 
     async def _execute(self, run: Run, execute: Callable[[], Awaitable[None]]) -> None:
         try:
-            with anyio.CancelScope(shield=True):
-                await execute()
+            await execute()
         finally:
             self._guard.forget(run)
             del self._runs[run.key]

@@ -32,6 +32,9 @@ SQL: Final = load_queries(__file__)
 # The most rows that one statement is made for; SQLite takes 32,766 values.
 _MOST_ROWS: Final = 256
 
+# What ``held_runs`` returns: sequence number, run, why it is to be cancelled.
+_HELD: Final = msgspec.json.Decoder(list[tuple[int, int, str | None]])
+
 # How many jobs a purge deletes with one statement.
 _PURGE_STEP: Final = 1000
 
@@ -124,37 +127,26 @@ class End(msgspec.Struct, frozen=True):
 
 def finish(connection: sqlite3.Connection, ends: Sequence[End]) -> list[bool]:
     """Record finished runs and move their jobs on, where the claims are still ours."""
-    values = [_finish_values(end.job, end.transition, end.run, end.now) for end in ends]
-    rows = _run_for_rows(connection, "finish_jobs", values)
-    moved = {(row["seq"], row["run_count"]) for row in rows}
-    done: list[End] = []
-    is_ours = []
-
-    for end in ends:
-        # Few are being cancelled: the others need not be read first.
-        if (end.job.seq, end.job.run_count) in moved:
-            done.append(end)
-            is_ours.append(True)
-        else:
-            cancelled = _finish_cancelled(connection, end)
-            done += [] if cancelled is None else [cancelled]
-            is_ours.append(cancelled is not None)
-
+    held = _held(connection, [end.job for end in ends])
+    done = [_as_asked(end, held[_run_key(end.job)]) for end in ends if _run_key(end.job) in held]
+    values = [_finish_values(end.job, end.transition, end.run, end.now) for end in done]
+    _run_for_rows(connection, "finish_jobs", values)
     _record(connection, done)
-    return is_ours
+    return [_run_key(end.job) in held for end in ends]
 
 
-def _finish_cancelled(connection: sqlite3.Connection, end: End) -> End | None:
-    """Move a job on that was to be cancelled; None where the claim is not ours."""
-    held = connection.execute(SQL["held_job"], _fence(end.job)).fetchone()
+def _as_asked(end: End, why: str | None) -> End:
+    """Return what becomes of a run where the job was to be cancelled meanwhile, if it was."""
+    if why is None:
+        return end
 
-    if held is None:
-        return None
+    return msgspec.structs.replace(end, transition=cancelled_instead(end.transition, why))
 
-    transition = cancelled_instead(end.transition, held["cancel_reason"])
-    values = _finish_values(end.job, transition, end.run, end.now)
-    connection.execute(SQL["finish_cancelled_job"], values)
-    return End(end.job, transition, end.run, end.now)
+
+def _held(connection: sqlite3.Connection, jobs: Sequence[Job]) -> dict[tuple[int, int], str | None]:
+    """Return the claims among these that are still ours; why each is to be cancelled, if it is."""
+    rows = _run_for_rows(connection, "held_runs", [tuple(_fence(job).values()) for job in jobs])
+    return {(seq, run): why for row in rows for seq, run, why in _HELD.decode(row[0])}
 
 
 def _record(connection: sqlite3.Connection, ends: Sequence[End]) -> None:
@@ -405,6 +397,10 @@ def _add_event(
 def _event(job: Job, kind: EventKind, now: datetime, reason: str | None) -> tuple[Any, ...]:
     """Return the parameters of ``insert_event``, in their order."""
     return to_ms(now), job.seq, kind.value, job.run_count, reason
+
+
+def _run_key(job: Job) -> tuple[int, int]:
+    return job.seq, job.run_count
 
 
 def _fence(job: Job) -> dict[str, int]:

@@ -59,8 +59,16 @@ SELECT min(run_at) FROM jobs WHERE ready = 0;
 SELECT * FROM jobs
 WHERE seq = :seq AND state = 'processing' AND run_count = :run AND worker = :worker;
 
+-- name: held_runs
+-- The fence again, for many at once, in one row: each row that is read gives the
+-- interpreter away. Here and below, (?) stands for as many rows as there are.
+WITH asked (seq, run, worker) AS (VALUES (?))
+SELECT json_group_array(json_array(jobs.seq, jobs.run_count, jobs.cancel_reason))
+FROM asked INNER JOIN jobs ON asked.seq = jobs.seq
+WHERE
+    jobs.state = 'processing' AND jobs.run_count = asked.run AND jobs.worker = asked.worker;
+
 -- name: finish_jobs
--- Here and below, (?) stands for as many rows as there are.
 WITH ended (
     state, ready, attempts, crashes, interruptions, run_at, started_at, finished_at, now,
     exit_code, signal, reason, seq, run, worker
@@ -68,21 +76,13 @@ WITH ended (
 UPDATE jobs SET
     state = ended.state, ready = ended.ready, attempts = ended.attempts,
     crashes = ended.crashes, interruptions = ended.interruptions, run_at = ended.run_at,
-    stuck = NULL, started_at = ended.started_at, finished_at = ended.finished_at,
-    updated_at = ended.now, exit_code = ended.exit_code, signal = ended.signal,
-    reason = ended.reason
+    stuck = NULL, cancel_reason = NULL, started_at = ended.started_at,
+    finished_at = ended.finished_at, updated_at = ended.now, exit_code = ended.exit_code,
+    signal = ended.signal, reason = ended.reason
 FROM ended
 WHERE
     jobs.seq = ended.seq AND jobs.state = 'processing' AND jobs.run_count = ended.run
-    AND jobs.worker = ended.worker AND jobs.cancel_reason IS NULL
-RETURNING jobs.seq, jobs.run_count;
-
--- name: finish_cancelled_job
-UPDATE jobs SET
-    state = ?, ready = ?, attempts = ?, crashes = ?, interruptions = ?, run_at = ?,
-    stuck = NULL, started_at = ?, finished_at = ?, updated_at = ?, exit_code = ?,
-    signal = ?, reason = ?, cancel_reason = NULL
-WHERE seq = ? AND state = 'processing' AND run_count = ? AND worker = ?;
+    AND jobs.worker = ended.worker;
 
 -- name: release_job
 -- Given back before it was started: pending, not charged, its number free again.

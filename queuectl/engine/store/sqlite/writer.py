@@ -42,7 +42,7 @@ LARGEST_BATCH: Final = 256
 
 # For how long after the begin of a commit what can wait does not bring about the
 # next, in seconds. Short jobs end about every millisecond, and a commit costs one.
-COMMIT_WINDOW: Final = 0.005
+COMMIT_WINDOW: Final = 0.01
 
 
 class _Operation(msgspec.Struct, frozen=True):
@@ -186,16 +186,16 @@ class Writer:
             self._is_due.clear()
             self._stop_timer()
 
-            while self._waiting:
+            if self._waiting:
                 await self._commit_some()
-
-                # What can wait, and came during the commit, waits for its timer.
-                if self._timer is not None and not self._is_due.is_set():
-                    break
 
     async def _commit_some(self) -> None:
         size = min(len(self._waiting), LARGEST_BATCH)
         batch = [self._waiting.popleft() for _ in range(size)]
+
+        if self._waiting:
+            self._is_due.set()
+
         self._window_ends = asyncio.get_running_loop().time() + COMMIT_WINDOW
 
         try:
