@@ -1,4 +1,4 @@
--- application_id 0x7163746c, user_version 2
+-- application_id 0x7163746c, user_version 3
 
 CREATE TABLE counts (
     state TEXT PRIMARY KEY,
@@ -70,11 +70,6 @@ BEGIN
         jobs = jobs - 1,
         duration_ms = duration_ms - coalesce(OLD.finished_at - OLD.started_at, 0)
     WHERE state = OLD.state;
-END;
-
-CREATE TRIGGER jobs_count_insert AFTER INSERT ON jobs
-BEGIN
-    UPDATE counts SET jobs = jobs + 1 WHERE state = NEW.state;
 END;
 
 CREATE TRIGGER jobs_count_update AFTER UPDATE OF state ON jobs

@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import cached_property
 from typing import Final, TypeAlias
 
 import msgspec
@@ -201,9 +202,11 @@ def find_setting(name: str) -> Setting:
     return SETTINGS[key]
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class Settings(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """
     The config as it stands: a value for every key.
+
+    What it says for jobs is worked out once: many thousands may be enqueued together.
 
     Attributes:
         values: By key, with dashes.
@@ -224,33 +227,33 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             values={key: _stored(setting, stored.get(key)) for key, setting in SETTINGS.items()}
         )
 
-    @property
+    @cached_property
     def max_retries(self) -> int:
         """Retries after the first run, for jobs that do not say."""
         return int(self._number("max-retries"))
 
-    @property
+    @cached_property
     def priority(self) -> int:
         """The priority of jobs that do not say."""
         return int(self._number("priority"))
 
-    @property
+    @cached_property
     def timeout(self) -> timedelta | None:
         """How long a run may take, for jobs that do not say; None for ever."""
         seconds = self._number("timeout-sec")
         return timedelta(seconds=seconds) if seconds else None
 
-    @property
+    @cached_property
     def on_crash(self) -> OnCrash:
         """What becomes of a run whose worker died, for jobs that do not say."""
         return OnCrash(str(self.values["on-crash"]))
 
-    @property
+    @cached_property
     def max_output_bytes(self) -> int | None:
         """How much a run may write, for jobs that do not say; None for no limit."""
         return int(self._number("max-output-bytes")) or None
 
-    @property
+    @cached_property
     def poll_interval(self) -> timedelta:
         """The time between two looks at the queue where no hint arrives."""
         return timedelta(seconds=self._number("worker-poll-interval"))

@@ -30,7 +30,7 @@ from queuectl.engine.store.sqlite.rows import (
 SQL: Final = load_queries(__file__)
 
 # The most rows that one statement is made for; SQLite takes 32,766 values.
-_MOST_ROWS: Final = 256
+_MOST_ROWS: Final = 128
 
 # What ``held_runs`` returns: sequence number, run, why it is to be cancelled.
 _HELD: Final = msgspec.json.Decoder(list[tuple[int, int, str | None]])
@@ -52,11 +52,15 @@ def insert(
 ) -> list[Job]:
     """Add jobs, all or none."""
     jobs = make(read_settings(connection))
+
+    if not jobs:
+        return []
+
     last = connection.execute(SQL["last_job_seq"]).fetchone()[0]
     numbered = list(enumerate(jobs, last + 1))
 
     try:
-        connection.executemany(SQL["insert_job"], (job_values(job, seq) for seq, job in numbered))
+        _run_for_rows(connection, "insert_jobs", [job_values(job, seq) for seq, job in numbered])
     except sqlite3.IntegrityError as error:
         taken = _taken_ids(connection, [job.id for job in jobs], last)
 
@@ -69,9 +73,10 @@ def insert(
         SQL["insert_tag"],
         ({"tag": tag, "job": seq} for seq, job in numbered for tag in job.tags),
     )
+    connection.execute(SQL["count_pending"], {"added": len(jobs)})
     moment, kind = to_ms(now), EventKind.ENQUEUED.value
-    connection.executemany(
-        SQL["insert_event"], ((moment, seq, kind, 0, None) for seq, _ in numbered)
+    _run_for_rows(
+        connection, "insert_events", [(moment, seq, kind, 0, None) for seq, _ in numbered]
     )
     return [inserted_job(job, seq) for seq, job in numbered]
 

@@ -1,10 +1,14 @@
--- name: insert_job
--- By position, here and below: a name costs as much as the row at 100,000 rows.
+-- name: insert_jobs
+-- Here and below, (?) stands for as many rows as there are: one by one they cost twice
+-- as much. They are counted with count_pending.
 INSERT INTO jobs (
     seq, id, command, state, priority, attempts, run_count, max_retries, backoff_base,
     timeout_ms, on_crash, max_output_bytes, run_at, ready, created_at, updated_at, tags, cwd, env
 )
-VALUES (?, ?, ?, 'pending', ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+VALUES (?);
+
+-- name: count_pending
+UPDATE counts SET jobs = jobs + :added WHERE state = 'pending';
 
 -- name: insert_tag
 INSERT INTO tags (tag, job) VALUES (:tag, :job);
@@ -61,7 +65,7 @@ WHERE seq = :seq AND state = 'processing' AND run_count = :run AND worker = :wor
 
 -- name: held_runs
 -- The fence again, for many at once, in one row: each row that is read gives the
--- interpreter away. Here and below, (?) stands for as many rows as there are.
+-- interpreter away.
 WITH asked (seq, run, worker) AS (VALUES (?))
 SELECT json_group_array(json_array(jobs.seq, jobs.run_count, jobs.cancel_reason))
 FROM asked INNER JOIN jobs ON asked.seq = jobs.seq

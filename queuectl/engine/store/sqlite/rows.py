@@ -41,14 +41,17 @@ def from_ms(milliseconds: int) -> datetime:
 
 
 def job_values(job: NewJob, seq: int) -> tuple[Any, ...]:
-    """Return the parameters of ``insert_job``, in their order."""
+    """Return the parameters of ``insert_jobs``, in their order."""
     created_at = to_ms(job.created_at)
 
     return (
         seq,
         job.id,
         job.command,
+        JobState.PENDING.value,
         job.priority,
+        0,
+        0,
         job.max_retries,
         job.backoff_base,
         _timeout_ms(job.timeout),
@@ -65,7 +68,7 @@ def job_values(job: NewJob, seq: int) -> tuple[Any, ...]:
 
 
 def inserted_job(job: NewJob, seq: int) -> Job:
-    """Return the job that ``insert_job`` made, as a reader will see it."""
+    """Return the job that ``insert_jobs`` made, as a reader will see it."""
     created_at = _as_kept(job.created_at)
     run_at = created_at if job.run_at is job.created_at else from_ms(due_ms(job.run_at))
 
