@@ -5,6 +5,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -57,10 +58,10 @@ def insert(
         return []
 
     last = connection.execute(SQL["last_job_seq"]).fetchone()[0]
-    numbered = list(enumerate(jobs, last + 1))
+    seqs = range(last + 1, last + 1 + len(jobs))
 
     try:
-        _run_for_rows(connection, "insert_jobs", [job_values(job, seq) for seq, job in numbered])
+        _run_for_rows(connection, "insert_jobs", map(job_values, jobs, seqs))
     except sqlite3.IntegrityError as error:
         taken = _taken_ids(connection, [job.id for job in jobs], last)
 
@@ -71,14 +72,11 @@ def insert(
 
     connection.executemany(
         SQL["insert_tag"],
-        ({"tag": tag, "job": seq} for seq, job in numbered for tag in job.tags),
+        ({"tag": tag, "job": seq} for seq, job in zip(seqs, jobs, strict=True) for tag in job.tags),
     )
     connection.execute(SQL["count_pending"], {"added": len(jobs)})
-    moment, kind = to_ms(now), EventKind.ENQUEUED.value
-    _run_for_rows(
-        connection, "insert_events", [(moment, seq, kind, 0, None) for seq, _ in numbered]
-    )
-    return [inserted_job(job, seq) for seq, job in numbered]
+    connection.execute(SQL["insert_enqueued"], {"now": to_ms(now), "last": last})
+    return list(map(inserted_job, jobs, seqs))
 
 
 def _taken_ids(connection: sqlite3.Connection, ids: list[str], last: int) -> list[str]:
@@ -165,13 +163,13 @@ def _record(connection: sqlite3.Connection, ends: Sequence[End]) -> None:
 
 
 def _run_for_rows(
-    connection: sqlite3.Connection, name: str, rows: Sequence[tuple[Any, ...]]
+    connection: sqlite3.Connection, name: str, rows: Iterable[tuple[Any, ...]]
 ) -> list[sqlite3.Row]:
     """Run a query for many rows with few statements; return what these return."""
     found: list[sqlite3.Row] = []
+    left = iter(rows)
 
-    for start in range(0, len(rows), _MOST_ROWS):
-        part = rows[start : start + _MOST_ROWS]
+    while part := list(islice(left, _MOST_ROWS)):
         values = [value for row in part for value in row]
         found += connection.execute(_query_for(name, len(part), len(part[0])), values).fetchall()
 

@@ -10,6 +10,11 @@ VALUES (?);
 -- name: count_pending
 UPDATE counts SET jobs = jobs + :added WHERE state = 'pending';
 
+-- name: insert_enqueued
+-- An event for each job of this batch.
+INSERT INTO events (at, job, kind, run)
+SELECT :now, seq, 'enqueued', 0 FROM jobs WHERE seq > :last ORDER BY seq;
+
 -- name: insert_tag
 INSERT INTO tags (tag, job) VALUES (:tag, :job);
 
