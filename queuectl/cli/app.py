@@ -17,8 +17,6 @@ def main() -> NoReturn:
     if interrupt is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    _do_without_tls()
-
     from queuectl.cli import program, screen
 
     screen.make_ready()
@@ -30,16 +28,3 @@ def main() -> NoReturn:
         code = program.INTERRUPTED
 
     sys.exit(code)
-
-
-def _do_without_tls() -> None:
-    """
-    Let asyncio be imported without ``ssl``, as where Python was built without that.
-
-    No command speaks TLS, and it is a tenth of what a short one takes.
-    """
-    if "ssl" not in sys.modules and "asyncio" not in sys.modules:
-        sys.modules["ssl"] = None  # type: ignore[assignment]
-        import asyncio  # noqa: F401
-
-        del sys.modules["ssl"]
