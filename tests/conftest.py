@@ -74,7 +74,7 @@ ALLOWED_ON_THE_LOOP: Final = (
         "a worker's folder, once in its life",
     ),
     (
-        "runtime/supervisor.py",
+        "runtime/liveness.py",
         ("__init__", "_make_and_lock", "remove"),
         (
             "os.mkdir",
@@ -89,7 +89,7 @@ ALLOWED_ON_THE_LOOP: Final = (
     (
         "runtime/liveness.py",
         (
-            "_identity",
+            "_file_identity",
             "_is_open_as",
             "_has_lock_open",
             "_is_of_another",

@@ -25,9 +25,6 @@ from queuectl.cli.errors import CommandError
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SHOWN_LOG_LINES: Final = 20
 
-# By which the engine knows the processes of a run.
-_MARK: Final = "QUEUECTL_RUN"
-
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """
@@ -186,11 +183,11 @@ def _command_line(launch: Launch) -> list[str]:
 
 def _environ() -> dict[str, str]:
     """
-    Return the environment without what says of which run we are a part.
+    Return the environment without what is queuectl's own, as a worker gives it to its jobs.
 
-    A worker that a job starts is to outlive that job.
+    A worker that a job starts is no part of that job's run, and is to outlive it.
     """
-    return {name: value for name, value in os.environ.items() if name != _MARK}
+    return {name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_")}
 
 
 def _path_switch() -> list[str]:

@@ -150,12 +150,17 @@ def print_detail(job: "Job", attempts: Sequence["Attempt"], tail: str) -> None:
         screen.write_line("")
         TablePrinter(_ATTEMPT_COLUMNS).add([_attempt_row(attempt) for attempt in attempts])
 
-    failed = [attempt for attempt in attempts if attempt.reason]
-
-    if failed:
-        last = failed[-1]
-        screen.write_line(f"\nlast error: attempt {last.number}: {_safe(last.reason)}")
+    if failed := last_failed(attempts):
+        screen.write_line(f"\nlast error: attempt {failed.number}: {_safe(failed.reason)}")
         screen.write("".join(f"  {line}\n" for line in screen.escape(tail).splitlines()))
+
+
+def last_failed(attempts: Sequence["Attempt"]) -> "Attempt | None":
+    """Return the run that failed last; one that was only given back has not failed."""
+    from queuectl import OutcomeKind
+
+    failed = [run for run in attempts if run.reason and run.outcome is not OutcomeKind.INTERRUPTED]
+    return failed[-1] if failed else None
 
 
 def print_workers(workers: Sequence["WorkerInfo"], form: Form) -> None:

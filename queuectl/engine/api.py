@@ -26,7 +26,7 @@ from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.ids import IdMaker
 from queuectl.engine.runtime.liveness import has_live_worker
 from queuectl.engine.runtime.opening import Opening
-from queuectl.engine.runtime.paths import current_folder, default_database, real_path
+from queuectl.engine.runtime.paths import current_folder, real_path
 from queuectl.engine.runtime.plans import Stop, WorkerPlan
 from queuectl.engine.runtime.runner import Runner
 from queuectl.engine.runtime.threads import in_thread
@@ -64,9 +64,8 @@ class QueueEngine(Opening):
         clock: Clock | None = None,
         runner: Runner | None = None,
     ) -> None:
-        path = default_database() if database is None else Path(database).expanduser()
         super().__init__(
-            real_path(path),
+            real_path(database),
             makes_folder=database is None and "QUEUECTL_DB" not in os.environ,
             clock=clock or SystemClock(),
             runner=runner,
@@ -328,6 +327,7 @@ class QueueEngine(Opening):
         Raises:
             JobNotFoundError: There is no such job.
             RunNotFoundError: It has no such run.
+            OutputMissingError: The output is a file, and that is gone.
         """
         raw = await self.output_bytes(job_id, attempt=attempt)
         return raw.decode(errors="backslashreplace")
@@ -359,6 +359,7 @@ class QueueEngine(Opening):
         Raises:
             JobNotFoundError: There is no such job.
             RunNotFoundError: The job is finished and never had that run.
+            OutputMissingError: The output is a file, and that is gone.
         """
         async for chunk in self._outputs.follow(job_id, attempt):
             yield chunk

@@ -136,6 +136,26 @@ class RunNotFoundError(QueueCtlError, LookupError):
         super().__init__(f"job {named(job_id)} has no attempt {attempt}")
 
 
+class OutputMissingError(QueueCtlError, LookupError):
+    """
+    The file with a run's output is gone.
+
+    Attributes:
+        job_id: The job.
+        attempt: The run's number.
+        path: Where the file was.
+    """
+
+    def __init__(self, job_id: str, attempt: int, path: str) -> None:
+        self.job_id = job_id
+        self.attempt = attempt
+        self.path = path
+        self.hint: str | None = "it was removed, or left behind when the database was copied"
+        super().__init__(
+            f"the output of job {named(job_id)}, attempt {attempt} is missing: {named(path)}"
+        )
+
+
 class DuplicateJobError(QueueCtlError):
     """
     An id is taken; nothing was overwritten.
@@ -204,13 +224,14 @@ class LeftoverProcessError(QueueCtlError):
     Workers have ended, and processes of their jobs could not be ended.
 
     Attributes:
-        pids: Their numbers.
+        pids: Their numbers; empty where the system does not list who holds the
+            files of a job.
     """
 
     def __init__(self, pids: list[int]) -> None:
         self.pids = pids
         self.hint: str | None = "see what they are with: ps -o pid,user,stat,args -p PID"
-        listed = ", ".join(map(str, pids))
+        listed = ", ".join(map(str, pids)) or "that the system does not list"
         noun = "process" if len(pids) == 1 else "processes"
         super().__init__(f"the workers have ended, but {noun} {listed} of their jobs could not be")
 

@@ -153,6 +153,7 @@ class FakeProcess:
 
     def __init__(self, run: FakeRun, clock: Clock, *, pid: int) -> None:
         self._pid = pid
+        self.is_hidden: bool = False
         self._result = ProcessResult(exit_code=run.exit_code, signal=run.signal)
         self._ended = asyncio.Event()
 

@@ -71,7 +71,7 @@ async def test_a_detached_worker_is_restarted_with_its_log(home: Home) -> None:
     [log] = (home.state / "logs").iterdir()
     assert (new["id"], new["pid"]) == ("w2", worker["pid"])
     assert "making room for a successor" in log.read_text()
-    assert "died without a word" not in log.read_text()
+    assert " died:" not in log.read_text()
     assert "completed job" in log.read_text()
     await home.is_quiet()
 
@@ -163,7 +163,7 @@ async def test_a_detached_worker_that_was_killed_has_that_in_its_log(home: Home)
     [dead] = status["workers"]
     assert (dead["id"], dead["state"], dead["busy"]) == ("w1", "dead", 1)
     log = (home.state / "logs" / "w1.log").read_text()
-    assert "worker w1 died without a word: killed, or out of memory" in log
+    assert "worker w1 died: killed, out of memory, or of what stands above" in log
 
 
 async def test_a_worker_that_a_fault_ends_leaves_the_place_in_its_log(home: Home) -> None:

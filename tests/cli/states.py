@@ -64,6 +64,22 @@ def run_interrupted_and_lost(database: Path, job_id: str) -> None:
     asyncio.run(main())
 
 
+def run_to(database: Path, job_id: str, *outcomes: OutcomeKind) -> None:
+    """Make a job whose runs ended so; the reason of each is the name of its outcome."""
+
+    async def main() -> None:
+        async with QueueEngine(database, clock=FakeClock(START)) as engine:
+            store = engine._store
+            await engine.enqueue("true", id=job_id, cwd="/")
+
+            for day, outcome in enumerate(outcomes):
+                now = START + timedelta(days=day)
+                [job] = (await store.claim(1, 1, now=now)).jobs
+                await end(store, job, outcome, reason=outcome.value, now=now)
+
+    asyncio.run(main())
+
+
 def run_due(database: Path) -> None:
     """Run what is due, as if every command succeeded."""
 

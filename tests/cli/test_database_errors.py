@@ -189,6 +189,19 @@ def test_a_read_only_database_is_refused_with_what_to_check(tmp_path: Path) -> N
         assert "read-only" in result.err or "may be written to" in result.err
 
 
+@pytest.mark.parametrize("name", ["/", "", ".", "..", "link"])
+@pytest.mark.parametrize("command", ["list", "doctor"])
+def test_a_name_that_no_file_has_is_refused(
+    name: str, command: str, queuectl: Queuectl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to("/")
+
+    assert queuectl.bare("--db", name, command) == Result(
+        2, "", f"error: {name or repr(name)}: not the name of a file\n"
+    )
+
+
 def test_a_database_behind_an_address_is_refused(queuectl: Queuectl) -> None:
     result = queuectl.bare("--db", "postgresql://localhost/queue", "list")
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from queuectl import OutcomeKind
 from tests.cli.program import Queuectl, Result
 from tests.cli.schema import STATES, check_job, check_jobs, is_number, is_time
 from tests.cli.states import (
@@ -13,6 +14,7 @@ from tests.cli.states import (
     pretended_worker,
     run_interrupted_and_lost,
     run_jobs,
+    run_to,
 )
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -122,6 +124,24 @@ def test_info_shows_what_was_interrupted_and_lost(queuectl: Queuectl, db_path: P
     check_job(job)
     assert (job["interruptions"], job["crashes"], job["attempts"]) == (1, 2, 2)
     assert "\ninterruptions     1\ncrashes           2\n" in text
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "last_error"),
+    [
+        ([OutcomeKind.INTERRUPTED], None),
+        ([OutcomeKind.FAILED, OutcomeKind.INTERRUPTED], "attempt 1: failed"),
+        ([OutcomeKind.INTERRUPTED, OutcomeKind.LOST], "attempt 2: lost"),
+    ],
+)
+def test_info_takes_no_run_that_was_given_back_for_an_error(
+    outcomes: list[OutcomeKind], last_error: str | None, queuectl: Queuectl, db_path: Path
+) -> None:
+    run_to(db_path, "job", *outcomes)
+    text = queuectl.ok("info", "job").out
+
+    assert outcomes[-1] in text
+    assert text.partition("last error: ")[2].strip() == (last_error or "")
 
 
 def test_info_shows_that_a_job_is_stuck_beside_its_state(queuectl: Queuectl, db_path: Path) -> None:

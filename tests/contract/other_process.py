@@ -5,7 +5,9 @@ It says "ready", waits for a line, does its one thing, and says what came of it.
 """
 
 import asyncio
+import fcntl
 import os
+import signal
 import sqlite3
 import sys
 from datetime import UTC, datetime
@@ -15,6 +17,7 @@ import anyio
 
 from queuectl.engine.domain.models import NewJob, OnCrash
 from queuectl.engine.store.open import open_store
+from queuectl.engine.store.sqlite.checkpoint import Checkpointer
 from queuectl.engine.store.sqlite.setup import prepare
 
 NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
@@ -91,6 +94,20 @@ def migrate(folder: Path, count: int) -> None:
     print(applied)  # noqa: T201
 
 
+def fork(path: Path) -> None:
+    """Die in a checkpoint, as a program that has forked a child, which goes on until told."""
+    checkpointer = Checkpointer(path)
+
+    for lock in (checkpointer._turnstile, checkpointer._gate):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+    if os.fork() == 0:
+        wait_for_word()
+        os._exit(0)
+
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def main(action: str, path: str, argument: str) -> None:
     """Do one thing."""
     os.umask(0o077)
@@ -104,6 +121,8 @@ def main(action: str, path: str, argument: str) -> None:
             hold(Path(path), argument)
         case "migrate":
             migrate(Path(path), int(argument))
+        case "fork":
+            fork(Path(path))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
 """Files that cannot be used: each has its error, and stays as it was."""
 
+import asyncio
+import os
+import resource
 import sqlite3
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Final
 
 import anyio
 import pytest
@@ -16,9 +20,13 @@ from queuectl.engine.errors import (
     StoreReplacedError,
 )
 from queuectl.engine.store.base import JobStore
+from queuectl.engine.store.sqlite.connection import named_errors
 from queuectl.engine.store.sqlite.setup import MIGRATIONS, prepare
 from tests.conftest import OpenStore
+from tests.contract.processes import other_process
 from tests.contract.steps import add_one, end, ids, take_one
+
+ROUNDS: Final = 20
 
 
 def make_other_program(path: Path) -> None:
@@ -90,6 +98,85 @@ async def test_an_empty_file_becomes_a_database(opened: OpenStore, db_path: Path
     store = await opened(db_path)
 
     assert (await add_one(store)).id == "job-1"
+
+
+async def test_a_database_that_was_emptied_is_refused_and_what_is_left_stays(
+    opened: OpenStore, db_path: Path
+) -> None:
+    await (await opened(db_path)).close()
+    log = db_path.with_name("queue.db-wal")
+    log.write_text("commits")
+    db_path.with_name("queue.db-run").mkdir()
+    db_path.write_bytes(b"")
+
+    with pytest.raises(StoreDamagedError, match="the database is empty") as caught:
+        await opened(db_path)
+
+    assert "put a backup in the place of all its files" in str(caught.value.hint)
+    assert (db_path.stat().st_size, log.read_text()) == (0, "commits")
+
+
+async def test_a_new_database_is_made_where_one_was_removed(
+    opened: OpenStore, db_path: Path
+) -> None:
+    db_path.with_name("queue.db-run").mkdir()
+
+    assert (await add_one(await opened(db_path))).id == "job-1"
+
+
+async def test_processes_that_begin_anew_at_once_take_no_new_file_for_an_emptied_one(
+    tmp_path: Path,
+) -> None:
+    for n in range(ROUNDS):
+        (tmp_path / f"{n}.db-run").mkdir()
+
+    async with AsyncExitStack() as stack:
+        others = [
+            await stack.enter_async_context(other_process("migrate", tmp_path, ROUNDS))
+            for _ in range(3)
+        ]
+        for _ in range(ROUNDS - 1):
+            for other in others:
+                await other.say_go()
+            for other in others:
+                await other.until_ready()
+        applied = await asyncio.gather(*(other.go() for other in others))
+
+    assert sum(map(int, applied)) == ROUNDS * len(MIGRATIONS)
+
+
+@contextmanager
+def descriptors(spare: int) -> Iterator[None]:
+    """Let this process open so many files more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open("/dev/null", os.O_RDONLY)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + spare, hard))
+
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("spare", range(5))
+async def test_a_lack_of_descriptors_is_named(opened: OpenStore, db_path: Path, spare: int) -> None:
+    await (await opened(db_path)).close()
+
+    with descriptors(spare), pytest.raises(StoreError) as caught:
+        await opened(db_path)
+
+    assert "(Too many open files)" in str(caught.value)
+    assert str(caught.value.hint).startswith("raise the limit")
+    assert (await add_one(await opened(db_path))).id == "job-1"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_file_that_is_on_no_disk_is_on_no_full_one() -> None:
+    path = Path("/proc/self/mem")
+
+    with pytest.raises(StoreError, match="the disk failed to read or write"), named_errors(path):
+        sqlite3.connect(path)
 
 
 async def test_a_missing_folder_is_told_with_what_makes_it(

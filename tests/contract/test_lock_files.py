@@ -1,11 +1,14 @@
-"""The lock files beside a database, where something else has their name."""
+"""The lock files beside a database: what else has their name, and whose they are."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from queuectl.engine.errors import StoreError
+from queuectl.engine.store.base import JobStore
 from tests.conftest import OpenStore
+from tests.contract.processes import other_process
 from tests.contract.steps import add_one
 
 NAMES = ("checkpoint", "turnstile")
@@ -54,3 +57,33 @@ async def test_a_store_that_cannot_be_opened_leaves_no_descriptor(
             await opened(db_path)
 
     assert open_descriptors() == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to somebody else")
+@pytest.mark.parametrize("end", ["", "-checkpoint", "-turnstile", "-run"])
+async def test_what_belongs_to_another_user_is_refused_before_anything_is_made(
+    opened: OpenStore, db_path: Path, end: str
+) -> None:
+    """Whoever made a lock file there would lock the owner out."""
+    theirs = db_path.with_name(db_path.name + end)
+    await (await opened(db_path)).close()
+
+    for file in db_path.parent.iterdir():
+        file.unlink()
+
+    theirs.mkdir() if end == "-run" else theirs.touch()
+    os.chown(theirs, 65534, 65534)
+
+    with pytest.raises(StoreError) as caught:
+        await opened(db_path)
+
+    assert str(caught.value) == f"{theirs.name} belongs to another user (uid 65534): {db_path}"
+    assert str(caught.value.hint).startswith("use queuectl as that user")
+    assert list(db_path.parent.iterdir()) == [theirs]
+
+
+async def test_a_child_of_a_program_that_died_over_a_checkpoint_holds_nobody_up(
+    store: JobStore, db_path: Path
+) -> None:
+    async with other_process("fork", db_path, ""):
+        assert (await add_one(store)).id == "job-1"

@@ -27,7 +27,12 @@ async def orphaned(db_path: Path, tmp_path: Path, *, slots: int = 1) -> int:
 
 
 @asynccontextmanager
-async def a_process(code: str, *descriptors: int, mark: Mark | None = None) -> AsyncIterator[int]:
+async def a_process(
+    code: str,
+    *descriptors: int,
+    mark: Mark | None = None,
+    environ: dict[str, str] | None = None,
+) -> AsyncIterator[int]:
     """Run a program in a session of its own that has said a word, and end it."""
     process = await asyncio.create_subprocess_exec(  # noqa: TID251 (not the engine's)
         sys.executable,
@@ -37,7 +42,7 @@ async def a_process(code: str, *descriptors: int, mark: Mark | None = None) -> A
         stdout=asyncio.subprocess.PIPE,
         pass_fds=descriptors,
         start_new_session=True,
-        env=None if mark is None else {MARK_VARIABLE: str(mark)},
+        env=environ if mark is None else {MARK_VARIABLE: str(mark)},
     )
     try:
         assert process.stdout is not None

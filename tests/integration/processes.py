@@ -14,6 +14,24 @@ from tests.waiting import PATIENCE, wait_until
 
 _ROOT: Final = Path(__file__).parents[2]
 
+# The superuser sees all, and no limit holds for it: in its place another user goes on,
+# who may still read the interpreter's files, wherever they are, and what /proc has of it.
+AS_ANOTHER_USER: Final = """
+import ctypes, os
+
+if os.geteuid() == 0:
+    libc = ctypes.CDLL(None)
+    PR_SET_DUMPABLE, PR_SET_KEEPCAPS, CAPS_VERSION, CAP_DAC_OVERRIDE = 4, 8, 0x20080522, 1
+    libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
+    os.setgroups([])
+    os.setgid(54321)
+    os.setuid(54321)
+    bits = 1 << CAP_DAC_OVERRIDE
+    caps = (ctypes.c_uint32 * 6)(bits, bits, 0, 0, 0, 0)
+    assert libc.capset((ctypes.c_uint32 * 2)(CAPS_VERSION, 0), caps) == 0
+    libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+"""
+
 WORK: Final = """
 import asyncio, signal, sys
 from queuectl import QueueEngine

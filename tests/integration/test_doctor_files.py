@@ -119,6 +119,8 @@ if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
 
+os.umask(int(sys.argv[2]))
+
 for finding in asyncio.run(diagnose(sys.argv[1])):
     print(finding.verdict, finding.check, finding.words, '->', finding.advice)
 
@@ -128,9 +130,9 @@ os._exit(0)
 """
 
 
-async def as_nobody(path: Path) -> list[str]:
+async def as_nobody(path: Path, *, umask: int = 0o077) -> list[str]:
     """Look as a user who is not root, and return what was found, a line each."""
-    code, output = await run_python("-c", NOBODY, str(path))
+    code, output = await run_python("-c", NOBODY, str(path), str(umask))
     assert code == 0, output
     return output.partition("as nobody\n")[2].splitlines()
 
@@ -179,6 +181,17 @@ async def test_a_folder_that_may_not_be_written_to_is_a_problem() -> None:
     assert f"may not read and write {name} -> chmod u+rwX {name}" in found["access"]
 
 
+async def test_a_look_leaves_nothing_behind_whatever_the_umask() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+
+        if os.geteuid() == 0:
+            os.chown(folder, 65534, 65534)
+
+        await as_nobody(folder / "queue.db", umask=0o777)
+        assert list(folder.iterdir()) == []
+
+
 @pytest.mark.parametrize("room", ["workers", "wake", "output", "logs", "output/0"])
 async def test_a_folder_of_the_state_that_may_not_be_written_to_is_a_problem(room: str) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -199,6 +212,52 @@ async def test_a_folder_of_the_state_that_may_not_be_written_to_is_a_problem(roo
         result = run_shell(before["access"].partition(" -> ")[2])
         assert result.code == 0, result
         assert problem_lines(await as_nobody(path)) == {}
+
+
+# A database that is gone
+
+
+async def test_a_database_that_was_emptied_is_a_problem_until_the_advice_is_followed(
+    made: Path,
+) -> None:
+    made.write_bytes(b"")
+    found = only(await diagnose(made), "database")
+
+    assert (found.verdict, made.stat().st_size) == (PROBLEM, 0)
+    assert found.words.startswith("the database is empty, and its state folder says that it was")
+    follow(found, after="what was in it: ")
+    assert list(made.parent.iterdir()) == []
+
+
+async def test_what_is_left_of_a_database_that_was_removed_is_noted(made: Path) -> None:
+    made.unlink()
+    found = only(await diagnose(made), "database")
+
+    assert found.verdict is NOTE
+    assert found.words.startswith("there is no database, but what belonged to one: ")
+    assert f"{made}-run" in found.words
+    follow(found, after="what is left: ")
+    assert list(made.parent.iterdir()) == []
+    assert "there is no database yet" in only(await diagnose(made), "database").words
+
+
+# Outputs
+
+
+async def test_outputs_that_are_gone_are_noted_until_they_are_back(
+    engine: QueueEngine, db_path: Path, tmp_path: Path
+) -> None:
+    await engine.enqueue_many(["head -c 100000 /dev/zero"] * 2)
+    await engine.drain()
+    outputs = db_path.with_name("queue.db-run") / "output"
+    outputs.rename(tmp_path / "away")
+    found = only(await engine.doctor(), "outputs")
+
+    assert found.verdict is NOTE
+    assert found.words == "the files of 2 outputs are gone: 1.1.log, 2.1.log"
+    assert f"into {outputs}" in str(found.advice)
+    (tmp_path / "away").rename(outputs)
+    assert [found for found in await engine.doctor() if found.check == "outputs"] == []
 
 
 # Leftovers

@@ -162,6 +162,41 @@ async def test_leaving_the_engine_ends_workers_that_other_tasks_hold(
     assert isinstance(results[1], EngineClosedError)
 
 
+@pytest.mark.parametrize("steps", range(8))
+async def test_an_engine_that_is_closed_while_its_first_reads_begin_leaves_nothing(
+    db_path: Path, steps: int
+) -> None:
+    threads, files = set(threading.enumerate()), descriptors()
+
+    async with QueueEngine(db_path) as engine:
+        reads = [asyncio.create_task(engine.list()) for _ in range(3)]
+        for _ in range(steps):
+            await asyncio.sleep(0)
+
+    results = await asyncio.wait_for(asyncio.gather(*reads, return_exceptions=True), 5)
+    assert all(found == [] or isinstance(found, EngineClosedError) for found in results), results
+    await assert_nothing_is_left(db_path, threads, files)
+
+
+async def test_who_still_reads_when_the_engine_is_closed_is_told_so(db_path: Path) -> None:
+    async def follow() -> None:
+        async for _ in engine.follow("job"):
+            pass
+
+    async def hear() -> None:
+        async for _ in engine.events():
+            pass
+
+    async with QueueEngine(db_path) as engine:
+        await engine.enqueue("true", id="job")
+        waiting = (follow(), hear(), engine.wait("job"))
+        tasks = [asyncio.create_task(each) for each in waiting]
+        await wait_until(lambda: len(engine._open.bus._listeners) == len(tasks))
+
+    results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
+    assert [type(each) for each in results] == [EngineClosedError] * 3
+
+
 async def test_cancelling_an_engine_while_it_opens_leaves_nothing(db_path: Path) -> None:
     threads, files = set(threading.enumerate()), descriptors()
 

@@ -218,6 +218,27 @@ async def test_cancelling_while_jobs_end_leaves_each_with_one_end(engine: QueueE
     assert set(ends.values()) == {1}
 
 
+async def test_an_engine_that_is_left_tells_all_of_its_workers_before_it_waits_for_one(
+    db_path: Path, tmp_path: Path
+) -> None:
+    both = "touch told-$QUEUECTL_JOB_ID; until [ -e told-one ] && [ -e told-two ]; do :; done; exit"
+    command = f"trap '{both}' TERM; echo $$ > pid-$QUEUECTL_JOB_ID; while :; do sleep 0.02; done"
+
+    # Told one after the other, the first would wait for the second to the end of its grace.
+    async with QueueEngine(db_path, kill_grace=60) as engine:
+        working = [asyncio.create_task(engine.run()) for _ in range(2)]
+
+        for name in ("one", "two"):
+            await engine.enqueue(command, id=name, cwd=tmp_path)
+            await pid_in(tmp_path / f"pid-{name}")
+
+    await asyncio.gather(*working)
+    async with QueueEngine(db_path) as engine:
+        jobs = [await engine.get(name) for name in ("one", "two")]
+
+    assert [(job.state, job.interruptions) for job in jobs] == [(JobState.PENDING, 1)] * 2
+
+
 async def test_a_command_that_is_cancelled_and_ends_well_is_cancelled(
     engine: QueueEngine, tmp_path: Path
 ) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from queuectl import EventKind, JobState, QueueEngine
+from queuectl import EventKind, JobState, OnCrash, QueueEngine
+from queuectl.engine.runtime.adoption import Orphan
 from queuectl.engine.runtime.clock import SystemClock
 from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.liveness import LOCK_NAME, boot_id, is_alive, pid_namespace
@@ -153,6 +154,40 @@ async def test_a_run_without_exit_file_whose_shell_was_killed_is_lost_and_all_of
     assert not is_running(daemon)
 
 
+def _remove_all(home: Path) -> None:
+    for path in home.glob("1.*"):
+        path.unlink()
+
+
+def _empty_all(home: Path) -> None:
+    for path in home.glob("1.*"):
+        _empty(path)
+
+
+def _remove_all_and_forget(home: Path) -> None:
+    _remove_all(home)
+    _empty(home / LOCK_NAME)
+
+
+@linux_only
+@pytest.mark.parametrize("spoil", [_remove_all, _empty_all, _remove_all_and_forget])
+async def test_a_run_of_which_no_file_is_left_is_lost_and_not_begun_again_for_nothing(
+    engine: QueueEngine, db_path: Path, tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    await engine.enqueue(GATE, id="job", cwd=tmp_path, on_crash=OnCrash.DEAD)
+    pid = await orphaned(db_path, tmp_path)
+    [home] = db_path.parent.glob("queue.db-run/workers/*")
+    spoil(home)
+    os.kill(pid, signal.SIGKILL)
+    await wait_until(lambda: not is_running(pid))
+
+    async with engine.workers():
+        job = await engine.wait("job", timeout=5)
+
+    assert (job.state, job.reason) == (JobState.DEAD, "lost")
+    assert (job.attempts, job.interruptions, job.crashes) == (1, 0, 1)
+
+
 def test_a_run_whose_output_is_gone_ended_for_the_reason_that_was_noted(tmp_path: Path) -> None:
     job = make_job(run_count=1)
     note = run_note(job.seq, job.run_count)
@@ -251,7 +286,7 @@ async def test_a_look_that_is_cancelled_keeps_no_lock_of_a_dead_worker_open(
         folder=folder,
         clock=clock,
         worker=99,
-        adopt=lambda _: None,
+        adopt=_adopt_nothing,
     )
     monkeypatch.setattr("queuectl.engine.runtime.recovery._PAUSE", 60)
 
@@ -263,6 +298,10 @@ async def test_a_look_that_is_cancelled_keeps_no_lock_of_a_dead_worker_open(
     times_open = _times_open(home / LOCK_NAME)
     os.close(lock)
     assert times_open == 1
+
+
+async def _adopt_nothing(_: Orphan) -> None:
+    pass
 
 
 def _times_open(path: Path) -> int:

@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import JobSpec, JobState, QueueEngine, RunNotFoundError
+from queuectl import JobSpec, JobState, OutputMissingError, QueueEngine, RunNotFoundError
+from queuectl.engine.runtime.output_guard import OutputGuard
+from queuectl.engine.runtime.run import Run, StopReason
+from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.store.base import INLINE_OUTPUT_BYTES
+from tests.factories import make_job
 from tests.integration.processes import pid_in
 
 # Waits for a file named go, and then writes.
@@ -91,6 +95,22 @@ async def test_an_attempt_that_never_was_has_no_output(engine: QueueEngine) -> N
             await engine.output("job", attempt=number)
 
     assert before == ""
+
+
+async def test_a_large_output_whose_file_is_gone_is_missed_and_not_called_empty(
+    engine: QueueEngine, db_path: Path
+) -> None:
+    await engine.enqueue("head -c 100000 /dev/zero", id="job")
+    await engine.drain()
+    [file] = db_path.parent.glob("queue.db-run/output/*/*")
+    file.unlink()
+
+    with pytest.raises(OutputMissingError, match="job job, attempt 1 is missing"):
+        await engine.output("job")
+
+    with pytest.raises(OutputMissingError):
+        async for _ in engine.follow("job"):
+            pass
 
 
 async def test_following_an_attempt_that_can_never_be_is_refused(engine: QueueEngine) -> None:
@@ -206,3 +226,21 @@ async def test_an_output_beyond_the_limit_of_a_row_survives_a_new_engine(
         lines = (await other.output(job.id)).splitlines()
 
     assert lines == [str(number) for number in range(1, 10_001)]
+
+
+def test_an_output_that_cannot_be_looked_at_for_a_while_is_limited_all_the_same(
+    tmp_path: Path,
+) -> None:
+    run = Run(make_job(max_output_bytes=3))
+    run.files = RunFiles(tmp_path, 1)
+    guard = OutputGuard()
+    guard.watch(run)
+
+    # Not open yet: the system refuses the look.
+    pause = guard._look(0.02)
+    assert run.files.open(run.note)
+    run.files.write_output(b"more")
+    guard._look(pause)
+    run.files.close()
+
+    assert run.stop_reason is StopReason.OUTPUT

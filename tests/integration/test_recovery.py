@@ -6,10 +6,12 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from queuectl import Event, EventKind, JobSpec, JobState, OutcomeKind, QueueEngine
+from queuectl import Event, EventKind, Job, JobSpec, JobState, OutcomeKind, QueueEngine
+from queuectl.engine.runtime.recovery import Recovery
 from tests.integration.processes import WORK, end, engine_process, is_running, pid_in
 from tests.waiting import wait_for_event, wait_until
 
@@ -139,6 +141,46 @@ async def test_jobs_that_were_claimed_and_not_started_come_back_uncharged(
         end(pid)
 
     assert {(job.state, job.attempts, job.run_count) for job in jobs} == {("completed", 1, 1)}
+
+
+async def test_a_job_that_fails_to_be_settled_in_a_way_nobody_foresaw_keeps_no_other(
+    engine: QueueEngine,
+    db_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    command = "echo $$ > pid-$QUEUECTL_JOB_ID; until [ -e go ]; do sleep 0.01; done"
+    names = ["bad", "good"]
+    await engine.enqueue_many([JobSpec(command=command, id=n, cwd=str(tmp_path)) for n in names])
+
+    async with engine_process(WORK, db_path, 2) as dying:
+        for name in names:
+            await pid_in(tmp_path / f"pid-{name}")
+        await dying.kill()
+
+    settle = Recovery._settle_job
+
+    async def fail_for_one(self: Recovery, worker: Any, job: Job, *rest: Any, **named: Any) -> None:
+        if job.id == "bad":
+            raise ValueError("not foreseen")
+
+        await settle(self, worker, job, *rest, **named)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(Recovery, "_settle_job", fail_for_one)
+
+        async with engine.workers():
+            await wait_for_event(engine, EventKind.ADOPTED, "good")
+            (tmp_path / "go").touch()
+            good = await engine.wait("good", timeout=10)
+
+    async with engine.workers():
+        bad = await engine.wait("bad", timeout=10)
+
+    assert (good.state, bad.state) == (JobState.COMPLETED, JobState.COMPLETED)
+    assert "cannot settle what job bad left" in caplog.text
+    assert "not foreseen" in caplog.text
 
 
 async def test_a_killed_worker_is_shown_as_dead_and_then_gone(

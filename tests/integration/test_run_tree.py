@@ -1,5 +1,6 @@
 """Which processes are a run's: those that were started with its files, or carry its mark."""
 
+import errno
 import os
 import signal
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from queuectl import QueueEngine
 from queuectl.engine.runtime import proc
-from queuectl.engine.runtime.marks import Mark
+from queuectl.engine.runtime.marks import MARK_VARIABLE, Mark
 from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.runtime.tree import RunTree
@@ -110,6 +111,44 @@ async def test_whoever_got_the_number_of_a_process_is_not_signalled_there(
         monkeypatch.undo()
 
     assert signalled == []
+
+
+@pytest.mark.parametrize("number", ["1" * 5000, "\N{SUPERSCRIPT TWO}"])
+async def test_who_carries_what_only_looks_like_a_mark_does_not_keep_others_from_being_seen(
+    tmp_path: Path, number: str
+) -> None:
+    files, tree = made_files(tmp_path)
+    looks_like = {MARK_VARIABLE: f"a.{number}.1:/x"}
+
+    async with a_process(STAY, environ=looks_like), a_process(STAY, files.lock) as pid:
+        found = await in_thread(tree.look)
+
+    files.close()
+    assert [process.pid for process in found.ours] == [pid]
+
+
+def test_a_system_that_fails_to_say_what_runs_is_not_taken_for_one_that_never_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_: str) -> str:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "readlink", fail)
+
+    with pytest.raises(OSError, match="Input/output error"):
+        proc.can_list()
+
+
+def test_a_time_that_there_is_not_is_no_time_at_which_a_shell_wrote(tmp_path: Path) -> None:
+    files, _ = made_files(tmp_path)
+    files.close()
+    assert files.written_at() is not None
+
+    # Of a year that datetime does not have, where the disk can keep it.
+    os.utime(files.exit_path, (300_000_000_000, 300_000_000_000))
+    is_kept = files.exit_path.stat().st_mtime == 300_000_000_000
+
+    assert (files.written_at() is None) is is_kept
 
 
 def test_a_link_in_place_of_a_runs_file_makes_no_other_file_the_runs(tmp_path: Path) -> None:

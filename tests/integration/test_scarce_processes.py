@@ -1,33 +1,16 @@
 """A system that is out of processes and threads for a while."""
 
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import pytest
+from tests.integration.processes import AS_ANOTHER_USER, engine_process
 
-from tests.integration.processes import engine_process
-
-# The limit does not hold for the superuser: then it is another user's process, which
-# may still read the interpreter's files, wherever they are, and what /proc has of it.
-SCARCE: Final = """
-import asyncio, ctypes, logging, os, resource, sys
+# The limit does not hold for the superuser.
+SCARCE: Final = (
+    AS_ANOTHER_USER
+    + """
+import asyncio, logging, os, resource, sys
 from queuectl import QueueEngine
-
-if os.geteuid() == 0:
-    libc = ctypes.CDLL(None)
-    PR_SET_DUMPABLE, PR_SET_KEEPCAPS, CAPS_VERSION, CAP_DAC_OVERRIDE = 4, 8, 0x20080522, 1
-    libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
-    os.setgroups([])
-    os.setgid(54321)
-    os.setuid(54321)
-    bits = 1 << CAP_DAC_OVERRIDE
-    caps = (ctypes.c_uint32 * 6)(bits, bits, 0, 0, 0, 0)
-    assert libc.capset((ctypes.c_uint32 * 2)(CAPS_VERSION, 0), caps) == 0
-    libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 def limit(soft):
     resource.setrlimit(resource.RLIMIT_NPROC, (soft, resource.getrlimit(resource.RLIMIT_NPROC)[1]))
@@ -53,6 +36,7 @@ async def main():
 
 asyncio.run(main())
 """
+)
 
 FORKS: Final = """
         limit(1)
@@ -82,22 +66,10 @@ THREADS: Final = """
 """
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that another user can reach."""
-    path = Path(tempfile.mkdtemp())
-
-    if os.geteuid() == 0:
-        os.chown(path, 54321, 54321)
-
-    yield path
-    shutil.rmtree(path)
-
-
 async def test_a_job_that_finds_no_free_process_is_given_back_and_tried_again(
-    folder: Path,
+    others_folder: Path,
 ) -> None:
-    async with engine_process(SCARCE.replace("BODY", FORKS), folder / "queue.db") as scarce:
+    async with engine_process(SCARCE.replace("BODY", FORKS), others_folder / "queue.db") as scarce:
         said = await scarce.line()
 
     assert said == (
@@ -107,9 +79,11 @@ async def test_a_job_that_finds_no_free_process_is_given_back_and_tried_again(
 
 
 async def test_a_worker_that_finds_no_free_thread_goes_on_when_there_is_one(
-    folder: Path,
+    others_folder: Path,
 ) -> None:
-    async with engine_process(SCARCE.replace("BODY", THREADS), folder / "queue.db") as scarce:
+    async with engine_process(
+        SCARCE.replace("BODY", THREADS), others_folder / "queue.db"
+    ) as scarce:
         said = await scarce.line()
 
     assert said == "completed, 1, 20000\n"

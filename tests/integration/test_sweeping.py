@@ -16,7 +16,9 @@ from queuectl.engine.runtime.liveness import LOCK_NAME
 from queuectl.engine.runtime.locks import is_locked, try_lock
 from queuectl.engine.runtime.marks import Mark
 from queuectl.engine.runtime.proc import Process
+from queuectl.engine.runtime.runfiles import FoundRun, find_runs, has_gaps
 from queuectl.engine.runtime.sweep import Sweeper, end_leftovers
+from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.store.base import JobStore
 from tests.integration.orphans import STAY, a_process
 from tests.integration.processes import is_running
@@ -120,6 +122,44 @@ async def test_each_process_that_cannot_be_ended_is_reported_once(
     reports = [record for record in caplog.records if "cannot be ended" in record.message]
     assert len(reports) == 2
     assert sorted(home.name for home in folder.workers.iterdir()) == tokens
+
+
+async def test_a_folder_that_fails_in_a_way_nobody_foresaw_keeps_no_other(
+    store: JobStore,
+    folder: StateFolder,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bad, good = left_home(folder, "bad"), left_home(folder, "good")
+
+    def fail_for_one(home: Path) -> list[FoundRun]:
+        if home == bad:
+            raise ValueError("not foreseen")
+
+        return find_runs(home)
+
+    monkeypatch.setattr(sweep, "find_runs", fail_for_one)
+    await Sweeper(store, folder).sweep()
+
+    assert bad.exists()
+    assert not good.exists()
+    assert [record.getMessage() for record in caplog.records] == ["cannot remove the folder bad"]
+    assert "not foreseen" in caplog.text
+
+
+async def test_a_folder_goes_whatever_the_names_of_the_files_in_it(
+    store: JobStore, folder: StateFolder
+) -> None:
+    home = left_home(folder, "dead")
+
+    for name in ("\N{SUPERSCRIPT TWO}", "0", "9" * 200):
+        (home / f"{name}.lock").touch()
+        (home / f"{name}.exit").touch()
+
+    assert await in_thread(find_runs, home) == []
+    assert not await in_thread(has_gaps, home, 0)
+    await Sweeper(store, folder).sweep()
+    assert not home.exists()
 
 
 async def test_a_folder_goes_when_its_last_process_has(

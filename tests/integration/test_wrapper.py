@@ -11,7 +11,7 @@ import pytest
 
 from queuectl.engine.runtime import wrapper
 from queuectl.engine.runtime.runfiles import ExitNote, RunFiles
-from queuectl.engine.runtime.wrapper import COMMAND_VARIABLE, TRAP_PROBE, wrap
+from queuectl.engine.runtime.wrapper import COMMAND_VARIABLE, NOT_BEGUN, TRAP_PROBE, wrap
 
 COMMANDS: Final = {
     "builtin": "true",
@@ -235,6 +235,22 @@ def test_a_wrapped_command_leaves_its_code_and_a_killed_one_that_it_began(
     # One that was killed leaves the word that it began, and its number, and no more.
     kept = exit_file.read_text()
     assert kept == (f"{NOTE} {pid} {plain.code}\n" if plain.code >= 0 else f"{NOTE} {pid}\n")
+
+
+@pytest.mark.parametrize("command", ["echo ran", "eval 'echo ran'"])
+@pytest.mark.parametrize("place", ["missing/0.exit", "folder", "/dev/full"])
+def test_a_command_whose_shell_cannot_write_its_first_word_does_not_begin(
+    shell: Path, tmp_path: Path, command: str, place: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+
+    if place == "/dev/full" and not Path(place).exists():
+        pytest.skip(f"there is no {place}")
+
+    ended = run_wrapped(shell, command, tmp_path / place).ended
+
+    assert ended.code == NOT_BEGUN
+    assert "ran" not in ended.output.split()
 
 
 def test_a_code_replaces_the_one_of_an_earlier_run(shell: Path, tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ from queuectl import (
     LeftoverProcessError,
     OnCrash,
     OutcomeKind,
+    OutputMissingError,
     QueueCtlError,
     QueueEngine,
     QueueStats,
@@ -282,6 +283,8 @@ def handles(error: QueueCtlError) -> None:  # noqa: C901, PLR0912 (one case for 
             assert_type(error.job_id, str)
         case RunNotFoundError():
             assert_type((error.job_id, error.attempt), tuple[str, int])
+        case OutputMissingError():
+            assert_type((error.job_id, error.attempt, error.path), tuple[str, int, str])
         case JobStateError():
             assert_type((error.job_id, error.state, error.action), tuple[str, str, str])
         case WorkerNotFoundError():
@@ -306,7 +309,12 @@ def stands_in_one_tree() -> None:
         InvalidJobError,
         InvalidValueError,
     ]
-    lookups: list[type[LookupError]] = [JobNotFoundError, RunNotFoundError, WorkerNotFoundError]
+    lookups: list[type[LookupError]] = [
+        JobNotFoundError,
+        OutputMissingError,
+        RunNotFoundError,
+        WorkerNotFoundError,
+    ]
     stores: list[type[StoreError]] = [
         SchemaVersionError,
         StoreBusyError,

@@ -82,12 +82,12 @@ def show_info(
 async def _look_at(engine: "QueueEngine", job_id: str) -> "tuple[Job, list[Attempt], str]":
     job = await engine.get(job_id)
     attempts = await engine.attempts(job_id)
-    failed = [attempt.number for attempt in attempts if attempt.reason]
+    failed = render.last_failed(attempts)
 
-    if not failed:
+    if failed is None:
         return job, attempts, ""
 
-    end = await engine.output_bytes(job_id, attempt=failed[-1], last=_TAIL_BYTES)
+    end = await engine.output_bytes(job_id, attempt=failed.number, last=_TAIL_BYTES)
     lines = end.decode(errors="backslashreplace").splitlines(keepends=True)
     return job, attempts, "".join(lines[-_TAIL_LINES:])
 

@@ -78,6 +78,11 @@ class OrphanProcess:
         """The shell's number, also of one that is gone; 0 where it is not known."""
         return self._orphan.leader or 0
 
+    @property
+    def is_hidden(self) -> bool:
+        """Whether all that kept it from being ended, at the last try, is not to be seen."""
+        return self._orphan.tree.is_hidden
+
     async def wait(self) -> ProcessResult:
         """Return when the shell has ended, with the exit code that it left."""
         while True:

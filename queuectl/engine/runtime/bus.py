@@ -86,7 +86,7 @@ class Bus:
         """Stop listening, and wake everyone who waits."""
         if self._pipe is not None:
             asyncio.get_running_loop().remove_reader(self._reader)
-            self._pipe.unlink(missing_ok=True)
+            _remove(self._pipe, logging.WARNING)
             os.close(self._reader)
             os.close(self._keeper)
             self._pipe = None
@@ -204,6 +204,14 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
+def _remove(path: Path, level: int) -> None:
+    """Remove a pipe that nobody listens at; where the system refuses, say so in the log."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        _log.log(level, "cannot remove a wake-up pipe: %s", error)
+
+
 def _has_unread(path: Path) -> bool:
     """Whether there is something in a pipe; to look at it takes nothing out."""
     try:
@@ -227,11 +235,8 @@ def _write(path: Path, word: bytes) -> bool:
     except OSError as error:
         # ENXIO: it has no reader, for its process died without cleaning up.
         if error.errno == errno.ENXIO:
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as refusal:
-                # Nobody listens there; who has committed is not to fail for it.
-                _log.debug("cannot remove a wake-up pipe: %s", refusal)
+            # Whoever has committed meets it again and again.
+            _remove(path, logging.DEBUG)
 
         return False
 

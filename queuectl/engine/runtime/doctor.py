@@ -8,7 +8,6 @@ of it would drop SQLite's locks in this process
 """
 
 import os
-import shlex
 from pathlib import Path
 from typing import Final
 
@@ -24,8 +23,8 @@ from queuectl.engine.domain.findings import (
     problem,
 )
 from queuectl.engine.domain.models import WorkerInfo, worker_name
-from queuectl.engine.errors import InvalidValueError, StoreDamagedError, StoreError, listed
-from queuectl.engine.runtime import filesystem, machine
+from queuectl.engine.errors import StoreDamagedError, StoreError, listed
+from queuectl.engine.runtime import filesystem, machine, presence
 from queuectl.engine.runtime.bus import Bus
 from queuectl.engine.runtime.clock import Clock, SystemClock
 from queuectl.engine.runtime.folder import StateFolder
@@ -33,10 +32,11 @@ from queuectl.engine.runtime.leftovers import (
     Known,
     StateListing,
     judge_leftovers,
+    judge_outputs,
     list_what_is_there,
 )
 from queuectl.engine.runtime.liveness import has_lock, is_alive
-from queuectl.engine.runtime.paths import default_database
+from queuectl.engine.runtime.paths import real_path
 from queuectl.engine.runtime.roster import list_workers
 from queuectl.engine.runtime.sweep import running_jobs
 from queuectl.engine.runtime.threads import in_thread
@@ -69,10 +69,10 @@ async def diagnose(
         because of a problem is left out.
 
     Raises:
-        InvalidValueError: The database is relative to a folder that does not
-            exist any more.
+        InvalidValueError: The database has a name that no file has, or is
+            relative to a folder that does not exist any more.
     """
-    path = await in_thread(_real_path, database)
+    path = await in_thread(real_path, database)
     return await Doctor(path, SystemClock(), full=full).look()
 
 
@@ -126,8 +126,8 @@ class Doctor:
         """Look at what is outside of the database; return whether there is one to open."""
         folder = self._path.parent
 
-        if not await in_thread(folder.is_dir):
-            self._found.append(_no_folder(folder))
+        if missing := await in_thread(presence.check_folder, folder):
+            self._found.append(missing)
             return False
 
         self._found += await in_thread(filesystem.check_filesystem, folder)
@@ -135,7 +135,7 @@ class Doctor:
         self._found.append(await in_thread(filesystem.check_access, self._path))
         self._found += await machine.check_shell_and_locks(await in_thread(self._trial_folder))
 
-        if missing := await in_thread(filesystem.check_kind, self._path):
+        if missing := await in_thread(presence.check_file, self._path):
             self._found.append(missing)
             return False
 
@@ -272,19 +272,12 @@ class Doctor:
         known = await _known(store)
 
         def find() -> list[Finding]:
-            return judge_leftovers(self._path, seen, known, now=self._clock.now())
+            return [
+                *judge_outputs(self._folder, seen, known),
+                *judge_leftovers(self._path, seen, known, now=self._clock.now()),
+            ]
 
         return await in_thread(find)
-
-
-def _real_path(database: str | os.PathLike[str] | None) -> Path:
-    path = default_database() if database is None else Path(database).expanduser()
-
-    try:
-        return Path(os.path.realpath(path))
-    except FileNotFoundError:
-        msg = f"{path}: the current folder does not exist any more"
-        raise InvalidValueError(msg) from None
 
 
 async def _known(store: StoreToRead) -> Known:
@@ -362,21 +355,6 @@ def _migrations(path: Path, faults: list[str]) -> list[Finding]:
             f" version, or {rescue(path)}",
         )
     ]
-
-
-def _no_folder(folder: Path) -> Finding:
-    if folder == default_database().parent and "QUEUECTL_DB" not in os.environ:
-        return note(
-            "database",
-            f"there is no database yet, and no folder for it: {folder}",
-            "nothing has to be done: the first command makes both, such as: queuectl status",
-        )
-
-    return problem(
-        "database",
-        f"there is no folder {folder}",
-        f"make it: mkdir -p -m 700 {shlex.quote(str(folder))}",
-    )
 
 
 def _no_roster(folder: StateFolder, error: OSError) -> Finding:

@@ -4,25 +4,23 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 from queuectl.engine.domain.lifecycle import Outcome
-from queuectl.engine.domain.models import Job, OnCrash
+from queuectl.engine.domain.models import Job
 from queuectl.engine.runtime.adoption import Orphan, OrphanProcess
 from queuectl.engine.runtime.clock import Clock, Timer, sleep
 from queuectl.engine.runtime.marks import Mark
-from queuectl.engine.runtime.outcomes import (
-    noted_reason,
-    run_outcome,
-    spawn_outcome,
-    system_outcome,
-)
+from queuectl.engine.runtime.outcomes import run_outcome, system_outcome
 from queuectl.engine.runtime.reaper import ProcessResult
 from queuectl.engine.runtime.recording import Recorder
 from queuectl.engine.runtime.run import Run, StopReason
 from queuectl.engine.runtime.runfiles import RunFiles, RunFilesPool, run_note
 from queuectl.engine.runtime.runner import Runner, RunningProcess, RunRequest
+from queuectl.engine.runtime.takeover import note_end, started_unwatched, take_over
+from queuectl.engine.runtime.tree import HELD_UNSEEN
 
 T = TypeVar("T")
 
@@ -86,13 +84,21 @@ class Executor:
             files = self._files.take(run_note(run.job.seq, run.job.run_count))
         except OSError as error:
             process_ended()
-            await self._recorder.record(run.job, system_outcome(error), started_at=started_at)
+            await self._recorder.record(
+                run.job,
+                system_outcome(error.strerror),
+                started_at=started_at,
+                has_to_go=run.has_to_go,
+            )
             return
 
         try:
-            await self._run_with(files, run, started_at, process_ended)
+            is_free = await self._run_with(files, run, started_at, process_ended)
         finally:
             run.files = None
+            files.close()
+
+        if is_free:
             self._files.give_back(files)
 
     async def adopt(self, run: Run, orphan: Orphan, *, process_ended: Callable[[], None]) -> None:
@@ -114,76 +120,97 @@ class Executor:
             if result is None:
                 return
 
-            judged = await self._judge(run, result, orphan.ended_at)
+            def took() -> timedelta:
+                return max((orphan.ended_at() or self._clock.now()) - started_at, _NO_TIME)
 
-            if judged is None:
-                return
-
-            outcome, ended_at = judged
-            await self._recorder.record(
-                run.job,
-                outcome,
-                started_at=started_at,
-                took=max((ended_at or self._clock.now()) - started_at, _NO_TIME),
-                result=result,
-                files=run.files,
-            )
-            _remove(files)
+            # Its files stay as long as its worker's folder, which is counted through.
+            await self._settle(run, result, started_at, took)
         finally:
             run.files = None
             files.close()
 
     async def _watch(self, run: Run, orphan: Orphan, started_at: datetime) -> ProcessResult | None:
         """Wait for the end of an adopted run, whatever keeps us from watching it for a while."""
+        # Once: it overwrites what it goes by.
+        process = await self._insist(run, partial(take_over, run, orphan))
+
+        if process is None:
+            return None
+
         while True:
             try:
-                return await self._wait_for_orphan(run, orphan, started_at)
+                return await self._wait_for_orphan(run, process, orphan.files, started_at)
             except OSError as error:
                 _log.error("job %s: cannot watch its run: %s", run.job.id, error)
 
-                if run.has_to_go:
+                if run.has_to_go():
                     return None
 
                 await sleep(self._clock, _STUCK_PAUSE)
 
     async def _wait_for_orphan(
-        self, run: Run, orphan: Orphan, started_at: datetime
+        self, run: Run, process: OrphanProcess, files: RunFiles, started_at: datetime
     ) -> ProcessResult | None:
-        reason = noted_reason(orphan.files, orphan.note)
+        if run.files is None and files.open_output(self._recorder.output_path(run.job)):
+            run.files = files
 
-        if reason not in {None, StopReason.LEAVE}:
-            run.stop(reason, run.job.cancel_reason)
-        elif reason is None and run.job.on_crash is not OnCrash.ADOPT and not orphan.ended_at():
-            run.stop(StopReason.CRASH)
-
-        # From here on it is ours to end, or to leave.
-        _note_end(orphan.files, run)
-
-        if run.files is None and orphan.files.open_output(self._recorder.output_path(run.job)):
-            run.files = orphan.files
-
-        process = OrphanProcess(orphan)
         age = process.age()
         # The shell's age, as far as that is known: the wall clock may have jumped.
         gone = self._clock.now() - started_at if age is None else timedelta(seconds=age)
-        return await self._wait(run, process, orphan.files, gone=gone)
+        return await self._wait(run, process, files, gone=gone)
 
-    async def _judge(
-        self, run: Run, result: ProcessResult, when: Callable[[], T]
-    ) -> tuple[Outcome, T] | None:
+    async def _settle(
+        self,
+        run: Run,
+        result: ProcessResult,
+        started_at: datetime,
+        took: Callable[[], timedelta],
+    ) -> bool:
         """
-        Name how a run ended, and when, as soon as its files can be read.
+        Name how a run ended, and record it.
 
         Returns:
-            None where the worker has to go before: whoever comes after it reads them.
+            False where that is left to somebody else, with its files as they are.
+        """
+        judged = await self._judge(run, result, took)
+
+        if judged is None:
+            return False
+
+        outcome, duration = judged
+        return await self._recorder.record(
+            run.job,
+            outcome,
+            started_at=started_at,
+            took=duration,
+            result=result,
+            files=run.files,
+            has_to_go=run.has_to_go,
+        )
+
+    async def _judge(
+        self, run: Run, result: ProcessResult, took: Callable[[], timedelta]
+    ) -> tuple[Outcome, timedelta] | None:
+        return await self._insist(run, lambda: (run_outcome(run, result), took()))
+
+    async def _insist(self, run: Run, look: Callable[[], T]) -> T | None:
+        """
+        Look at the files of a run, as soon as the system allows it.
+
+        Args:
+            run: The run.
+            look: What to do; raises OSError where that cannot be done now.
+
+        Returns:
+            None where the worker has to go before: whoever comes after it looks at them.
         """
         while True:
             try:
-                return run_outcome(run, result), when()
+                return look()
             except OSError as error:
-                _log.error("job %s: cannot read its files: %s", run.job.id, error)
+                _log.error("job %s: cannot look at its files: %s", run.job.id, error)
 
-                if run.has_to_go:
+                if run.has_to_go():
                     return None
 
                 await sleep(self._clock, _STUCK_PAUSE)
@@ -194,15 +221,22 @@ class Executor:
         run: Run,
         started_at: datetime,
         process_ended: Callable[[], None],
-    ) -> None:
-        began = self._clock.monotonic()
+    ) -> bool:
+        """
+        Run a job with its files.
 
-        try:
-            process = await self._runner.start(self._request(run.job, files))
-        except OSError as error:
+        Returns:
+            Whether they can be used again: nobody needs them as evidence, and its
+            shell could write into them.
+        """
+        began = self._clock.monotonic()
+        process = await self._start(run, files)
+
+        if process is None or isinstance(process, Outcome):
             process_ended()
-            await self._recorder.record(run.job, spawn_outcome(error), started_at=started_at)
-            return
+            return process is not None and await self._recorder.record(
+                run.job, process, started_at=started_at, has_to_go=run.has_to_go
+            )
 
         files.close_lock()
         run.files = files
@@ -210,22 +244,34 @@ class Executor:
         process_ended()
 
         if result is None:
-            return
+            return False
 
-        judged = await self._judge(run, result, lambda: run.ended_at)
+        def took() -> timedelta:
+            return timedelta(seconds=(run.ended_at or self._clock.monotonic()) - began)
 
-        if judged is None:
-            return
+        is_recorded = await self._settle(run, result, started_at, took)
 
-        outcome, ended = judged
-        await self._recorder.record(
-            run.job,
-            outcome,
-            started_at=started_at,
-            took=timedelta(seconds=(ended or self._clock.monotonic()) - began),
-            result=result,
-            files=files,
-        )
+        if is_recorded and not result.has_begun:
+            _drop(self._files, files)
+
+        return is_recorded and result.has_begun
+
+    async def _start(self, run: Run, files: RunFiles) -> RunningProcess | Outcome | None:
+        """
+        Start the process of a run.
+
+        Returns:
+            An outcome where nothing was started; None where nobody can say yet
+            whether it was, and the worker has to go.
+        """
+        request = self._request(run.job, files)
+
+        try:
+            return await self._runner.start(request)
+        except (OSError, ValueError, RuntimeError) as error:
+            # Else it would tell of nobody but us.
+            files.close_lock()
+            return await self._insist(run, partial(started_unwatched, run.job, request, error))
 
     def _mark(self, job: Job) -> Mark:
         return Mark(token=self._token, seq=job.seq, run=job.run_count, database=self._database)
@@ -272,7 +318,7 @@ class Executor:
         run.ended_at = self._clock.monotonic()
 
         if result is None:
-            _note_end(files, run)
+            note_end(files, run)
 
         if run.stop_reason is StopReason.LEAVE or not await self._end(run, process, result):
             return None
@@ -306,9 +352,9 @@ class Executor:
 
         while not await _try(end, self._grace):
             words = f"processes of session {process.pid} cannot be ended"
-            await self._recorder.mark_stuck(run.job, words)
+            await self._recorder.mark_stuck(run.job, HELD_UNSEEN if process.is_hidden else words)
 
-            if run.has_to_go:
+            if run.has_to_go():
                 return False
 
             await sleep(self._clock, _STUCK_PAUSE)
@@ -325,17 +371,9 @@ async def _try(end: Callable[[float], Awaitable[bool]], grace: float) -> bool:
         return False
 
 
-def _note_end(files: RunFiles, run: Run) -> None:
-    """Write down why a run is being ended; where that cannot be done it is ended all the same."""
+def _drop(pool: RunFilesPool, files: RunFiles) -> None:
     try:
-        files.note_end(run.note, run.stop_reason or "")
-    except OSError as error:
-        _log.warning("job %s: cannot note why its run is ended: %s", run.job.id, error)
-
-
-def _remove(files: RunFiles) -> None:
-    try:
-        files.remove()
+        pool.drop(files)
     except OSError as error:
         # Whoever sweeps the folder of its worker finds it.
         _log.warning("cannot remove %s: %s", files.lock_path, error)

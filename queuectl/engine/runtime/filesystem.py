@@ -157,31 +157,9 @@ def judge_room(folder: Path, free: int) -> Finding:
     return note("disk", words, advice) if free < _NEARLY_FULL else ok("disk", words)
 
 
-def check_kind(path: Path) -> Finding | None:
-    """Say what there is in the place of the database where it is no file. Blocking."""
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return note(
-            "database",
-            f"there is no database yet: {path}",
-            f"nothing has to be done: the first command makes it, such as:"
-            f" {command(path, 'status')}",
-        )
-
-    if stat.S_ISREG(mode):
-        return None
-
-    return problem(
-        "database",
-        f"not a file: {path}",
-        "move it out of the way, or name another file with --db or QUEUECTL_DB",
-    )
-
-
 def check_access(path: Path) -> Finding:
     """Say whether this user may change the database, and what is beside it. Blocking."""
-    denied = [place for place in (path.parent, *_family(path), *_rooms(path)) if _is_denied(place)]
+    denied = [place for place in (path.parent, *family(path), *_rooms(path)) if _is_denied(place)]
     # Else something further up is in the way, or the disk.
     mendable = [place for place in denied if _is_closed_by_its_owner(place)]
 
@@ -196,7 +174,7 @@ def check_access(path: Path) -> Finding:
         f"chmod u+rwX {quoted(mendable)}{and_again(mendable)}"
         if mendable
         else "be the user that owns it, or look whether the disk is read-only; who may is shown"
-        f" by: ls -ld {quoted([path.parent, *_family(path)])}",
+        f" by: ls -ld {quoted([path.parent, *family(path)])}",
     )
 
 
@@ -320,13 +298,13 @@ class _Seen:
                 f"{counted(len(members), 'file')} of the database belong to uid {uid}, not to"
                 f" this user (uid {here}): {listed([named(str(place)) for place in members])}",
                 "use queuectl as that user, or, while nothing has the database open:"
-                f" sudo chown -hR {here} {quoted(_family(path))}",
+                f" sudo chown -hR {here} {quoted(family(path))}",
             )
 
     def _judge_modes(self, path: Path) -> Iterator[Finding]:
         if self._open:
             places = [f"{named(str(place))} ({mode:04o})" for place, mode in self._open]
-            tops = [top for top in _family(path) if self._has_open_in(top)]
+            tops = [top for top in family(path) if self._has_open_in(top)]
             yield problem(
                 "permissions",
                 f"other users may get at {counted(len(self._open), 'file')}: {listed(places)}",
@@ -365,7 +343,7 @@ def _check_folder(folder: Path) -> list[Finding]:
     ]
 
 
-def _family(path: Path) -> list[Path]:
+def family(path: Path) -> list[Path]:
     """Return what there is of a database, and of what belongs to it."""
     members = [path.with_name(path.name + end) for end in _FAMILY]
     return [member for member in members if os.path.lexists(member)]
@@ -373,7 +351,7 @@ def _family(path: Path) -> list[Path]:
 
 def _walk(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
     """Yield everything of a database, without following links."""
-    waiting = _family(path)
+    waiting = family(path)
 
     while waiting:
         member = waiting.pop()

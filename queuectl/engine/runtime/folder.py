@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from queuectl.engine.errors import StoreError
@@ -69,8 +70,10 @@ class StateFolder:
             before: Only those made before this time, in seconds since 1970.
         """
         for draft in self.wake.glob(".*"):
-            if draft.lstat().st_mtime < before:
-                draft.unlink(missing_ok=True)
+            # Whoever made it may just be giving it its name.
+            with suppress(FileNotFoundError):
+                if draft.lstat().st_mtime < before:
+                    draft.unlink()
 
     def copy_outputs(self, other: "StateFolder") -> None:
         """Copy the large outputs to another database's folder."""
@@ -99,8 +102,16 @@ def make_private(folder: Path) -> None:
             folder, f"cannot make the folder ({error.strerror})", hint="check the permissions"
         ) from error
 
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise StoreError(folder, "not a folder of this user", hint="move it out of the way")
+    if not stat.S_ISDIR(found.st_mode):
+        raise StoreError(folder, "not a folder", hint="move it out of the way")
+
+    if found.st_uid != os.geteuid():
+        # Whatever is in it stays: its owner's workers have their locks there.
+        raise StoreError(
+            folder,
+            f"the folder belongs to another user (uid {found.st_uid})",
+            hint="use queuectl as that user",
+        )
 
     if found.st_mode & 0o077:
         folder.chmod(0o700)

@@ -5,9 +5,7 @@ As long as its shell is there, or is not reaped, the group's number is the run's
 After that it is only while something of the group is left; then it may be anybody's.
 """
 
-import os
 import signal
-import sys
 from collections.abc import Callable
 from typing import Final
 
@@ -49,19 +47,7 @@ class RunGroup:
 
     def _signal(self, number: signal.Signals) -> bool:
         """Signal it; return whether there is anybody to be signalled."""
-        if not self._is_there():
-            return False
-
-        try:
-            os.killpg(self._leader, number)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            # macOS says so of a group of which only zombies are left; Linux
-            # of one whose every member has changed its user.
-            return sys.platform != "darwin"
-
-        return True
+        return self._is_there() and proc.signal_group(self._leader, number)
 
     async def _is_gone_within(self, seconds: float) -> bool:
         clock = SystemClock()
@@ -93,7 +79,7 @@ class RunGroup:
         is in the shell's; and so is who is met beside one of those.
         """
         if not proc.can_list():
-            return _exists(self._leader)
+            return proc.has_group(self._leader)
 
         members = [found for found in proc.processes() if found.group == self._leader]
         met = {(found.pid, found.started) for found in members}
@@ -114,18 +100,7 @@ class RunGroup:
         A member whose parent died is reaped by the system's first process, which
         may take its time, and in a container may never do it. Zombies do nothing.
         """
-        if not _exists(self._leader):
+        if not proc.has_group(self._leader):
             return False
 
         return not proc.can_list() or any(p.group == self._leader for p in proc.processes())
-
-
-def _exists(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return sys.platform != "darwin"
-
-    return True

@@ -1,6 +1,8 @@
 """
 What engines that died left behind: folders, pipes, outputs, logs, processes.
 
+It is also asked the other way: which outputs should be there, and are not.
+
 What is there is listed first and the database is asked afterwards, for things
 come in the other order; what is then still there, and nobody's, is a leftover.
 """
@@ -95,6 +97,24 @@ def judge_leftovers(
         *_processes(database, seen, known),
     ]
     return found or [ok(_CHECK, "dead engines left nothing behind")]
+
+
+def judge_outputs(folder: StateFolder, seen: StateListing, known: Known) -> list[Finding]:
+    """Say which outputs of finished runs are not there any more. Blocking."""
+    unseen = sorted(known.outputs.difference(seen.outputs.values()))
+    gone = [path for run in unseen if _is_gone(path := folder.output(*run))]
+
+    if not gone:
+        return []
+
+    return [
+        note(
+            "outputs",
+            f"the files of {counted(len(gone), 'output')} are gone: {_names(gone)}",
+            f"put them back from a backup, into {folder.outputs}; without one they are lost, and"
+            " what else is known of these runs is not",
+        )
+    ]
 
 
 def _homes(seen: StateListing, known: Known) -> Iterator[Finding]:
@@ -247,6 +267,18 @@ def _is_read(path: Path) -> bool:
         return error.errno != errno.ENXIO
 
     return True
+
+
+def _is_gone(path: Path) -> bool:
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        # What may not be looked at may be there.
+        return False
+
+    return False
 
 
 def _run_of(path: Path) -> Run | None:

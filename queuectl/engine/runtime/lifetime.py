@@ -74,12 +74,11 @@ class RunningWorker:
         around: Surroundings,
         plan: WorkerPlan,
         *,
-        runner: Runner,
+        make_runner: Callable[[], Runner],
         prepare: "Prepare | None",
         started: Callable[[str], object] | None,
     ) -> None:
         """Be the worker; an error is kept for whoever waits."""
-        from queuectl.engine.runtime.supervisor import run_worker
 
         async def begin(worker: "Worker") -> Job | None:
             first = None if prepare is None else await prepare(worker)
@@ -93,7 +92,10 @@ class RunningWorker:
             return first
 
         try:
-            self.how = await run_worker(around, plan, runner=runner, started=begin)
+            # Here, for an import fails too, as without descriptors.
+            from queuectl.engine.runtime.supervisor import run_worker
+
+            self.how = await run_worker(around, plan, runner=make_runner(), started=begin)
         except Exception as error:  # noqa: BLE001 (kept for whoever waits)
             self.error = _only(error)
         finally:
@@ -206,7 +208,7 @@ class Lifetime:
 
         async def live() -> None:
             await running.live(
-                self.around, plan, runner=self._made_runner(), prepare=prepare, started=started
+                self.around, plan, make_runner=self._made_runner, prepare=prepare, started=started
             )
 
             # One that failed stays, for `check` to tell of it.
@@ -344,8 +346,13 @@ class Lifetime:
     async def _close_everything(self) -> None:
         self._closing.set()
 
-        for running in list(self._workers):
+        workers = list(self._workers)
+
+        # All first: none has to wait for the graces of others.
+        for running in workers:
             running.stop(Stop.NOW)
+
+        for running in workers:
             await running.ended.wait()
 
         try:

@@ -5,23 +5,97 @@ A worker holds a lock for its life. Free means dead, within a millisecond, and a
 worker that is stopped, suspended or blocked keeps what it has.
 """
 
+import fcntl
 import functools
 import os
+import re
+import secrets
+import shutil
 import stat
 from pathlib import Path
 from typing import Final
 
-from queuectl.engine.runtime.folder import StateFolder
-from queuectl.engine.runtime.locks import is_locked
+from queuectl.engine.runtime.folder import StateFolder, make_private
+from queuectl.engine.runtime.locks import close_own, is_locked, keep_from_forks, open_private
 from queuectl.engine.store.base import WorkerRow
 
 LOCK_NAME: Final = "lock"
+
+_LONGEST_COUNT: Final = 16
+_COUNT: Final = re.compile(rb"([0-9]{1,9}) *\n")
+
+# No such file, or none for us; anything else is an error of this moment.
+_NOT_SAID: Final = (FileNotFoundError, NotADirectoryError, PermissionError)
+
+
+class Home:
+    """
+    A worker's folder, locked before anybody can know of the worker.
+
+    Args:
+        folder: Of the database.
+    """
+
+    def __init__(self, folder: StateFolder) -> None:
+        self.path: Path = folder.worker(secrets.token_hex(8))
+        self._lock = self._make_and_lock()
+
+    def _make_and_lock(self) -> int:
+        while True:
+            make_private(self.path)
+            lock = open_private(self.path / LOCK_NAME)
+            # Not "try": somebody who only looks whether it is held may hold it just now.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+
+            # Whoever sweeps may have taken it for a dead one's before it was locked.
+            if _file_identity(self.path / LOCK_NAME) == _identity(os.fstat(lock)):
+                _write_count(lock, 0)
+                return keep_from_forks(lock)
+
+            os.close(lock)
+
+    def count_sets(self, count: int) -> None:
+        """Write down how many sets of run files there are, so that a removed one is missed."""
+        _write_count(self._lock, count)
+
+    def identity(self) -> str:
+        """Return what the lock is known by, wherever its file goes."""
+        return _identity(os.fstat(self._lock))
+
+    def leave(self) -> None:
+        """Let go of the lock; whoever recovers what is left needs the files."""
+        close_own(self._lock)
+
+    def remove(self) -> None:
+        """Remove the folder, and let go of the lock."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        close_own(self._lock)
+
+
+def sets_counted(home: Path) -> int | None:
+    """Return how many sets of run files a worker had made; None where that is gone. Blocking."""
+    try:
+        descriptor = os.open(home / LOCK_NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+    try:
+        found = _COUNT.fullmatch(os.pread(descriptor, _LONGEST_COUNT, 0))
+    finally:
+        os.close(descriptor)
+
+    return int(found[1]) if found else None
+
+
+def _write_count(lock: int, count: int) -> None:
+    # As long each time: what is written over needs no room on the disk.
+    os.pwrite(lock, f"{count:<9}\n".encode(), 0)
 
 
 def is_alive(folder: StateFolder, worker: WorkerRow) -> bool:
     """Whether a worker holds its lock, wherever the file is by now."""
     path = folder.worker(worker.token) / LOCK_NAME
-    found = _identity(path)
+    found = _file_identity(path)
 
     if found is not None and worker.lock_file in {None, found}:
         return is_locked(path)
@@ -29,22 +103,16 @@ def is_alive(folder: StateFolder, worker: WorkerRow) -> bool:
     return _has_lock_open(folder, worker)
 
 
-def lock_identity(descriptor: int) -> str:
-    """Return what a lock is known by where its file has been moved or deleted."""
-    found = os.fstat(descriptor)
-    return f"{found.st_dev}:{found.st_ino}"
-
-
 def has_lock(folder: StateFolder, worker: WorkerRow) -> bool:
     """Whether a worker's lock file is where it was made."""
-    found = _identity(folder.worker(worker.token) / LOCK_NAME)
+    found = _file_identity(folder.worker(worker.token) / LOCK_NAME)
     return found is not None and worker.lock_file in {None, found}
 
 
 def has_live_worker(folder: StateFolder) -> bool:
     """Whether any worker holds its lock."""
     locks = (home / LOCK_NAME for home in folder.workers.iterdir())
-    return any(_identity(lock) is not None and is_locked(lock) for lock in locks)
+    return any(_file_identity(lock) is not None and is_locked(lock) for lock in locks)
 
 
 def is_of_this_boot(worker: WorkerRow) -> bool:
@@ -59,30 +127,45 @@ def is_in_sight(worker: WorkerRow) -> bool:
 
 @functools.cache
 def boot_id() -> str:
-    """Return what changes when the machine boots, empty where the system does not say."""
+    """
+    Return what changes when the machine boots, empty where the system does not say.
+
+    Raises:
+        OSError: It cannot say now, as without free descriptors; that is no other boot.
+    """
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
+    except _NOT_SAID:
         return ""
 
 
 @functools.cache
 def pid_namespace() -> str:
-    """Return what containers differ in, empty where the system has no such thing."""
+    """
+    Return what containers differ in, empty where the system has no such thing.
+
+    Raises:
+        OSError: As `boot_id`.
+    """
     try:
         return os.readlink("/proc/self/ns/pid")
-    except OSError:
+    except _NOT_SAID:
         return ""
 
 
-def _identity(path: Path) -> str | None:
+def _identity(found: os.stat_result) -> str:
+    """Return device and inode: what a lock is known by, wherever its file goes."""
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+def _file_identity(path: Path) -> str | None:
     """Return device and inode of a file; None where there is none, or a link in its place."""
     try:
         found = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
 
-    return f"{found.st_dev}:{found.st_ino}" if stat.S_ISREG(found.st_mode) else None
+    return _identity(found) if stat.S_ISREG(found.st_mode) else None
 
 
 def _has_lock_open(folder: StateFolder, worker: WorkerRow) -> bool:
@@ -119,7 +202,7 @@ def _is_open_as(path: str, identity: str) -> bool:
     except FileNotFoundError:
         return False
 
-    return f"{found.st_dev}:{found.st_ino}" == identity
+    return _identity(found) == identity
 
 
 def _is_of_another(folder: StateFolder, path: str) -> bool:

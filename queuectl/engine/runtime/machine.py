@@ -107,6 +107,8 @@ class _Trial:
 
     def __init__(self, folder: Path) -> None:
         self._home = Path(tempfile.mkdtemp(prefix=".doctor-", dir=folder))
+        # Whatever the umask: else it could not be removed.
+        self._home.chmod(0o700)
         self._pipe = -1
         self._files = RunFiles(self._home, 0)
         self._is_free = False

@@ -8,7 +8,8 @@ import msgspec
 
 MARK_VARIABLE: Final = "QUEUECTL_RUN"
 
-_MARK: Final = re.compile(rf"\0{MARK_VARIABLE}=(\w+)\.(\d+)\.(\d+):([^\0]+)\0".encode())
+_NUMBER: Final = r"([0-9]{1,18})"
+_MARK: Final = re.compile(rf"\0{MARK_VARIABLE}=(\w+)\.{_NUMBER}\.{_NUMBER}:([^\0]+)\0".encode())
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,5 +59,16 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
         return self.seq, self.run
 
     def is_of(self, database: str) -> bool:
-        """Whether a run is this database's; it may have been moved since. Blocking."""
-        return self.database == database or not os.path.lexists(self.database)
+        """
+        Whether a run is this database's. Blocking.
+
+        It may have been moved since, or have two paths, as where a folder is mounted twice.
+        """
+        return self.database == database or _is_none_or_same(self.database, database)
+
+
+def _is_none_or_same(path: str, other: str) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except OSError:
+        return not os.path.lexists(path)

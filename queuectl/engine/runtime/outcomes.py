@@ -11,9 +11,19 @@ from queuectl.engine.runtime.reaper import ProcessResult
 from queuectl.engine.runtime.run import Run, StopReason
 from queuectl.engine.runtime.runfiles import RunFiles
 
-# The system's fault, not the command's: given back uncharged, tried later.
+# The system's fault, not the command's: given back uncharged, tried later. ESRCH is
+# said of a shell that ended, without a word, before it was watched.
 _SYSTEM_ERRORS: Final = frozenset(
-    {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EIO}
+    {
+        errno.EAGAIN,
+        errno.ENOMEM,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EIO,
+        errno.ESRCH,
+    }
 )
 _SYSTEM_PAUSE: Final = timedelta(seconds=1)
 
@@ -24,22 +34,30 @@ LOST: Final = Outcome(kind=OutcomeKind.LOST, reason="lost")
 NEVER_BEGAN: Final = Outcome(kind=OutcomeKind.INTERRUPTED, reason="its worker died before it began")
 
 
-def spawn_outcome(error: OSError) -> Outcome:
+def spawn_outcome(error: OSError | ValueError | RuntimeError) -> Outcome:
     """Name what kept a command from starting: the job's own fault, or the system's."""
-    if error.errno in _SYSTEM_ERRORS:
-        return system_outcome(error)
+    if isinstance(error, OSError) and error.errno in _SYSTEM_ERRORS:
+        return system_outcome(error.strerror)
 
-    subject = f": {os.fsdecode(error.filename)}" if error.filename else ""
-    return Outcome(
-        kind=OutcomeKind.SPAWN_FAILED, reason=f"could not start: {error.strerror}{subject}"
-    )
+    return Outcome(kind=OutcomeKind.SPAWN_FAILED, reason=f"could not start: {_words(error)}")
 
 
-def system_outcome(error: OSError) -> Outcome:
+def _words(error: OSError | ValueError | RuntimeError) -> str:
+    if isinstance(error, OSError):
+        return f"{error.strerror}{f': {os.fsdecode(error.filename)}' if error.filename else ''}"
+
+    if isinstance(error, UnicodeEncodeError):
+        missing = error.object[error.start : error.end]
+        return f"the encoding of the worker's locale, {error.encoding}, has no {missing!a}"
+
+    return str(error)
+
+
+def system_outcome(words: str | None) -> Outcome:
     """Name what kept the system from starting anything: no fault of the job."""
     return Outcome(
         kind=OutcomeKind.INTERRUPTED,
-        reason=f"the system could not start it: {error.strerror}",
+        reason=f"the system could not start it: {words}",
         pause=_SYSTEM_PAUSE,
     )
 
@@ -62,6 +80,8 @@ def run_outcome(run: Run, result: ProcessResult) -> Outcome:
             kind, reason = OutcomeKind.INTERRUPTED, "interrupted"
         case StopReason.CRASH:
             kind, reason = OutcomeKind.LOST, "worker died"
+        case _ if not result.has_begun:
+            return system_outcome("its shell could not write its first word")
         case _:
             return exit_outcome(code, signal)
 

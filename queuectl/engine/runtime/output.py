@@ -11,7 +11,7 @@ import msgspec
 
 from queuectl.engine.domain.models import Job, worker_name
 from queuectl.engine.domain.states import JobState
-from queuectl.engine.errors import RunNotFoundError
+from queuectl.engine.errors import OutputMissingError, RunNotFoundError
 from queuectl.engine.runtime.bus import Bus, Changes
 from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.runfiles import RunFiles, find_run, run_note
@@ -51,6 +51,7 @@ class OutputReader:
 
         Raises:
             RunNotFoundError: There is no such run.
+            OutputMissingError: Its output is a file, and that is gone.
         """
         number = _number(job, attempt)
 
@@ -73,6 +74,7 @@ class OutputReader:
 
         Raises:
             RunNotFoundError: The job is finished and never had that run.
+            OutputMissingError: Its output is a file, and that is gone.
         """
         if attempt is not None and attempt < 1:
             raise RunNotFoundError(job_id, attempt)
@@ -145,7 +147,8 @@ class OutputReader:
             return _NOTHING
 
         if run.output_bytes > INLINE_OUTPUT_BYTES:
-            return _LargeFile(path=str(self._folder.output(job.seq, number)))
+            path = str(self._folder.output(job.seq, number))
+            return _LargeFile(job_id=job.id, number=number, path=path)
 
         return _Kept(content=await self._store.output(job.seq, number) or b"")
 
@@ -179,12 +182,19 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _LargeFile(msgspec.Struct, frozen=True, kw_only=True):
-    """An output that has a file of its own; missing where there was none."""
+    """An output that has a file of its own."""
 
+    job_id: str
+    number: int
     path: str
 
     async def read_from(self, offset: int, size: int | None) -> bytes:
-        return await in_thread(_read_file, self.path, offset, size)
+        content = await in_thread(_read_file, self.path, offset, size)
+
+        if content is None:
+            raise OutputMissingError(self.job_id, self.number, self.path)
+
+        return content
 
 
 class _LiveFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,24 +208,25 @@ class _LiveFile(msgspec.Struct, frozen=True, kw_only=True):
         content = await in_thread(_read_file, path, offset, size)
 
         # The files get their new note before the old output is cut.
-        return content if self.files.note() == self.note else b""
+        return content if content and self.files.note() == self.note else b""
 
 
 _Source = _Kept | _LargeFile | _LiveFile
 _NOTHING: Final = _Kept(content=b"")
 
 
-def _read_file(path: str, offset: int, size: int | None) -> bytes:
+def _read_file(path: str, offset: int, size: int | None) -> bytes | None:
+    """Return a part of a file; None where there is none, or something else in its place."""
     try:
         # A pipe that was put there would keep us waiting.
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(path, flags)
-    except FileNotFoundError:
-        return b""
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return b""
+            return None
 
         if offset < 0:
             offset = max(0, os.fstat(descriptor).st_size + offset)

@@ -1,10 +1,13 @@
 """Ends runs that write more than they may, before they fill the disk."""
 
 import asyncio
+import logging
 from typing import Final
 
 from queuectl.engine.runtime.clock import SystemClock, sleep
 from queuectl.engine.runtime.run import Run, StopReason
+
+_log = logging.getLogger(__name__)
 
 # Seconds between two looks at the outputs of running jobs: the shortest while
 # one grows fast, the longest while none does.
@@ -52,7 +55,13 @@ class OutputGuard:
             if run.files is None or limit is None:
                 continue
 
-            size = run.files.output_size()
+            try:
+                size = run.files.output_size()
+            except OSError as error:
+                # Looked at again soon; at its end a run is judged by its size all the same.
+                _log.debug("job %s: cannot look at its output: %s", run.job.id, error)
+                continue
+
             self._sizes[run] = size
 
             if size > limit:

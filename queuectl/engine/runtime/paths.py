@@ -3,27 +3,41 @@
 import os
 from pathlib import Path
 
-from queuectl.engine.errors import InvalidJobError, InvalidValueError
+from queuectl.engine.errors import InvalidJobError, InvalidValueError, named
 
 
 def default_database() -> Path:
     """Return ``QUEUECTL_DB``, else ``~/.queuectl/queue.db``."""
-    named = os.environ.get("QUEUECTL_DB")
-    return Path(named).expanduser() if named else Path.home() / ".queuectl" / "queue.db"
+    path = os.environ.get("QUEUECTL_DB")
+    return Path(path).expanduser() if path else Path.home() / ".queuectl" / "queue.db"
 
 
-def real_path(path: Path) -> Path:
+def real_path(database: str | os.PathLike[str] | None) -> Path:
     """
     Return where a database really is: everybody must find the same locks beside it.
 
+    Args:
+        database: The file; None for the default one.
+
     Raises:
-        InvalidValueError: It is relative to a folder that does not exist any more.
+        InvalidValueError: It has a name that no file has, or is relative to a
+            folder that does not exist any more.
     """
+    asked = default_database() if database is None else database
+    path = Path(asked).expanduser()
+
     try:
-        return Path(os.path.realpath(path))
+        real = Path(os.path.realpath(path))
     except FileNotFoundError:
         msg = f"{path}: the current folder does not exist any more"
         raise InvalidValueError(msg) from None
+
+    # As "", ".", ".." and "/", and a link to that.
+    if path.name in {"", ".."} or not real.name:
+        msg = f"{named(os.fspath(asked))}: not the name of a file"
+        raise InvalidValueError(msg)
+
+    return real
 
 
 def current_folder() -> str:

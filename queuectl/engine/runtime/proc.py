@@ -46,10 +46,13 @@ def can_list() -> bool:
 
     In a process namespace of its own that has the /proc of another one, the
     numbers there are others'.
+
+    Raises:
+        OSError: It does not say just now; that is no sign that it never does.
     """
     try:
         return os.readlink("/proc/self") == str(os.getpid())
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return False
 
 
@@ -200,6 +203,34 @@ def _send_by(
         return False
 
     return True
+
+
+def signal_group(group: int, number: int) -> bool:
+    """
+    Signal a process group.
+
+    Args:
+        group: Its number.
+        number: The signal, 0 for none.
+
+    Returns:
+        Whether anybody is in it; where nobody there may be signalled, too.
+    """
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        # macOS says so of a group of which only zombies are left; Linux of one
+        # whose every member has changed its user.
+        return sys.platform != "darwin"
+
+    return True
+
+
+def has_group(group: int) -> bool:
+    """Whether there is a process group of this number, whose ever it is."""
+    return signal_group(group, 0)
 
 
 def uptime() -> float:

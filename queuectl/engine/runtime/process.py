@@ -6,14 +6,16 @@ import subprocess
 from typing import Final
 
 import anyio
+import msgspec
 
 from queuectl.engine.runtime.clock import Clock, SystemClock, sleep
 from queuectl.engine.runtime.group import RunGroup
 from queuectl.engine.runtime.marks import MARK_VARIABLE
-from queuectl.engine.runtime.reaper import ProcessResult, Reaper, Watched, named_result
+from queuectl.engine.runtime.reaper import UNKNOWN, ProcessResult, Reaper, Watched, named_result
+from queuectl.engine.runtime.runfiles import ExitNote
 from queuectl.engine.runtime.runner import RunRequest
 from queuectl.engine.runtime.tree import RunTree
-from queuectl.engine.runtime.wrapper import COMMAND_VARIABLE, SHELL, TRAP_PROBE, wrap
+from queuectl.engine.runtime.wrapper import COMMAND_VARIABLE, NOT_BEGUN, SHELL, TRAP_PROBE, wrap
 
 _log = logging.getLogger(__name__)
 
@@ -86,6 +88,7 @@ class ShellProcess:
         self._request = request
         self._clock = clock
         self._reaped: ProcessResult | None = None
+        self.is_hidden: bool = False
         self._group = RunGroup(process.pid, self._result)
 
     @property
@@ -97,26 +100,32 @@ class ShellProcess:
         """Return when the shell has ended."""
         if self._ended is None:
             # A loop of another make reaped it; how much it used is not known.
-            self._reaped = named_result(await self._process.wait(), reaped=self.pid)
-            return self._reaped
+            code = await self._process.wait()
+            result = named_result(None if code == UNKNOWN else code, reaped=self.pid)
+            self._reaped = result
+        else:
+            result = await asyncio.shield(self._ended)
 
-        result = await asyncio.shield(self._ended)
+        is_known = (result.exit_code, result.signal) != (None, None)
 
-        if result.exit_code is None and result.signal is None:
-            return named_result(await self._left_code())
+        if is_known and result.exit_code != NOT_BEGUN:
+            return result
 
-        return result
+        left = await self._word()
 
-    async def _left_code(self) -> int | None:
-        """Return the exit code that the shell wrote down, as soon as it can be read."""
+        if left is None:
+            return msgspec.structs.replace(result, has_begun=False)
+
+        return result if is_known else msgspec.structs.replace(result, exit_code=left.code)
+
+    async def _word(self) -> ExitNote | None:
+        """Return what the shell wrote down, as soon as it can be read."""
         while True:
             try:
-                left = self._request.files.exit_note(self._request.note)
+                return self._request.files.exit_note(self._request.note)
             except OSError as error:
                 _log.error("cannot read the exit code of process %d: %s", self.pid, error)
                 await sleep(self._clock, _READ_PAUSE)
-            else:
-                return None if left is None else left.code
 
     async def end_group(self, grace: float) -> bool:
         """End all of the group that is left, and see that it is gone."""
@@ -127,7 +136,9 @@ class ShellProcess:
         is_gone = await self.end_group(grace)
         request = self._request
         tree = RunTree(request.mark, request.files, self.pid)
-        return await tree.end(grace) and is_gone
+        has_no_more = await tree.end(grace)
+        self.is_hidden = is_gone and tree.is_hidden
+        return has_no_more and is_gone
 
     def _result(self) -> ProcessResult | None:
         """Return how the shell ended, None as long as its number is its own."""
@@ -138,19 +149,25 @@ class ShellProcess:
 
 
 async def _probe_trap(reaper: Reaper) -> bool:
-    """Whether the shell's EXIT trap stays silent when a signal ends the shell."""
+    """Whether the shell's EXIT trap is known to stay silent when a signal ends the shell."""
     with anyio.CancelScope(shield=True):
-        probe = await Watched(
-            asyncio.create_subprocess_shell(
-                TRAP_PROBE,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                executable=SHELL,
-                start_new_session=True,
-            ),
-            reaper,
-        )
+        try:
+            probe = await Watched(
+                asyncio.create_subprocess_shell(
+                    TRAP_PROBE,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    executable=SHELL,
+                    start_new_session=True,
+                ),
+                reaper,
+            )
+        except ProcessLookupError:
+            # It ended before the loop began to watch it, which from Python 3.14 on
+            # nobody does in its place.
+            return False
+
         reaper.take(probe.pid)
         output, _ = await probe.communicate()
 

@@ -22,6 +22,9 @@ _STANDING_IN: Final = threading.Lock()
 # Seconds between two looks at a child where the system gives no sign.
 _LOOK: Final = 0.01
 
+# What asyncio says of a child that somebody else has waited for; an exit code too.
+UNKNOWN: Final = 255
+
 # Given the status and the usage of a child that was reaped, None where they are not known.
 _Reaped = Callable[[int | None, Any], None]
 
@@ -40,6 +43,8 @@ class ProcessResult(msgspec.Struct, frozen=True, kw_only=True):
         reaped_at: When its number became free, in seconds since the machine
             started; None where that is not known.
         group_is_gone: Whether nothing was left of its group then.
+        has_begun: Whether the command was begun; False where its shell has
+            proved that it was not.
     """
 
     exit_code: int | None
@@ -48,6 +53,7 @@ class ProcessResult(msgspec.Struct, frozen=True, kw_only=True):
     max_rss_bytes: int | None = None
     reaped_at: float | None = None
     group_is_gone: bool = False
+    has_begun: bool = True
 
 
 class Reaper:
@@ -85,8 +91,7 @@ class Reaper:
             if not ended.done():
                 ended.set_result(named_result(code, usage, reaped=pid))
 
-            # 255 is what asyncio itself says of what it does not know.
-            call(pid, 255 if code is None else code, *args)
+            call(pid, UNKNOWN if code is None else code, *args)
 
         self._ends.wait_for(loop, pid, reaped)
 
@@ -265,15 +270,7 @@ def named_result(
 
 def _is_group_gone(leader: int) -> bool:
     """Whether nothing is left of a group whose leader was reaped just now."""
-    try:
-        os.killpg(leader, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        # macOS says so where only zombies are left.
-        return sys.platform == "darwin"
-
-    return False
+    return not proc.has_group(leader)
 
 
 def _max_rss_bytes(usage: Any) -> int | None:

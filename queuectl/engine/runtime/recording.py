@@ -2,6 +2,7 @@
 
 import logging
 import random
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,9 @@ _log = logging.getLogger(__name__)
 # Seconds between two offers of a result that the database did not take.
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
+
+# How often to offer it still when the worker has to go.
+_LAST_TRIES: Final = 4
 
 
 class Recorder:
@@ -50,6 +54,7 @@ class Recorder:
         result: ProcessResult | None = None,
         files: RunFiles | None = None,
         tries: int | None = None,
+        has_to_go: Callable[[], bool] = lambda: False,
     ) -> bool:
         """
         Record a run that has ended.
@@ -62,9 +67,11 @@ class Recorder:
             result: What the system said of it, where it did.
             files: Its files, with the output open; None where it has none.
             tries: How often to try at the most; None for as often as it takes.
+            has_to_go: Whether the worker cannot wait any longer: then a few times more.
 
         Returns:
-            False where the claim is not ours any more.
+            False where it is somebody else's to record: the claim is not ours any
+            more, or the worker has to go. Its files are the evidence for that.
 
         Raises:
             StoreUnusableError: The database will never take it.
@@ -75,27 +82,21 @@ class Recorder:
 
         while True:
             try:
-                size, output = await self._keep_output(job, files)
-                run = RunRecord(
-                    started_at=started_at,
-                    finished_at=started_at + took,
-                    outcome=outcome.kind,
-                    exit_code=outcome.exit_code,
-                    signal=outcome.signal,
-                    reason=outcome.reason,
-                    cpu=result.cpu if result else None,
-                    max_rss_bytes=result.max_rss_bytes if result else None,
-                    output_bytes=size,
-                    output=output,
-                )
-                return await self._offer(job, outcome, run)
+                return await self._record_once(job, outcome, started_at, took, result, files)
             except StoreUnusableError:
                 raise
             except (StoreError, OSError) as error:
+                if tries is None and has_to_go():
+                    tries, pause = _LAST_TRIES, _FIRST_PAUSE
+
                 tries = None if tries is None else tries - 1
 
                 if tries == 0:
-                    raise
+                    if not has_to_go():
+                        raise
+
+                    _log.error("job %s: its result is left in its files: %s", job.id, error)
+                    return False
 
                 level = logging.INFO if isinstance(error, StoreBusyError) else logging.ERROR
                 _log.log(level, "job %s: its result waits: %s", job.id, error)
@@ -115,6 +116,30 @@ class Recorder:
             raise
         except StoreError as error:
             _log.error("job %s: cannot say that it is stuck: %s", job.id, error)
+
+    async def _record_once(
+        self,
+        job: Job,
+        outcome: Outcome,
+        started_at: datetime,
+        took: timedelta,
+        result: ProcessResult | None,
+        files: RunFiles | None,
+    ) -> bool:
+        size, output = await self._keep_output(job, files)
+        run = RunRecord(
+            started_at=started_at,
+            finished_at=started_at + took,
+            outcome=outcome.kind,
+            exit_code=outcome.exit_code,
+            signal=outcome.signal,
+            reason=outcome.reason,
+            cpu=result.cpu if result else None,
+            max_rss_bytes=result.max_rss_bytes if result else None,
+            output_bytes=size,
+            output=output,
+        )
+        return await self._offer(job, outcome, run)
 
     async def _keep_output(self, job: Job, files: RunFiles | None) -> tuple[int, bytes | None]:
         """

@@ -9,8 +9,8 @@ And what can be proved neither gone nor ours is left alone, and reported.
 
 import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -20,7 +20,6 @@ import msgspec
 
 from queuectl.engine.domain.lifecycle import Outcome
 from queuectl.engine.domain.models import Job, worker_name
-from queuectl.engine.errors import StoreError, StoreUnusableError
 from queuectl.engine.runtime.adoption import Orphan, own_child
 from queuectl.engine.runtime.clock import Clock, SystemClock, sleep
 from queuectl.engine.runtime.folder import StateFolder, make_private
@@ -32,6 +31,7 @@ from queuectl.engine.runtime.liveness import (
     is_in_sight,
     is_of_this_boot,
     pid_namespace,
+    sets_counted,
 )
 from queuectl.engine.runtime.locks import is_locked, open_folder, open_private, try_lock
 from queuectl.engine.runtime.marks import Mark
@@ -39,9 +39,9 @@ from queuectl.engine.runtime.outcomes import LOST, NEVER_BEGAN, left_outcome
 from queuectl.engine.runtime.reaper import ProcessResult
 from queuectl.engine.runtime.recording import Recorder
 from queuectl.engine.runtime.runfiles import FoundRun, RunFiles, find_run, has_gaps, run_note
-from queuectl.engine.runtime.sweep import Sweeper, running_jobs
+from queuectl.engine.runtime.sweep import Sweeper, reported, running_jobs
 from queuectl.engine.runtime.threads import in_thread
-from queuectl.engine.runtime.tree import Listing, Members, RunTree, find_shell
+from queuectl.engine.runtime.tree import HELD_UNSEEN, Listing, Members, RunTree, find_shell
 from queuectl.engine.runtime.wrapper import first_words
 from queuectl.engine.store.base import JobStore, WorkerRow
 
@@ -54,7 +54,7 @@ _PAUSE: Final = 0.004
 # A worker that was taken off the list sees that sooner.
 _MOMENT: Final = timedelta(seconds=10)
 
-Adopt = Callable[[Orphan], None]
+Adopt = Callable[[Orphan], Awaitable[None]]
 
 
 class Recovery:
@@ -66,8 +66,8 @@ class Recovery:
         recorder: Records what became of a run.
         folder: Where the workers' files are.
         clock: Tells the time.
-        worker: The number of the worker that adopts.
-        adopt: Called with each run that goes on, in that worker's name.
+        worker: The number of the worker that recovers.
+        adopt: Takes a run that goes on into that worker's name, where it takes any.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Recovery:
 
         for worker in await self._store.workers():
             # One whose lock cannot be read keeps no other from being settled.
-            with _reported(worker_name(worker.number)):
+            with reported(f"cannot settle what {worker_name(worker.number)} left"):
                 # Our own lock may have been moved; that is no death.
                 if worker.number == self._worker or is_alive(self._folder, worker):
                     alive.append(worker)
@@ -141,7 +141,7 @@ class Recovery:
             if job.worker in listed or job.started_at is None or job.started_at > long_ago:
                 continue
 
-            with anyio.CancelScope(shield=True), _reported(f"job {job.id}"):
+            with anyio.CancelScope(shield=True), _settling(job):
                 await self._settle_job(
                     _unlisted(job), job, await in_thread(Listing.now), is_whole=False
                 )
@@ -181,7 +181,7 @@ class Recovery:
 
         for job in await self._store.held_jobs(worker.number):
             # Each whole or not at all; and one that cannot be settled keeps no other from it.
-            with anyio.CancelScope(shield=True), _reported(f"job {job.id}"):
+            with anyio.CancelScope(shield=True), _settling(job):
                 await self._settle_job(worker, job, listed, is_whole=is_whole)
 
         if await self._store.unregister_worker(worker.number):
@@ -218,16 +218,17 @@ class Recovery:
         if is_of_this_boot(worker) and members:
             words = f"its files were deleted, and process {members[0].pid} of it goes on"
             await self._recorder.mark_stuck(job, words)
-        elif (
-            is_of_this_boot(worker)
-            and is_whole
-            and not await in_thread(has_gaps, self._folder.worker(worker.token))
-        ):
+        elif is_whole and await in_thread(self._has_every_set, worker):
             # It died between the claim and the run's files; the run's number is free.
             await self._store.release([job], now=self._clock.now(), interrupted=True)
         else:
             # Its files are gone, and with them what they would prove.
             await self._record(job, None, LOST)
+
+    def _has_every_set(self, worker: WorkerRow) -> bool:
+        """Whether nobody has removed files of a worker's, so that what left none never began."""
+        home = self._folder.worker(worker.token)
+        return is_of_this_boot(worker) and not has_gaps(home, sets_counted(home))
 
     async def _settle_found(
         self, worker: WorkerRow, job: Job, run: FoundRun, listed: Listing
@@ -268,17 +269,9 @@ class Recovery:
     async def _settle_seen(self, orphan: Orphan, listed: Listing) -> None:
         members = await in_thread(orphan.tree.look, listed)
 
-        if members.is_held and not members.ours:
-            # It may have forked while the processes were being listed.
-            members = await in_thread(orphan.tree.look)
-
         if members.ours:
-            job = await self._store.adopt(orphan.job, self._worker, now=self._clock.now())
-
-            if job is not None:
-                shell = next((p for p in members.ours if p.pid == orphan.leader), None)
-                _log.info("adopted %s: run %d of %s", job.id, job.run_count, orphan.job.worker)
-                self._adopt(msgspec.structs.replace(orphan, job=job, shell=shell))
+            shell = next((p for p in members.ours if p.pid == orphan.leader), None)
+            await self._adopt(msgspec.structs.replace(orphan, shell=shell))
         elif members.unclear or members.is_held:
             await self._recorder.mark_stuck(orphan.job, _unclear_words(members))
         else:
@@ -341,8 +334,8 @@ class Recovery:
 
         try:
             words = (
-                f"{self._clock.now():%Y-%m-%dT%H:%M:%SZ} worker {worker_id} died"
-                " without a word: killed, or out of memory; its runs were settled by"
+                f"{self._clock.now():%Y-%m-%dT%H:%M:%SZ} worker {worker_id} died:"
+                " killed, out of memory, or of what stands above; its runs were settled by"
                 f" {worker_name(self._worker)}\n"
             )
             os.write(descriptor, words.encode())
@@ -381,20 +374,13 @@ async def _lock_soon(lock: int) -> bool:
     return False
 
 
-@contextmanager
-def _reported(whose: str) -> Iterator[None]:
-    """Report what keeps something from being settled; the next look tries again."""
-    try:
-        yield
-    except StoreUnusableError:
-        raise
-    except (StoreError, OSError) as error:
-        _log.error("cannot settle what %s left: %s", whose, error)
+def _settling(job: Job) -> AbstractContextManager[None]:
+    return reported(f"cannot settle what job {job.id} left")
 
 
 def _unclear_words(members: Members) -> str:
     if not members.unclear:
-        return "its files are held by a process that the system does not list"
+        return HELD_UNSEEN
 
     pids = ", ".join(str(process.pid) for process in members.unclear)
     return f"process {pids} has the number of its session, and no proof whose it is"

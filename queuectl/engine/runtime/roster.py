@@ -15,7 +15,7 @@ from queuectl.engine.errors import (
 from queuectl.engine.runtime.bus import Bus, Changes
 from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.liveness import has_process, is_alive, is_in_sight
-from queuectl.engine.runtime.sweep import find_leftovers, running_jobs
+from queuectl.engine.runtime.sweep import find_leftovers, look_at_run, running_jobs
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.runtime.waiting import LOOK
 from queuectl.engine.store.base import JobReader, JobStore, WorkerRow
@@ -62,16 +62,13 @@ class Roster:
         Raises:
             WorkerNotFoundError: One is not alive; none was stopped.
             WaitTimeoutError: Some are still there; it names them.
-            LeftoverProcessError: They are gone, and processes of theirs are not.
+            LeftoverProcessError: They are gone, and something of their runs is
+                not: of those that they started, or of those that they adopted.
         """
         wanted = await self._chosen(worker_ids)
         await self._store.ask_to_stop(_numbers(wanted), stop="now" if now else "drain")
         await self._until(lambda alive: [w for w in wanted if w in alive], timeout)
-        left = await self._left_of(wanted)
-
-        if left:
-            raise LeftoverProcessError(left)
-
+        await self._check_left(wanted)
         return [_info(row, _state(row)) for row in wanted.values()]
 
     async def restart(
@@ -118,20 +115,30 @@ class Roster:
         await self._until(missing, timeout)
         return [_info(row, _state(row)) for row in successors.values()]
 
-    async def _left_of(self, workers: dict[str, WorkerRow]) -> builtins.list[int]:
-        """Return the processes of workers' runs that are there, and belong to nobody any more."""
+    async def _check_left(self, workers: dict[str, WorkerRow]) -> None:
+        """Raise where something of workers' runs is there, and belongs to nobody any more."""
+        jobs = await running_jobs(self._store)
         going_on = {
-            (job.seq, job.run_count) for job in await running_jobs(self._store) if job.stuck is None
+            (job.seq, job.run_count)
+            for job in jobs
+            if job.stuck is None and job.worker not in workers
         }
+        database = str(self._folder.database)
+        pids: set[int] = set()
+        is_hidden = False
 
-        return [
-            leftover.process.pid
-            for row in workers.values()
-            for leftover in await in_thread(
-                find_leftovers, self._folder.worker(row.token), str(self._folder.database)
-            )
-            if (leftover.seq, leftover.run) not in going_on
-        ]
+        for worker_id, row in workers.items():
+            found = await in_thread(find_leftovers, self._folder.worker(row.token), database)
+            pids |= {left.process.pid for left in found if (left.seq, left.run) not in going_on}
+
+            # What is in its name goes on unattended, wherever the files are.
+            for job in (job for job in jobs if job.worker == worker_id):
+                members = await in_thread(look_at_run, self._folder, job, row.token)
+                pids |= {process.pid for process in members.ours}
+                is_hidden |= members.is_hidden
+
+        if pids or is_hidden:
+            raise LeftoverProcessError(sorted(pids))
 
     async def _chosen(self, worker_ids: Iterable[str] | None) -> dict[str, WorkerRow]:
         alive = await self._alive()

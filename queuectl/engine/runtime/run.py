@@ -37,8 +37,7 @@ class Run:
         self.stop_reason: StopReason | None = None
         self.stop_words: str | None = None
         self.ended_at: float | None = None
-        # Whether its worker cannot wait for it any longer.
-        self.has_to_go: bool = False
+        self._has_to_go = False
         self._is_over = False
         # While it is waited for.
         self._scope: anyio.CancelScope | None = None
@@ -53,11 +52,17 @@ class Run:
         """What its files say: whose they are."""
         return run_note(*self.key)
 
+    def has_to_go(self) -> bool:
+        """Whether its worker cannot wait for it any longer."""
+        return self._has_to_go
+
+    def stop_with_worker(self, reason: StopReason) -> None:
+        """Stop it because its own worker goes, and waits for nothing that is refused."""
+        self._has_to_go = True
+        self.stop(reason)
+
     def stop(self, reason: StopReason, words: str | None = None) -> None:
         """End it, where it has not ended by itself; the first reason stays."""
-        if reason in {StopReason.SHUTDOWN, StopReason.LEAVE}:
-            self.has_to_go = True
-
         if not self._is_over and self.stop_reason is None:
             self.stop_reason = reason
             self.stop_words = words

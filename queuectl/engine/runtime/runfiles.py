@@ -10,7 +10,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -28,12 +28,16 @@ from queuectl.engine.runtime.locks import (
 )
 
 _LONGEST_NOTE: Final = 64
+_EXIT_FILE_SIZE: Final = 2 * _LONGEST_NOTE + 1
 
 # Missing, a link, a folder, a socket, or in a folder that is none.
 _NOT_A_FILE: Final = frozenset(
     {errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENOTDIR}
 )
 _NOTE: Final = re.compile(r"([0-9]{1,18}) ([0-9]{1,18})")
+
+# A file of a set: its number, and what it is.
+_NAME: Final = re.compile(r"([1-9][0-9]{0,17})\.([a-z]+)")
 
 # A process number, but not the system's first process, and what the command exited with.
 _LEFT: Final = re.compile(r"(?!1(?: |$))([1-9][0-9]{0,9})(?: ([0-9]{1,10}))?")
@@ -49,6 +53,11 @@ class RunFiles:
     The lock is inherited by the run's processes as an extra descriptor, and
     the output's lock as their standard output and error: a process that keeps
     either is known to be there.
+
+    The worker that started the run has the output open with the same lock, until
+    the run is recorded. To that worker, then, only the lock file says whether
+    somebody else is there; it lets go of that one when the processes have it.
+    Whoever adopts the run opens the output without its lock, and both count.
     """
 
     def __init__(self, folder: Path, number: int) -> None:
@@ -57,6 +66,8 @@ class RunFiles:
         self.output_path: Path = folder / f"{number}.log"
         self.lock: int = -1
         self.output: int = -1
+        # Whether this process holds the output's lock together with the run's.
+        self.has_output_lock: bool = False
 
     def open(self, note: str) -> bool:
         """
@@ -76,6 +87,7 @@ class RunFiles:
             self.output = keep_from_forks(open_private(self.output_path, os.O_APPEND))
 
             if try_lock(self.lock) and try_lock(self.output):
+                self.has_output_lock = True
                 os.pwrite(self.lock, _lines(note, ""), 0)
                 os.ftruncate(self.output, 0)
                 return True
@@ -110,7 +122,8 @@ class RunFiles:
         """Return when the shell wrote last, at its begin or its end; None where that is gone."""
         try:
             return datetime.fromtimestamp(os.stat(self.exit_path).st_mtime, UTC)
-        except OSError:
+        except (OSError, OverflowError, ValueError):
+            # Or somebody, as the command, has given it a time that there is not.
             return None
 
     def close(self) -> None:
@@ -120,6 +133,7 @@ class RunFiles:
         if self.output >= 0:
             close_own(self.output)
             self.output = -1
+            self.has_output_lock = False
 
     def close_lock(self) -> None:
         """Let go of the lock alone, once the run's processes have it."""
@@ -163,8 +177,12 @@ class RunFiles:
             os.ftruncate(self.output, size)
 
     def is_held(self) -> bool:
-        """Whether a process still has the lock or the output."""
-        return _is_held(self.lock_path) or _is_held(self.output_path)
+        """
+        Whether a process of the run still has the lock or the output.
+
+        Of a run of our own, whose processes have the lock by now, it is the lock alone.
+        """
+        return _is_held(self.lock_path) or (not self.has_output_lock and _is_held(self.output_path))
 
     def identities(self) -> set[tuple[int, int]]:
         """Return device and inode of what the run's processes have open."""
@@ -173,7 +191,7 @@ class RunFiles:
         return {(f.st_dev, f.st_ino) for f in found if f and stat.S_ISREG(f.st_mode)}
 
     def remove(self) -> None:
-        """Remove a set whose worker is dead and whose run is recorded."""
+        """Remove the set."""
         for path in (self.exit_path, self.output_path, self.lock_path):
             path.unlink(missing_ok=True)
 
@@ -211,9 +229,14 @@ class RunFiles:
         descriptor = open_private(self.exit_path)
 
         try:
-            os.pwrite(descriptor, b" " * (2 * _LONGEST_NOTE) + b"\n", 0)
+            os.pwrite(descriptor, b" " * (_EXIT_FILE_SIZE - 1) + b"\n", 0)
         finally:
             os.close(descriptor)
+
+    def has_whole_exit_file(self) -> bool:
+        """Whether the file for the exit code is there as it was made, whatever stands in it."""
+        found = _found(self.exit_path)
+        return found is not None and found.st_size >= _EXIT_FILE_SIZE
 
     def exit_note(self, note: str) -> "ExitNote | None":
         """Return what a run's shell wrote of itself, None where it did not come to that."""
@@ -253,12 +276,15 @@ class RunFilesPool:
 
     Args:
         folder: The worker's own.
+        count: Told how many sets there are, whenever that changes.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, count: Callable[[int], None]) -> None:
         self._folder = folder
+        self._count = count
         self._free: list[RunFiles] = []
         self._made = 0
+        self._dropped = 0
 
     def take(self, note: str) -> RunFiles:
         """
@@ -287,12 +313,20 @@ class RunFilesPool:
         self._made += 1
         files = RunFiles(self._folder, self._made)
         files.make_exit_file()
+        # Before it serves a run: who removes it afterwards is found out.
+        self._count(self._made - self._dropped)
         return files
 
     def give_back(self, files: RunFiles) -> None:
         """Close a set whose run is recorded, for the next run."""
         files.close()
         self._free.append(files)
+
+    def drop(self, files: RunFiles) -> None:
+        """Remove a set whose run is recorded, and that is of no use to another."""
+        self._dropped += 1
+        self._count(self._made - self._dropped)
+        files.remove()
 
 
 class FoundRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -325,17 +359,18 @@ def find_runs(folder: Path) -> list[FoundRun]:
     return [FoundRun(note=note, files=files) for files in sets if (note := files.note())]
 
 
-def has_gaps(folder: Path) -> bool:
-    """Whether one file of a set is missing, so that somebody has removed it. Blocking."""
-    sets: dict[str, set[str]] = {}
+def has_gaps(folder: Path, counted: int | None) -> bool:
+    """
+    Whether somebody has removed or emptied files of a set. Blocking.
 
-    for name in os.listdir(folder):
-        number, _, kind = name.partition(".")
-
-        if number.isdigit():
-            sets.setdefault(number, set()).add(kind)
-
-    return any("exit" in kinds and "lock" not in kinds for kinds in sets.values())
+    Args:
+        folder: The worker's.
+        counted: How many sets it had made; None where that is not known any more.
+    """
+    locks, exits = set(_numbers(folder, "lock")), set(_numbers(folder, "exit"))
+    whole = sum(RunFiles(folder, number).has_whole_exit_file() for number in locks & exits)
+    # One that was being made when the worker died has no exit file yet, and is not counted.
+    return counted is None or whole < counted or not exits <= locks
 
 
 def find_run(workers: Path, note: str, *, token: str) -> FoundRun | None:
@@ -375,8 +410,8 @@ def _numbers(folder: Path, kind: str) -> list[int]:
         # Something that somebody put among the workers' folders.
         return []
 
-    parts = [name.partition(".") for name in names]
-    return [int(number) for number, _, end in parts if end == kind and number.isdigit()]
+    parts = [found for name in names if (found := _NAME.fullmatch(name))]
+    return [int(found[1]) for found in parts if found[2] == kind]
 
 
 def run_note(seq: int, run: int) -> str:

@@ -37,6 +37,10 @@ class RunningProcess(Protocol):
     def pid(self) -> int:
         """Its number, which is its group's too."""
 
+    @property
+    def is_hidden(self) -> bool:
+        """Whether all that kept it from being ended, at the last try, is not to be seen."""
+
     async def wait(self) -> ProcessResult:
         """Return when it has ended; what it left running may go on."""
 
@@ -61,4 +65,6 @@ class Runner(Protocol):
 
         Raises:
             OSError: The system did not start it.
+            ValueError: No program can be given this.
+            RuntimeError: The event loop cannot start anything.
         """

@@ -1,13 +1,9 @@
-"""Starts and stops workers: registration, lock, recovery, and the way out."""
+"""Starts and stops workers: registration, recovery, and the way out."""
 
-import fcntl
 import logging
 import os
-import secrets
-import shutil
 import socket
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Final
 
 import anyio
@@ -17,15 +13,14 @@ from queuectl.engine.domain.models import Job, worker_name
 from queuectl.engine.errors import EngineClosedError, StoreError, StoreUnusableError
 from queuectl.engine.runtime.deathwatch import Deathwatch
 from queuectl.engine.runtime.executor import Executor
-from queuectl.engine.runtime.folder import StateFolder, make_private
-from queuectl.engine.runtime.liveness import LOCK_NAME, boot_id, lock_identity, pid_namespace
-from queuectl.engine.runtime.locks import close_own, keep_from_forks, open_private
+from queuectl.engine.runtime.liveness import Home, boot_id, pid_namespace
 from queuectl.engine.runtime.plans import Stop, Surroundings, WorkerPlan
 from queuectl.engine.runtime.recording import Recorder
 from queuectl.engine.runtime.recovery import Recovery
 from queuectl.engine.runtime.runfiles import RunFilesPool
 from queuectl.engine.runtime.runner import Runner
-from queuectl.engine.runtime.sweep import Sweeper, end_leftovers
+from queuectl.engine.runtime.sweep import Sweeper, end_leftovers, has_held_files
+from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.runtime.worker import Worker
 
 _log = logging.getLogger(__name__)
@@ -99,47 +94,6 @@ async def run_worker(
     return worker.how_stopped
 
 
-class Home:
-    """
-    A worker's folder, locked before anybody can know of the worker.
-
-    Args:
-        folder: Of the database.
-    """
-
-    def __init__(self, folder: StateFolder) -> None:
-        self.path: Path = folder.worker(secrets.token_hex(8))
-        self._lock = self._make_and_lock()
-
-    def _make_and_lock(self) -> int:
-        while True:
-            make_private(self.path)
-            lock = open_private(self.path / LOCK_NAME)
-            # Not "try": somebody who only looks whether it is held may hold it just now.
-            fcntl.flock(lock, fcntl.LOCK_EX)
-
-            # Whoever sweeps may have taken it for a dead one's before it was locked.
-            if os.path.lexists(self.path / LOCK_NAME) and os.path.samestat(
-                os.fstat(lock), os.lstat(self.path / LOCK_NAME)
-            ):
-                return keep_from_forks(lock)
-
-            os.close(lock)
-
-    def identity(self) -> str:
-        """Return what the lock is known by, wherever its file goes."""
-        return lock_identity(self._lock)
-
-    def leave(self) -> None:
-        """Let go of the lock; whoever recovers what is left needs the files."""
-        close_own(self._lock)
-
-    def remove(self) -> None:
-        """Remove the folder, and let go of the lock."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        close_own(self._lock)
-
-
 async def _register(around: Surroundings, home: Home, plan: WorkerPlan) -> int:
     return await around.store.register_worker(
         token=home.path.name,
@@ -162,7 +116,7 @@ def _make_executor(
         recorder=recorder,
         runner=runner,
         clock=around.clock,
-        files=RunFilesPool(home.path),
+        files=RunFilesPool(home.path, count=home.count_sets),
         grace=around.grace,
         home=home.path,
         database=around.database,
@@ -194,7 +148,7 @@ async def _leave(around: Surroundings, worker: Worker, home: Home) -> None:
 
 
 async def _end_runs(around: Surroundings, worker: Worker, home: Home) -> bool:
-    """End what is left of a worker's runs; return whether nothing is."""
+    """End what is left of a worker's runs; return whether nothing is, seen or not."""
     if worker.how_stopped is Stop.LEAVE:
         return False
 
@@ -206,7 +160,7 @@ async def _end_runs(around: Surroundings, worker: Worker, home: Home) -> bool:
     for leftover in left:
         _log.error("process %d of run %d.%d cannot be ended", *leftover.words)
 
-    return not left
+    return not left and not await in_thread(has_held_files, home.path)
 
 
 async def _recover_for_ever(

@@ -5,6 +5,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -15,15 +16,16 @@ import msgspec
 from queuectl.engine.domain.filters import JobFilter
 from queuectl.engine.domain.models import Job
 from queuectl.engine.domain.states import JobState
+from queuectl.engine.errors import EngineClosedError, StoreError, StoreUnusableError
 from queuectl.engine.runtime.clock import SystemClock
 from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.liveness import LOCK_NAME
 from queuectl.engine.runtime.locks import open_folder, open_private, try_lock
 from queuectl.engine.runtime.marks import Mark
 from queuectl.engine.runtime.proc import Process
-from queuectl.engine.runtime.runfiles import find_runs
+from queuectl.engine.runtime.runfiles import find_run, find_runs, run_note
 from queuectl.engine.runtime.threads import in_thread
-from queuectl.engine.runtime.tree import Listing, RunTree
+from queuectl.engine.runtime.tree import Listing, Members, RunTree
 from queuectl.engine.store.base import JobReader, JobStore
 
 _log = logging.getLogger(__name__)
@@ -56,6 +58,33 @@ class Leftover(msgspec.Struct, frozen=True, kw_only=True):
     def words(self) -> tuple[int, int, int]:
         """Its process number, and whose it is."""
         return self.process.pid, self.seq, self.run
+
+
+@contextmanager
+def reported(words: str) -> Iterator[None]:
+    """
+    Report what keeps one thing from being done: it keeps no other, and the next look tries again.
+
+    Args:
+        words: What cannot be done, and to whom.
+
+    Raises:
+        StoreUnusableError: Nothing can be done any more.
+        EngineClosedError: The same.
+    """
+    try:
+        yield
+    except (StoreUnusableError, EngineClosedError):
+        raise
+    except (StoreError, OSError) as error:
+        _log.error("%s: %s", words, error)
+    except Exception:  # noqa: BLE001 (nobody has foreseen it; the log says where it was)
+        _log.exception("%s", words)
+
+
+def has_held_files(home: Path) -> bool:
+    """Whether somebody, seen or not, holds files of a run in a worker's folder. Blocking."""
+    return any(found.files.is_held() for found in find_runs(home))
 
 
 def find_leftovers(home: Path, database: str) -> list[Leftover]:
@@ -113,12 +142,9 @@ async def end_leftovers(
 
 
 async def _end(tree: RunTree, mark: Mark, grace: float) -> None:
-    """End a run; what the system refuses for one keeps no other from being ended."""
-    try:
+    """End a run; who asked looks at the end what is left."""
+    with reported(f"cannot end what is left of run {mark.seq}.{mark.run}"):
         await tree.end(grace)
-    except OSError as error:
-        # Whoever asked looks at the end what is left.
-        _log.error("cannot end what is left of run %d.%d: %s", *mark.key, error)
 
 
 def _holders(home: Path, database: str, listed: Listing) -> Iterator[Leftover]:
@@ -129,6 +155,27 @@ def _holders(home: Path, database: str, listed: Listing) -> Iterator[Leftover]:
 
             for process in RunTree(mark, found.files).look(listed).ours:
                 yield Leftover(process=process, seq=seq, run=run)
+
+
+def look_at_run(folder: StateFolder, job: Job, token: str) -> Members:
+    """
+    Return what is there of a run that is under way, whoever started it. Blocking.
+
+    Args:
+        folder: Of the database.
+        job: As it is held.
+        token: The worker in whose folder to begin to look.
+    """
+    note = run_note(job.seq, job.run_count)
+    found = find_run(folder.workers, note, token=token)
+
+    if found is None:
+        return Members(ours=(), is_held=False)
+
+    database = str(folder.database)
+    mark = Mark(token=found.token, seq=job.seq, run=job.run_count, database=database)
+    left = found.files.exit_note(note)
+    return RunTree(mark, found.files, None if left is None else left.leader).look()
 
 
 async def running_jobs(store: JobReader) -> list[Job]:
@@ -158,10 +205,8 @@ class Sweeper:
         registered = {worker.token for worker in await self._store.workers()}
 
         for token in sorted(set(homes) - registered):
-            try:
+            with reported(f"cannot remove the folder {token}"):
                 await self._sweep(self._folder.worker(token))
-            except OSError as error:
-                _log.error("cannot remove the folder %s: %s", token, error)
 
         before = SystemClock().now().timestamp() - _BEING_MADE
         await in_thread(self._folder.remove_drafts, before)
@@ -185,7 +230,7 @@ class Sweeper:
 
     async def _empty(self, home: Path, running: frozenset[tuple[int, int]]) -> None:
         """
-        End what is left of a worker's runs, and remove its folder.
+        End what is left of a worker's runs, and remove its folder where nothing is any more.
 
         Args:
             home: The folder.
@@ -200,9 +245,14 @@ class Sweeper:
 
         self._known[home.name] = left
 
-        if not await in_thread(find_leftovers, home, database):
+        if await in_thread(_is_empty, home, database):
             await in_thread(partial(shutil.rmtree, home, ignore_errors=True))
             self._known.pop(home.name)
+
+
+def _is_empty(home: Path, database: str) -> bool:
+    """Whether nothing of a worker's runs is there; its files are the evidence of what is."""
+    return not find_leftovers(home, database) and not has_held_files(home)
 
 
 def _lock_left(home: Path) -> int | None:

@@ -10,7 +10,6 @@ may be the shell by its age, nothing is done to it, and the job waits.
 
 import os
 import signal
-import sys
 from datetime import datetime
 from typing import Final, Self
 
@@ -28,6 +27,13 @@ _LONGEST_DEATH: Final = 5.0
 
 # Seconds between two looks: soon at first, for most are gone at once.
 _LOOKS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+
+# Seconds that the last of a process may keep its files when the rest of it is gone,
+# as threads do that die beside each other.
+_LETTING_GO: Final = 0.5
+
+# Why a job waits that nobody can do anything about.
+HELD_UNSEEN: Final = "its files are held by a process that the system does not list"
 
 # How far the clocks of the disk and of the processes may be apart, and how long
 # the shell may take to its first word, in seconds.
@@ -48,7 +54,17 @@ class Members(msgspec.Struct, frozen=True, kw_only=True):
 
     ours: tuple[Process, ...]
     unclear: tuple[Process, ...] = ()
-    is_held: bool = False
+    is_held: bool
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether somebody has the run's files, and nobody is seen who has."""
+        return self.is_held and not self.ours
+
+    @property
+    def is_there(self) -> bool:
+        """Whether anything of the run is there, seen or not."""
+        return self.is_held or bool(self.ours)
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,6 +137,8 @@ class RunTree:
         self._files = files
         self._leader = leader
         self._began_at = began_at
+        # Whether all that kept it from being ended at the last try is not to be seen.
+        self.is_hidden: bool = False
 
     def look(self, listed: Listing | None = None) -> Members:
         """
@@ -133,21 +151,27 @@ class RunTree:
         if not proc.can_list():
             return self._look_by_group()
 
-        if listed is None:
-            listed = Listing.now()
+        members = self._look_at(Listing.now() if listed is None else listed)
+        # Whoever holds the files may have been forked while the processes were being listed.
+        return self._look_at(Listing.now()) if members.is_hidden else members
 
+    def _look_at(self, listed: Listing) -> Members:
         all_ = list(listed.marks)
         marked = listed.marked(self._mark.token, self._mark.database)
         ours = {p.pid: p for p, mark in marked.items() if mark.key == self._mark.key}
 
-        is_held = self._files is not None and self._files.is_held()
+        is_held = self._is_held()
 
-        if self._files is not None and is_held:
+        # Of a run of our own who has the output cannot be told from us, but by looking.
+        if self._files is not None and (is_held or self._files.has_output_lock):
             files = self._files.identities()
             ours |= {p.pid: p for p in all_ if p.pid not in ours and proc.was_given(p.pid, files)}
 
         mine, unclear = self._judge_session(all_, set(ours))
         return Members(ours=(*ours.values(), *mine), unclear=tuple(unclear), is_held=is_held)
+
+    def _is_held(self) -> bool:
+        return self._files is not None and self._files.is_held()
 
     def _judge_session(
         self, all_: list[Process], ours: set[int]
@@ -177,7 +201,8 @@ class RunTree:
             group_only: Leave what has left the shell's process group.
 
         Returns:
-            Whether it is gone.
+            Whether it is gone: nothing of it is seen, and, but for what is left on
+            purpose, nobody holds its files.
         """
         if await self._ended_by(signal.SIGTERM, grace, group_only=group_only):
             return True
@@ -191,20 +216,32 @@ class RunTree:
         told: set[tuple[int, int]] = set()
 
         # It may fork meanwhile, so who is there is asked again each time.
-        while members := await in_thread(self._look_for, group_only):
-            news = [p for p in members if (p.pid, p.started) not in told]
+        while (members := await in_thread(self._look_for, group_only)).is_there:
+            news = [p for p in members.ours if (p.pid, p.started) not in told]
             await in_thread(self._signal, news, number)
             told |= {(p.pid, p.started) for p in news}
+            now = clock.monotonic()
+            self.is_hidden = members.is_hidden
 
-            if clock.monotonic() >= deadline:
+            # Who is not seen cannot be told to end, and takes what time it likes.
+            if members.is_hidden:
+                deadline = min(deadline, now + _LETTING_GO)
+
+            if now >= deadline:
                 return False
 
             await sleep(clock, next(looks, _LOOKS[-1]))
 
         return True
 
-    def _look_for(self, group_only: bool) -> list[Process]:  # noqa: FBT001 (called by position)
-        return [p for p in self.look().ours if not group_only or p.group == self._leader]
+    def _look_for(self, group_only: bool) -> Members:  # noqa: FBT001 (called by position)
+        members = self.look()
+
+        if not group_only:
+            return members
+
+        group = tuple(p for p in members.ours if p.group == self._leader)
+        return Members(ours=group, is_held=False)
 
     def _signal(self, members: list[Process], number: signal.Signals) -> None:
         # The whole group first, for nothing in it can fork away from that.
@@ -217,14 +254,8 @@ class RunTree:
 
     def _signal_group(self, number: signal.Signals) -> None:
         """Signal the run's own group, one of which was there and proved just now."""
-        if self._leader is None:
-            return
-
-        try:
-            os.killpg(self._leader, number)
-        except (ProcessLookupError, PermissionError):
-            # Gone, or nothing in it may be signalled; the next look says which.
-            return
+        if self._leader is not None:
+            proc.signal_group(self._leader, number)
 
     def _may_be_the_shell(self, process: Process) -> bool:
         """
@@ -239,21 +270,17 @@ class RunTree:
 
     def _look_by_group(self) -> Members:
         """Ask for the group alone, where the system does not list what belongs to whom."""
-        if self._leader is None or self._files is None:
-            return Members(ours=(), is_held=self._files is not None and self._files.is_held())
+        is_held = self._is_held()
 
-        try:
-            os.killpg(self._leader, 0)
-        except ProcessLookupError:
-            return Members(ours=())
-        except PermissionError:
-            # macOS says so of a group of which only zombies are left.
-            if sys.platform == "darwin":
-                return Members(ours=())
+        if self._leader is None or self._files is None or not proc.has_group(self._leader):
+            return Members(ours=(), is_held=is_held)
 
         group = (Process(pid=self._leader, group=self._leader, session=self._leader, started=0),)
-        is_proved = self._files.is_held()
-        return Members(ours=group if is_proved else (), unclear=() if is_proved else group)
+        return Members(
+            ours=group if is_held else (),
+            unclear=() if is_held else group,
+            is_held=is_held,
+        )
 
 
 def began_before(process: Process, word: datetime) -> bool:

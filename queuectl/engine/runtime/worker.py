@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 
 import anyio
+import msgspec
 
 from queuectl.engine.domain.models import Job, worker_name
 from queuectl.engine.domain.settings import DEFAULTS
@@ -79,6 +80,8 @@ class Worker:
         self._can_restart = can_restart
         self._guard = OutputGuard()
         self._orphans: deque[Orphan] = deque()
+        # Held while a run is being moved into our name.
+        self._adopting = asyncio.Lock()
         self._stop = Stop.NOT
         self._has_run = False
         self._ahead: deque[Job] = deque()
@@ -104,10 +107,22 @@ class Worker:
         """How far its end has come."""
         return self._stop
 
-    def adopt(self, orphan: Orphan) -> None:
-        """Go on with a run that a dead worker left, held in our name by now."""
-        self._orphans.append(orphan)
-        self._start_orphans()
+    async def adopt(self, orphan: Orphan) -> None:
+        """
+        Move a run that a dead worker left into our name, and go on with it.
+
+        Not once we are told to stop: what nobody waits for any more is another's to take.
+        """
+        async with self._adopting:
+            if self._stop is not Stop.NOT:
+                return
+
+            job = await self._store.adopt(orphan.job, self.number, now=self._clock.now())
+
+            if job is not None:
+                _log.info("adopted %s: run %d of %s", job.id, job.run_count, orphan.job.worker)
+                self._orphans.append(msgspec.structs.replace(orphan, job=job))
+                self._start_orphans()
 
     def stop(self, how: Stop) -> None:
         """
@@ -150,7 +165,7 @@ class Worker:
 
     async def _work(self, first: Job | None) -> None:
         async with anyio.create_task_group() as tasks:
-            self._pool = TaskPool(tasks)
+            pool = self._pool = TaskPool(tasks)
 
             try:
                 self._start_orphans()
@@ -169,10 +184,17 @@ class Worker:
                 self.stop(Stop.NOW)
                 raise
             finally:
-                self._pool.close()
+                await self._close(pool)
 
-        # What is adopted from here on is our successor's.
-        self._pool = None
+    async def _close(self, pool: TaskPool) -> None:
+        """Start the run that is being adopted, if one is, and let the tasks come to their ends."""
+        try:
+            with anyio.CancelScope(shield=True):
+                async with self._adopting:
+                    pass
+        finally:
+            self._pool = None
+            pool.close()
 
     async def _claim_until_stopped(self) -> None:
         next_due: datetime | None = None
@@ -274,9 +296,9 @@ class Worker:
     def _tell(self, run: Run) -> None:
         """Let a run know of the worker's end."""
         if self._stop is Stop.NOW:
-            run.stop(StopReason.SHUTDOWN)
+            run.stop_with_worker(StopReason.SHUTDOWN)
         elif self._stop is Stop.LEAVE:
-            run.stop(StopReason.LEAVE)
+            run.stop_with_worker(StopReason.LEAVE)
 
     def _free_slot(self, began: float | None) -> None:
         """Free the slot of a run that is over, and learn how long jobs take from one of ours."""

@@ -14,13 +14,31 @@ SHELL: Final = "/bin/sh"
 # The variable that hands a command to the guarded form, which removes it.
 COMMAND_VARIABLE: Final = "QUEUECTL_COMMAND"
 
+# What the shell ends with where it cannot write its first word, and so must not
+# begin the command. Of programs that run others, as env and timeout, 125 says
+# that they failed themselves; a command may say it too, behind that word.
+NOT_BEGUN: Final = 125
+
 # Words after which an EXIT trap in the same shell may not run, or fail, or be
 # seen: they replace the shell, its traps or its commands, switch on traces,
 # take descriptors away, or bring in text that is not seen here.
 _UNSAFE: Final = re.compile(
     r"exec|trap|eval|source|alias|ulimit|xtrace|verbose|command\s*\("
-    r"|(?:^|[\s;&|({])\.\s|set\s+(?:[-+]?\w+\s+)*[-+]\w*[nvx]"
+    r"|(?:^|[\s;&|(){}])\.\s|set\s+(?:[-+]?\w+\s+)*[-+]\w*[nvx]|%func"
 )
+
+# What the shell takes out of a word before it looks at it: e'x'ec is exec.
+_QUOTES: Final = re.compile(r"\\\n|['\"\\]")
+
+# What it may turn into any word at all: a variable, a pattern that is a file's name.
+_EXPANDED: Final = re.compile(r"[$`*?~]|\[\S")
+
+# Behind one of these another command begins; in quotes too, as far as is looked here.
+_STARTS: Final = re.compile(r"[\n;&|(){}`]|(?:^|\s)(?:!|if|then|else|elif|while|until|do)(?=\s)")
+
+# A begin of a command of which it cannot be seen here what it is that runs: its first
+# word is expanded, or may stand behind others, or is one that what is expanded changes.
+_OPAQUE: Final = re.compile(rf"\s*(?:\w+=|\d*[<>]|(?:set|command)\s|\S*(?:{_EXPANDED.pattern}))")
 
 
 def wrap(command: str, note: str, exit_file: Path, *, trap_is_safe: bool) -> tuple[str, bool]:
@@ -30,8 +48,8 @@ def wrap(command: str, note: str, exit_file: Path, *, trap_is_safe: bool) -> tup
     A trap costs 11 % on top of the shell that is there anyway, a second shell
     55 %. The trap stands on a line of its own, so that a command that does not
     parse leaves it standing. First of all the shell writes the note and its own
-    number: where nobody holds the run and that is missing too, the command never
-    began.
+    number, and ends where it cannot: where nobody holds the run and that is
+    missing too, the command never began.
     ``1<>`` writes over what is there, without cutting the file, so that a full
     disk cannot keep it out, and outlasts ``set -C``; ``command`` outlasts a
     function named echo.
@@ -49,9 +67,9 @@ def wrap(command: str, note: str, exit_file: Path, *, trap_is_safe: bool) -> tup
         `COMMAND_VARIABLE`.
     """
     target = _quote(str(exit_file))
-    begin = first_words(note, exit_file)
+    begin = f"{first_words(note, exit_file)} || exit {NOT_BEGUN}"
 
-    if trap_is_safe and not _UNSAFE.search(command):
+    if trap_is_safe and _keeps_the_trap(command):
         report = _quote(f'command echo "{note} $$ $?" 1<>{target}')
         return f"command {begin}; trap {report} EXIT\n{command}", False
 
@@ -66,6 +84,21 @@ def wrap(command: str, note: str, exit_file: Path, *, trap_is_safe: bool) -> tup
         f'echo "{note} $$ $1" 1<>{target}; exit $1'
     )
     return code, True
+
+
+def _keeps_the_trap(command: str) -> bool:
+    """
+    Whether nothing in a command can be, or become, what an EXIT trap does not survive.
+
+    Without reading quotes as the shell does: what is taken for the begin of a command
+    and is none costs a second shell, and no begin is missed.
+    """
+    bare = _QUOTES.sub("", command)
+
+    if _UNSAFE.search(bare):
+        return False
+
+    return not (_EXPANDED.search(bare) and any(map(_OPAQUE.match, _STARTS.split(bare))))
 
 
 def first_words(note: str, exit_file: Path) -> str:

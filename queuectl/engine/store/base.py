@@ -84,7 +84,7 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
         number: Never used again.
         token: Names its folder.
         pid_namespace: In which its process number means something.
-        lock_file: Device and inode of its lock, as `lock_identity`; None where
+        lock_file: Device and inode of its lock, as `Home.identity` says; None where
             that is not known.
         pipe: The wake-up pipe that it reads, None where that is not known.
         can_restart: Whether its process can replace itself.

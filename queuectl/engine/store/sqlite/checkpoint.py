@@ -13,6 +13,7 @@ from typing import Final
 from queuectl.engine.store.sqlite.connection import BUSY_SECONDS
 from queuectl.engine.store.sqlite.filelocks import (
     cannot_lock,
+    close_lock,
     gate_file,
     held_by_another,
     open_lock,
@@ -65,14 +66,14 @@ class Checkpointer:
         try:
             self._turnstile = open_lock(turnstile_file(path), path)
         except BaseException:
-            os.close(self._gate)
+            close_lock(self._gate)
             raise
 
     def close(self) -> None:
-        """Close the file lock; closing twice is the same."""
+        """Close the file locks; closing twice is the same."""
         if self._gate >= 0:
-            os.close(self._gate)
-            os.close(self._turnstile)
+            close_lock(self._gate)
+            close_lock(self._turnstile)
             self._gate = -1
 
     @contextmanager
@@ -152,7 +153,8 @@ class Checkpointer:
     def _size(self) -> int:
         try:
             return os.stat(self._wal).st_size
-        except FileNotFoundError:
+        except OSError:
+            # There is none, or the system refuses the look: the next commit looks again.
             return 0
 
 

@@ -1,16 +1,18 @@
 """SQLite connections, set as they must be; the driver's errors, named."""
 
 import errno
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
 import aiosqlite
 
 from queuectl.engine.errors import (
+    EngineClosedError,
     StoreBusyError,
     StoreDamagedError,
     StoreError,
@@ -18,6 +20,8 @@ from queuectl.engine.errors import (
 )
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 # Tells our files from other SQLite files ("qctl" in ASCII).
 APPLICATION_ID: Final = 0x7163746C
@@ -41,6 +45,10 @@ _PRAGMAS: Final = (
     "PRAGMA cell_size_check = ON",
     "PRAGMA temp_store = MEMORY",
 )
+
+# What opening a database takes: the file, its log, the log's index, for a moment the folder.
+_DESCRIPTORS: Final = 4
+_SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 # SQLite's shared-memory file begins with this many bytes.
 _SMALLEST_ROOM: Final = 32 * 1024
@@ -74,9 +82,18 @@ class ThreadConnection(aiosqlite.Connection):
     """
 
     opened: sqlite3.Connection | None = None
+    _is_closing = False
 
     async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """Call the function with the driver's connection, in the thread."""
+        """
+        Call the function with the driver's connection, in the thread.
+
+        Raises:
+            EngineClosedError: The connection is closed, or is being closed.
+        """
+        if self._is_closing:
+            raise EngineClosedError
+
         result: T = await self._execute(function, self._conn)  # type: ignore[no-untyped-call]
         return result
 
@@ -102,7 +119,9 @@ class ThreadConnection(aiosqlite.Connection):
             raise
 
     async def close(self) -> None:
-        """Close the connection; its thread is gone when this returns."""
+        """Do what was asked for, and close; the thread is gone when this returns."""
+        # What is handed to the thread behind its last word, it never answers.
+        self._is_closing = True
         await super().close()
         self._thread.join()
 
@@ -180,27 +199,59 @@ class FileIdentity:
         self._found = self._look()
 
     def is_lost(self) -> bool:
-        """Whether one of them is gone, or another has its name."""
+        """
+        Whether one of them is gone, or another has its name.
+
+        Raises:
+            OSError: The system refuses the look, which says nothing of the files.
+        """
         return self._found is None or self._look() != self._found
 
     def check(self) -> None:
         """
-        Refuse to acknowledge what is in a file that nobody can find.
+        Refuse to go on with files that nobody can find.
 
         Raises:
             StoreReplacedError: The path names another file, or none.
+            StoreError: The system refuses the look; it may allow the next.
         """
-        if self.is_lost():
+        try:
+            is_lost = self.is_lost()
+        except OSError as error:
+            raise StoreError(
+                self._path,
+                f"cannot look for the database's files ({error.strerror})",
+                hint="check the permissions of its folder, and the disk",
+            ) from error
+
+        if is_lost:
             raise StoreReplacedError(
                 self._path,
                 "the database, or its -wal or -shm file, was deleted or replaced while it was open",
                 hint="what was written since is lost; start again",
             )
 
+    def check_written(self) -> None:
+        """
+        Refuse to acknowledge what was committed to files that nobody can find.
+
+        A look that the system refuses is no reason: the files were there right before
+        the commit, and an error would have the caller do again what is done.
+
+        Raises:
+            StoreReplacedError: The path names another file, or none.
+        """
+        try:
+            self.check()
+        except StoreReplacedError:
+            raise
+        except StoreError as error:
+            _log.warning("after a commit: %s", error)
+
     def _look(self) -> list[tuple[int, int]] | None:
         try:
             found = [os.stat(path) for path in self._files]
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
         return [(file.st_dev, file.st_ino) for file in found]
@@ -214,7 +265,23 @@ def named_errors(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise name_error(error, path) from error
     except OSError as error:
-        raise StoreError(path, f"cannot open the database ({error.strerror})") from error
+        raise refused(error, path, "cannot open the database") from error
+
+
+def refused(error: OSError, path: Path, problem: str, *, hint: str | None = None) -> StoreError:
+    """
+    Return the error for what the system does not let us do with a database.
+
+    Args:
+        error: What the system says.
+        path: The database.
+        problem: What cannot be done.
+        hint: What to do about it where it is no lack of descriptors.
+    """
+    if error.errno in _SCARCE:
+        hint = "raise the limit: ulimit -n; for the whole system: sysctl fs.file-max"
+
+    return StoreError(path, f"{problem} ({error.strerror})", hint=hint)
 
 
 def error_kind(error: sqlite3.Error) -> int | None:
@@ -242,12 +309,32 @@ def name_error(error: sqlite3.Error, path: Path) -> StoreError:
             hint="check the path; restore a backup, or recover it with: sqlite3 FILE .recover",
         )
 
+    if kind == sqlite3.SQLITE_CANTOPEN and (lack := _lack_of_descriptors(path)):
+        return refused(lack, path, "cannot open the database")
+
     if kind == sqlite3.SQLITE_IOERR and _is_full(path):
         # The files beside the database could not even be made.
         kind = sqlite3.SQLITE_FULL
 
     problem, hint = _PROBLEMS.get(kind or -1, (f"the database failed ({error})", None))
     return StoreError(path, problem, hint=hint)
+
+
+def _lack_of_descriptors(path: Path) -> OSError | None:
+    """
+    Return what the system says where too few files can be opened; SQLite does not tell.
+
+    The folder is opened, and not the database: closing that would drop SQLite's locks.
+    """
+    with ExitStack() as opened:
+        try:
+            for _ in range(_DESCRIPTORS):
+                descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                opened.callback(os.close, descriptor)
+        except OSError as error:
+            return error if error.errno in _SCARCE else None
+
+    return None
 
 
 def _is_full(path: Path) -> bool:
@@ -257,4 +344,5 @@ def _is_full(path: Path) -> bool:
     except OSError:
         return False
 
-    return found.f_bavail * found.f_frsize < _SMALLEST_ROOM
+    # What is no disk, as /proc, has no blocks at all.
+    return found.f_blocks > 0 and found.f_bavail * found.f_frsize < _SMALLEST_ROOM

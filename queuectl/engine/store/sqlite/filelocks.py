@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import Final
 
 from queuectl.engine.errors import StoreBusyError, StoreError
+from queuectl.engine.store.sqlite.connection import refused
 
 # Seconds between two tries: the first pause, how it grows, and the longest. Who has
 # such a lock has it for milliseconds, or was stopped.
 _FIRST_PAUSE: Final = 0.001
 _GROWTH: Final = 1.25
 _LONGEST_PAUSE: Final = 0.01
+
+# What a process that the host program forks is to close: it would hold the locks when
+# we are dead, and so keep everybody from their commits.
+_OPEN: Final[set[int]] = set()
 
 
 def gate_file(path: Path) -> Path:
@@ -30,16 +35,36 @@ def open_lock(file: Path, database: Path) -> int:
     Open one of these files, made for its owner alone.
 
     Returns:
-        A descriptor; the caller closes it.
+        A descriptor, for `close_lock`; it is closed in processes that are forked
+        and go on as Python.
 
     Raises:
         StoreError: It is a link, or cannot be opened.
     """
     try:
-        return os.open(file, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(file, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        problem = f"cannot make the lock file {file} ({error.strerror}) of"
-        raise StoreError(database, problem) from error
+        problem = f"cannot make the lock file {file}"
+        raise refused(error, database, problem, hint="check the permissions") from error
+
+    _OPEN.add(descriptor)
+    return descriptor
+
+
+def close_lock(descriptor: int) -> None:
+    """Close a file that `open_lock` has opened, and give its lock up."""
+    _OPEN.discard(descriptor)
+    os.close(descriptor)
+
+
+def _close_in_fork() -> None:
+    for descriptor in _OPEN:
+        os.close(descriptor)
+
+    _OPEN.clear()
+
+
+os.register_at_fork(after_in_child=_close_in_fork)
 
 
 def take_lock(descriptor: int, how: int, *, until: float) -> bool:

@@ -15,12 +15,11 @@ from queuectl.engine.domain.filters import JobFilter
 from queuectl.engine.domain.models import Attempt, Job
 from queuectl.engine.domain.settings import Settings
 from queuectl.engine.domain.states import JobState
-from queuectl.engine.errors import InvalidValueError
+from queuectl.engine.errors import EngineClosedError, InvalidValueError
 from queuectl.engine.store.base import CheckReport, Orders, StoreStats, WorkerRow
 from queuectl.engine.store.sqlite import operations
 from queuectl.engine.store.sqlite.check import check_database
 from queuectl.engine.store.sqlite.connection import (
-    FileIdentity,
     ThreadConnection,
     connect,
     name_error,
@@ -59,8 +58,7 @@ class SqliteLookups:
         self._path = path
         self._reading: ThreadConnection | None = None
         self._opening_reader = anyio.Lock()
-        # Set by whoever opens it.
-        self._identity: FileIdentity
+        self._takes_reads = True
 
     async def get(self, job_id: str) -> Job:
         """Return a job."""
@@ -169,7 +167,7 @@ class SqliteLookups:
 
         def read(connection: sqlite3.Connection) -> T:
             result = function(connection)
-            self._identity.check()
+            self._check_files()
             return result
 
         try:
@@ -179,9 +177,15 @@ class SqliteLookups:
         except UnicodeEncodeError as error:
             raise InvalidValueError(_NOT_TEXT) from error
 
+    def _check_files(self) -> None:
+        """Let what was read count, wherever the files are by now: who only looks may."""
+
     async def _open_reader(self) -> ThreadConnection:
         """Connect when the first read comes; a command may never need it."""
         async with self._opening_reader:
+            if not self._takes_reads:
+                raise EngineClosedError
+
             if self._reading is None:
                 reader = connect(self._path, reader=True)
 
@@ -191,6 +195,14 @@ class SqliteLookups:
                 self._reading = reader
 
             return self._reading
+
+    async def _close_reader(self) -> None:
+        """Close the connection for reads; one that is being opened is waited for."""
+        async with self._opening_reader:
+            self._takes_reads = False
+
+            if self._reading is not None:
+                await self._reading.close()
 
 
 def _listing(name: str, wanted: JobFilter) -> tuple[str, dict[str, Any]]:

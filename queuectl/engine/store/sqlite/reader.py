@@ -7,18 +7,11 @@ from typing import Final
 
 from queuectl.engine.store.base import INLINE_OUTPUT_BYTES
 from queuectl.engine.store.sqlite.check import migration_problems
-from queuectl.engine.store.sqlite.connection import FileIdentity, connect, named_errors
+from queuectl.engine.store.sqlite.connection import connect, named_errors
 from queuectl.engine.store.sqlite.lookups import SqliteLookups
 from queuectl.engine.store.sqlite.setup import MIGRATIONS, file_version
 
 NEWEST_SCHEMA: Final = len(MIGRATIONS)
-
-
-class _Unwatched(FileIdentity):
-    """Of a file that may be replaced: who only looks acknowledges nothing."""
-
-    def check(self) -> None:
-        """Let it be."""
 
 
 class SqliteReader(SqliteLookups):
@@ -54,12 +47,9 @@ class SqliteReader(SqliteLookups):
             # Read first: it is then that SQLite makes a log where there is none.
             self.schema_version = await reader.run(self._version)
 
-        self._identity = await reader.run(lambda _: _Unwatched(self._path))
-
     async def close(self) -> None:
         """Close the connection, where there is one."""
-        if self._reading is not None:
-            await self._reading.close()
+        await self._close_reader()
 
     async def large_outputs(self) -> set[tuple[int, int]]:
         """Return the finished runs whose output is a file, as sequence number and run."""

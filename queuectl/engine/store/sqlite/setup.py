@@ -2,10 +2,12 @@
 
 import fcntl
 import os
+import shlex
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -16,10 +18,12 @@ from queuectl.engine.store.sqlite.connection import (
     BUSY_SECONDS,
     OLDEST_SQLITE,
     named_errors,
+    refused,
     set_up,
 )
 from queuectl.engine.store.sqlite.filelocks import (
     cannot_lock,
+    close_lock,
     gate_file,
     held_by_another,
     open_lock,
@@ -30,6 +34,12 @@ MIGRATIONS: Final = load_migrations(__file__)
 
 # What SQLite and we call the files beside a database; SQLite removes some of them.
 _COMPANIONS: Final = ("-wal", "-shm", "-journal", "-checkpoint", "-turnstile")
+
+# What belongs to the engines that use it; made when there is a database.
+_STATE: Final = "-run"
+
+# What we make, each for its owner alone.
+_OURS: Final = ("", "-checkpoint", "-turnstile", _STATE)
 
 
 def prepare(path: Path, *, now_ms: int) -> int:
@@ -43,31 +53,27 @@ def prepare(path: Path, *, now_ms: int) -> int:
 
     Raises:
         StoreError: The folder is missing, or the file cannot be used.
-        StoreDamagedError: The file is something else, or damaged.
+        StoreDamagedError: The file is something else, damaged, or was emptied.
         SchemaVersionError: A newer queuectl wrote it.
         StoreBusyError: Another process makes or migrates it, and does not come to an end.
+        OSError: The system refuses a look at the files.
     """
-    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
-        raise StoreError(
-            path,
-            f"SQLite {sqlite3.sqlite_version} is too old"
-            f" (at least {'.'.join(map(str, OLDEST_SQLITE))})",
-        )
+    _check_library(path)
+    _check_place(path)
+    _check_owner(path)
 
-    _make_file(path)
+    if _has_content(path):
+        with _connected(path) as connection:
+            if _is_ready(connection):
+                return 0
 
-    with named_errors(path):
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=rw",
-            uri=True,
-            timeout=BUSY_SECONDS,
-            isolation_level=None,
-        )
-        try:
-            set_up(connection, reader=False)
+    # Of processes that make one database at once, each sees it whole or not at
+    # all; setting WAL does not wait for SQLite's own locks.
+    with _alone(path):
+        _make_file(path)
+
+        with _connected(path) as connection:
             return _migrate(connection, path, now_ms)
-        finally:
-            connection.close()
 
 
 def schema_version(connection: sqlite3.Connection) -> int:
@@ -76,8 +82,17 @@ def schema_version(connection: sqlite3.Connection) -> int:
     return int(row[0])
 
 
-def _make_file(path: Path) -> None:
-    """Make the file with permissions for its owner alone, before SQLite would."""
+def _check_library(path: Path) -> None:
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise StoreError(
+            path,
+            f"SQLite {sqlite3.sqlite_version} is too old"
+            f" (at least {'.'.join(map(str, OLDEST_SQLITE))})",
+        )
+
+
+def _check_place(path: Path) -> None:
+    """Refuse a name that no database may have, and a folder that is not there."""
     if path.name.endswith(_COMPANIONS):
         raise StoreError(
             path,
@@ -92,22 +107,41 @@ def _make_file(path: Path) -> None:
             hint=f"make it with: mkdir -p {path.parent}",
         )
 
-    # Only a file that is new is opened here: closing a descriptor of a
-    # database that is in use would drop SQLite's locks in this process
-    # (https://sqlite.org/howtocorrupt.html, 2.2).
+
+def _check_owner(path: Path) -> None:
+    """Refuse what is another user's: what root made beside it would lock the owner out."""
+    here = os.geteuid()
+
+    for member in _there(path, _OURS):
+        owner = os.lstat(member).st_uid
+
+        if owner != here:
+            raise StoreError(
+                path,
+                f"{member.name} belongs to another user (uid {owner})",
+                hint="use queuectl as that user; what else can be done is said by: queuectl doctor",
+            )
+
+
+def _there(path: Path, ends: Iterable[str]) -> list[Path]:
+    """Return what there is of a database and of what belongs to it."""
+    members = [path.with_name(path.name + end) for end in ends]
+    return [member for member in members if os.path.lexists(member)]
+
+
+def _has_content(path: Path) -> bool:
+    """
+    Whether there is a file, and something in it.
+
+    Raises:
+        StoreError: No database can be what is there; a link may lead to one.
+        OSError: The system refuses the look.
+    """
     try:
-        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-        os.close(os.open(path, flags, 0o600))
-    except FileExistsError:
-        _check_kind(path)
-    except OSError as error:
-        raise StoreError(
-            path, f"cannot make the database ({error.strerror})", hint="check the permissions"
-        ) from error
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
 
-
-def _check_kind(path: Path) -> None:
-    """Refuse what no database can be; a link may lead to one."""
     try:
         found = path.stat()
     except OSError as error:
@@ -128,20 +162,70 @@ def _check_kind(path: Path) -> None:
             hint="remove the other names; a symbolic link is fine",
         )
 
+    return found.st_size > 0
 
-def _migrate(connection: sqlite3.Connection, path: Path, now_ms: int) -> int:
-    if _is_ready(connection):
-        return 0
 
-    # Of processes that make one database at once, each sees it whole or not at
-    # all; setting WAL does not wait for SQLite's own locks.
+def _make_file(path: Path) -> None:
+    """
+    Make the file with permissions for its owner alone, before SQLite would.
+
+    Only by who is alone: then a file that is empty is not one that is being made.
+    """
+    # Only a file that is new is opened here: closing a descriptor of a
+    # database that is in use would drop SQLite's locks in this process
+    # (https://sqlite.org/howtocorrupt.html, 2.2).
+    try:
+        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        os.close(os.open(path, flags, 0o600))
+    except FileExistsError:
+        if not _has_content(path):
+            _check_emptied(path)
+    except OSError as error:
+        raise refused(
+            error, path, "cannot make the database", hint="check the permissions"
+        ) from error
+
+
+def _check_emptied(path: Path) -> None:
+    """Refuse an empty file that was a database; SQLite would remove its log, too."""
+    if not _there(path, [_STATE]):
+        return
+
+    family = shlex.join(map(str, _there(path, ("", *_COMPANIONS, _STATE))))
+    raise StoreDamagedError(
+        path,
+        "the database is empty, and its state folder says that it was not",
+        hint="stop its workers, and put a backup in the place of all its files; or, to begin anew"
+        f" without what was in it: rm -r -- {family}",
+    )
+
+
+@contextmanager
+def _connected(path: Path) -> Iterator[sqlite3.Connection]:
+    with named_errors(path):
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=rw",
+            uri=True,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+        )
+        try:
+            set_up(connection, reader=False)
+            yield connection
+        finally:
+            connection.close()
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Have the lock of who makes or migrates the database, while in the context."""
     lock = open_lock(gate_file(path), path)
 
     try:
         _take_alone(lock, path)
-        return _migrate_alone(connection, path, now_ms)
+        yield
     finally:
-        os.close(lock)
+        close_lock(lock)
 
 
 def _take_alone(lock: int, path: Path) -> None:
@@ -162,7 +246,7 @@ def _is_ready(connection: sqlite3.Connection) -> bool:
     return is_current and application == APPLICATION_ID and mode == "wal"
 
 
-def _migrate_alone(connection: sqlite3.Connection, path: Path, now_ms: int) -> int:
+def _migrate(connection: sqlite3.Connection, path: Path, now_ms: int) -> int:
     version = file_version(connection, path)
 
     # WAL is a property of the file, which a restored backup has lost; it cannot

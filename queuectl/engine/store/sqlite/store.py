@@ -44,6 +44,7 @@ class SqliteStore(SqliteLookups):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._writing: ThreadConnection
+        self._identity: FileIdentity
         self._is_closed = False
         self._writer: Writer
         self._checkpointer: Checkpointer
@@ -95,12 +96,10 @@ class SqliteStore(SqliteLookups):
         # Closing files that were replaced as if we were the last would remove the
         # log by its name, and that is another's by now. While a connection that
         # only reads has those files, it does not.
-        is_theirs = await self._writing.run(lambda _: self._identity.is_lost())
-        guard = await _open_guard(self._path) if is_theirs else None
+        may_be_theirs = await self._writing.run(lambda _: _may_be_lost(self._identity))
+        guard = await _open_guard(self._path) if may_be_theirs else None
         await self._writing.close()
-
-        if self._reading is not None:
-            await self._reading.close()
+        await self._close_reader()
 
         if guard is not None:
             await guard.close()
@@ -271,6 +270,10 @@ class SqliteStore(SqliteLookups):
         await self._writer.run_alone(vacuum)
         await self._writer.checkpoint()
 
+    def _check_files(self) -> None:
+        """Let what was read count only if it is what others find."""
+        self._identity.check()
+
     async def _write(
         self,
         operation: Callable[[sqlite3.Connection], T],
@@ -294,13 +297,21 @@ async def _open_guard(path: Path) -> ThreadConnection | None:
     try:
         await guard.open()
         await guard.run(lambda opened: opened.execute("PRAGMA user_version").fetchone())
-    except sqlite3.Error:
+    except (sqlite3.Error, OSError):
         if guard.opened is not None:
             await guard.close()
 
         return None
 
     return guard
+
+
+def _may_be_lost(identity: FileIdentity) -> bool:
+    try:
+        return identity.is_lost()
+    except OSError:
+        # The system refuses the look, so they may be another's.
+        return True
 
 
 def _identify(path: Path, connection: sqlite3.Connection) -> FileIdentity:

@@ -265,7 +265,7 @@ class Writer:
             results = _run_batch(batch, connection)
 
         # And after: what was written must be found by others.
-        self._identity.check()
+        self._identity.check_written()
         return results
 
     async def _checkpoint_quietly(self) -> None:
