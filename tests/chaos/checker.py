@@ -12,25 +12,12 @@ from typing import Final
 
 import msgspec
 
+from tests.chaos.causes import CLOCK_STEP, Causes
 from tests.chaos.durations import overlong_runs
-from tests.chaos.evidence import EventRow, Evidence, JobRow, Line, RunRow
+from tests.chaos.evidence import Evidence, Line, RunRow
 from tests.chaos.histories import illegal_histories
-from tests.chaos.logbook import Entry
-
-# A hundredth of a second in the witnesses, a thousandth in the events, and some.
-_CLOCK_STEP: Final = 0.05
-
-# Between two signs of life, and some; and what a worker needs to stop. In seconds.
-_TICK: Final = 0.4
-_LONGEST_STOP: Final = 6.0
-
-# Events that end a run; a job cancelled while it waits has none that goes on.
-_OVER: Final = frozenset({"completed", "failed", "died", "cancelled", "released"})
 
 _TERMINAL: Final = frozenset({"completed", "dead", "cancelled"})
-
-# Ends that somebody wanted, whatever the command was about to say.
-_ENDED_ON_PURPOSE: Final = frozenset({"timed_out", "cancelled", "interrupted"})
 
 
 class Kind(StrEnum):
@@ -46,6 +33,8 @@ class Kind(StrEnum):
     RESULT_LOST = "result_lost"
     UNPROVED = "unproved"
     RUN_LOST = "run_lost"
+    UNCAUSED = "uncaused"
+    REPEATED = "repeated"
     OUTLIVING = "outliving"
     TOO_LONG = "too_long"
     LEFT_BEHIND = "left_behind"
@@ -146,105 +135,83 @@ def find_illegal(evidence: Evidence) -> Iterator[Violation]:
 
 
 def find_result_lost(evidence: Evidence) -> Iterator[Violation]:
-    """What ran to its end is recorded as it ended, unless its processes were killed."""
+    """What ran to its end is recorded as it ended, unless somebody had ended it just before."""
     rows = evidence.run_rows()
-    killed = {run for fault in evidence.of_kind("kill_job") for run in fault.runs}
+    causes = Causes(evidence)
 
+    for job_id, line in _ends_told(evidence):
+        row = rows.get((job_id, line.attempt))
+
+        if row is None or not (_is_told_right(row, line) or causes.is_excused(row, line)):
+            found = "nothing" if row is None else f"{row.outcome} ({row.reason})"
+            words = f"run {line.attempt} ended with {line.code}, recorded is {found}"
+            yield Violation(kind=Kind.RESULT_LOST, job=job_id, words=words)
+
+
+def _ends_told(evidence: Evidence) -> Iterator[tuple[str, Line]]:
+    """Yield the last lines of runs, with their job."""
     for job_id, lines in evidence.witness.items():
-        for line in lines:
-            key = job_id, line.attempt
-
-            if line.kind != "E" or key in killed or job_id not in evidence.jobs:
-                continue
-
-            row = rows.get(key)
-
-            if row is None or not _is_told_right(row, line, evidence.jobs[job_id].on_crash):
-                found = "nothing" if row is None else f"{row.outcome} ({row.reason})"
-                words = f"run {line.attempt} ended with {line.code}, recorded is {found}"
-                yield Violation(kind=Kind.RESULT_LOST, job=job_id, words=words)
+        if job_id in evidence.jobs:
+            yield from ((job_id, line) for line in lines if line.kind == "E")
 
 
-def _is_told_right(row: RunRow, line: Line, on_crash: str) -> bool:
-    if row.outcome in _ENDED_ON_PURPOSE or (row.outcome == "lost" and on_crash != "adopt"):
-        # Told to end in the moment between the last line and the end.
-        return True
-
-    if (row.reason or "").startswith("output_limit="):
-        return row.outcome == "failed"
-
+def _is_told_right(row: RunRow, line: Line) -> bool:
     return row.outcome == ("failed" if line.code else "completed") and row.exit_code == line.code
 
 
 def find_unproved(evidence: Evidence) -> Iterator[Violation]:
-    """What is recorded as completed did run, and to its end."""
-    ended = {
-        (job_id, line.attempt)
-        for job_id, lines in evidence.witness.items()
-        for line in lines
-        if line.kind == "E" and line.code == 0
-    }
+    """
+    Every outcome has a cause.
+
+    A run said so itself; or its time was up, an operator asked for it, the nemesis or it
+    itself killed it, or its worker died and the job was not to be adopted.
+    """
+    causes = Causes(evidence)
+    kinds = {"completed": Kind.UNPROVED, "lost": Kind.RUN_LOST}
 
     for row in evidence.runs:
-        if row.outcome == "completed" and (row.job, row.number) not in ended:
-            words = f"run {row.number} is completed, and did not come to its end"
-            yield Violation(kind=Kind.UNPROVED, job=row.job, words=words)
+        if not causes.is_proved(row):
+            words = (
+                f"run {row.number} is {row.outcome} ({row.reason}), exit code {row.exit_code},"
+                " and nothing led to that"
+            )
+            yield Violation(kind=kinds.get(row.outcome, Kind.UNCAUSED), job=row.job, words=words)
 
 
-def find_lost_runs(evidence: Evidence) -> Iterator[Violation]:
-    """
-    A run is lost only where its processes were killed.
-
-    By the nemesis, by themselves, or by an engine that ended them and was killed
-    before it could say so.
-    """
-    killed = {run for fault in evidence.of_kind("kill_job") for run in fault.runs}
-    over = _ends(evidence)
-
-    for row in evidence.runs:
-        job = evidence.jobs.get(row.job)
-        key = row.job, row.number
-
-        if row.outcome != "lost" or key in killed or job is None or job.on_crash != "adopt":
-            continue
-
-        lines = [n for n in evidence.witness.get(row.job, []) if n.attempt == row.number]
-        has_killed_itself = any(line.kind == "K" for line in lines)
-
-        if not has_killed_itself and not _was_ended(evidence.acts, job, over.get(key), lines):
-            words = f"run {row.number} is lost ({row.reason}), and nobody killed it"
-            yield Violation(kind=Kind.RUN_LOST, job=row.job, words=words)
-
-
-def _was_ended(acts: list[Entry], job: JobRow, event: EventRow | None, lines: list[Line]) -> bool:
-    """Whether an engine had a reason to end a run: a timeout, a cancellation, its own end."""
-    if event is None:
-        return False
-
-    lived = lines[-1].at - lines[0].at if lines else 0.0
-    is_due = job.timeout is not None and lived > job.timeout - _TICK
-    told = [act for act in acts if act.what == "stop_worker_now"]
-    return (
-        is_due
-        or event.kind == "cancelled"
-        or any(act.at <= event.at <= (act.until or act.at) + _LONGEST_STOP for act in told)
-    )
-
-
-def _ends(evidence: Evidence) -> dict[tuple[str, int], EventRow]:
-    """
-    Return the event that ended each run; giving back what never started ends none.
-
-    It is the first: a job that is cancelled later, while it waits, has no run then. And
-    that event may have an earlier time, for it has the one at which it was asked for.
-    """
-    ends: dict[tuple[str, int], EventRow] = {}
+def find_unasked(evidence: Evidence) -> Iterator[Violation]:
+    """A job is cancelled or retried as often as somebody asked for it, and no oftener."""
+    causes = Causes(evidence)
+    times: Counter[tuple[str, str]] = Counter()
 
     for event in evidence.events:
-        if event.kind in _OVER and (event.kind != "released" or event.reason is not None):
-            ends.setdefault((event.job, event.run), event)
+        if event.kind in {"cancelled", "retried"}:
+            times[event.job, event.kind] += 1
 
-    return ends
+            if len(causes.asked(event)) < times[event.job, event.kind]:
+                words = f"run {event.run} is {event.kind}, and nobody asked for it"
+                yield Violation(kind=Kind.UNCAUSED, job=event.job, words=words)
+
+
+def find_repeated(evidence: Evidence) -> Iterator[Violation]:
+    """
+    A job succeeds once.
+
+    Between a run's last line and the code that its shell keeps, it may be ended: then
+    it is run again, and nobody can tell. So one for which that may be does not count.
+    """
+    causes = Causes(evidence)
+    rows = evidence.run_rows()
+    successes: dict[str, int] = Counter()
+
+    for job_id, line in _ends_told(evidence):
+        row = rows.get((job_id, line.attempt))
+        is_cut = row is not None and row.outcome != "completed" and causes.was_cut_short(row, line)
+        successes[job_id] += line.code == 0 and not is_cut
+
+    for job_id, count in successes.items():
+        if count > 1:
+            words = f"{count} runs came to a good end, and nobody had ended any"
+            yield Violation(kind=Kind.REPEATED, job=job_id, words=words)
 
 
 def find_outliving(evidence: Evidence) -> Iterator[Violation]:
@@ -253,7 +220,7 @@ def find_outliving(evidence: Evidence) -> Iterator[Violation]:
 
     Not what left the group of a run that then ended by itself.
     """
-    over = _ends(evidence)
+    over = evidence.ends()
 
     for job_id, lines in evidence.witness.items():
         ended = {line.attempt for line in lines if line.kind == "E"}
@@ -262,7 +229,7 @@ def find_outliving(evidence: Evidence) -> Iterator[Violation]:
             event = over.get((job_id, line.attempt))
             is_free = line.kind == "D" and line.attempt in ended
 
-            if event is not None and line.at > event.at + _CLOCK_STEP and not is_free:
+            if event is not None and line.at > event.at + CLOCK_STEP and not is_free:
                 late = f"{line.at - event.at:.2f} s after it was {event.kind}"
                 words = f"run {line.attempt} lives ({line.kind}) {late}"
                 yield Violation(kind=Kind.OUTLIVING, job=job_id, words=words)
@@ -327,7 +294,8 @@ FINDERS: Final[tuple[Callable[[Evidence], Iterator[Violation]], ...]] = (
     find_illegal,
     find_result_lost,
     find_unproved,
-    find_lost_runs,
+    find_unasked,
+    find_repeated,
     find_outliving,
     find_too_long,
     find_left_behind,

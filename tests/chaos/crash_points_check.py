@@ -1,54 +1,18 @@
 """Lets another engine recover from a crash, and says what is wrong afterwards."""
 
 import time
-from collections import defaultdict
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Final
 
 import anyio
 import msgspec
 
-from queuectl import QueueEngine
+from queuectl import Event, Job, QueueEngine
 from tests.chaos.crash_points_place import GRACE, Place
 from tests.chaos.crash_points_scenarios import Expected, Scenario
+from tests.chaos.heard import all_events, illegal
 
 _DEADLINE: Final = 10.0
-
-_TERMINAL: Final = frozenset({"completed", "died", "cancelled"})
-
-# From the last event to those that may follow it.
-_FOLLOWS: Final[dict[str, frozenset[str]]] = {
-    "enqueued": frozenset({"claimed", "cancelled"}),
-    "claimed": _TERMINAL | {"failed", "released", "adopted", "stuck"},
-    "adopted": _TERMINAL | {"failed", "released", "adopted", "stuck"},
-    "stuck": _TERMINAL | {"failed", "released", "adopted", "stuck"},
-    "released": frozenset({"claimed", "cancelled"}),
-    "failed": frozenset({"claimed", "cancelled", "retried"}),
-    "retried": frozenset({"claimed", "cancelled"}),
-    "completed": frozenset(),
-    "died": frozenset({"retried"}),
-    "cancelled": frozenset({"retried"}),
-}
-
-
-class SeenJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as it is in the end."""
-
-    id: str
-    state: str
-    attempts: int
-    exit_code: int | None
-    reason: str | None
-    output_bytes: int
-
-
-class SeenEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event as it was written."""
-
-    kind: str
-    job_id: str
-    attempt: int
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,12 +20,14 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     What there is after recovery.
 
     Attributes:
+        output_bytes: Of each job's last run.
         seconds: What recovery took, from the opening of the engine to a
             settled queue.
     """
 
-    jobs: list[SeenJob]
-    events: list[SeenEvent]
+    jobs: list[Job]
+    events: list[Event]
+    output_bytes: dict[str, int]
     damage: list[str]
     seconds: float
 
@@ -84,41 +50,18 @@ async def recover(scenario: Scenario, place: Place) -> Found:
         place.age_leftovers()
         await engine.drain()
         report = await engine.check()
+        jobs = await engine.list()
         return Found(
-            jobs=await _jobs(engine),
-            events=await _events(engine),
+            jobs=jobs,
+            events=await all_events(engine),
+            output_bytes=await _outputs(engine, jobs),
             damage=report.problems,
             seconds=seconds,
         )
 
 
-async def _jobs(engine: QueueEngine) -> list[SeenJob]:
-    return [
-        SeenJob(
-            id=job.id,
-            state=job.state.value,
-            attempts=job.attempts,
-            exit_code=job.exit_code,
-            reason=job.reason,
-            output_bytes=len(await engine.output_bytes(job.id)),
-        )
-        for job in await engine.list()
-    ]
-
-
-async def _events(engine: QueueEngine) -> list[SeenEvent]:
-    last = await engine.last_event()
-    seen: list[SeenEvent] = []
-
-    if not last:
-        return seen
-
-    async for event in engine.events(since=0):
-        seen.append(SeenEvent(kind=event.kind.value, job_id=event.job_id, attempt=event.attempt))
-        if event.seq >= last:
-            break
-
-    return seen
+async def _outputs(engine: QueueEngine, jobs: list[Job]) -> dict[str, int]:
+    return {job.id: len(await engine.output_bytes(job.id)) for job in jobs}
 
 
 def problems(scenario: Scenario, place: Place, found: Found) -> list[str]:
@@ -126,7 +69,7 @@ def problems(scenario: Scenario, place: Place, found: Found) -> list[str]:
     jobs = {job.id: job for job in found.jobs}
     wrong = [f"damaged: {words}" for words in found.damage]
     wrong += [f"lost: {name}" for name in _promised(place) if name not in jobs]
-    wrong += illegal(found.events)
+    wrong += illegal(found.events, found.jobs)
     wrong += [f"left in the folder: {name}" for name in place.leftovers()]
     wrong += [f"still runs: {pid} {line}" for pid, line in place.processes().items()]
 
@@ -136,7 +79,7 @@ def problems(scenario: Scenario, place: Place, found: Found) -> list[str]:
     if scenario.expected is None:
         wrong += [f"{job.id} is {job.state}" for job in found.jobs if job.state != "completed"]
     elif "job" in jobs:
-        wrong += unexpected(scenario.expected, jobs["job"])
+        wrong += unexpected(scenario.expected, jobs["job"], found.output_bytes["job"])
         wrong += misrun(scenario.expected, place.lines())
 
     return wrong
@@ -146,7 +89,7 @@ def _promised(place: Place) -> list[str]:
     return [name for name in place.acknowledged() if name.startswith("job")]
 
 
-def unexpected(expected: Expected, job: SeenJob) -> list[str]:
+def unexpected(expected: Expected, job: Job, output_bytes: int) -> list[str]:
     """Say where a job is not as it must be."""
     wrong = []
 
@@ -161,8 +104,8 @@ def unexpected(expected: Expected, job: SeenJob) -> list[str]:
     if not _is_within(job.attempts, expected.attempts):
         wrong.append(f"{job.attempts} attempts were charged, expected {expected.attempts}")
 
-    if expected.output_bytes not in {None, job.output_bytes}:
-        wrong.append(f"{job.output_bytes} bytes of output, expected {expected.output_bytes}")
+    if expected.output_bytes not in {None, output_bytes}:
+        wrong.append(f"{output_bytes} bytes of output, expected {expected.output_bytes}")
 
     return wrong
 
@@ -198,35 +141,3 @@ def misrun(expected: Expected, lines: Sequence[str]) -> list[str]:
 
 def _is_within(number: int, limits: tuple[int, int]) -> bool:
     return limits[0] <= number <= limits[1]
-
-
-def illegal(events: Sequence[SeenEvent]) -> list[str]:
-    """Say which events may not follow each other, or belong to a run that was not claimed."""
-    histories: defaultdict[str, list[SeenEvent]] = defaultdict(list)
-
-    for event in events:
-        histories[event.job_id].append(event)
-
-    return [
-        f"illegal history of {job_id}: {[(event.kind, event.attempt) for event in history]}"
-        for job_id, history in histories.items()
-        if not _is_legal(history)
-    ]
-
-
-def _is_legal(history: Sequence[SeenEvent]) -> bool:
-    if history[0].kind != "enqueued":
-        return False
-
-    claimed = 0
-
-    for before, event in pairwise(history):
-        if event.kind not in _FOLLOWS[before.kind]:
-            return False
-
-        if event.kind == "claimed":
-            claimed = event.attempt
-        elif event.kind in {"completed", "failed", "died"} and event.attempt != claimed:
-            return False
-
-    return True

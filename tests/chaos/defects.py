@@ -17,10 +17,13 @@ from typing import Any, Final
 
 import anyio
 
-from queuectl.engine.runtime import proc
+from queuectl.engine.domain.lifecycle import Outcome
+from queuectl.engine.domain.models import Job, OutcomeKind
+from queuectl.engine.runtime import outcomes, proc
+from queuectl.engine.runtime.adoption import Orphan
 from queuectl.engine.runtime.executor import Executor
 from queuectl.engine.runtime.marks import MARK_VARIABLE
-from queuectl.engine.runtime.outcomes import run_outcome
+from queuectl.engine.runtime.outcomes import NEVER_BEGAN, run_outcome
 from queuectl.engine.runtime.process import ShellProcess, ShellRunner
 from queuectl.engine.runtime.reaper import Watched, named_result
 from queuectl.engine.runtime.recovery import Recovery
@@ -40,9 +43,9 @@ def finish_by_id_only() -> None:
     """Take any result for a job that runs, whichever run and worker it comes from."""
     operations.SQL["held_job"] = "SELECT * FROM jobs WHERE seq = :seq AND state = 'processing'"
     _take_out("finish_jobs", "AND jobs.run_count = ended.run\n    AND jobs.worker = ended.worker")
-    # It goes by the same values, and asks for nothing.
-    hole = "AND ? IS NOT NULL AND ? IS NOT NULL"
-    _take_out("finish_cancelled_job", "AND run_count = ? AND worker = ?", hole)
+    _take_out("held_runs", "AND jobs.run_count = asked.run AND jobs.worker = asked.worker")
+    # Each is told that it is the one that is held.
+    _take_out("held_runs", "jobs.run_count", "asked.run")
     # A queue that has no fence keeps no history of runs that could trip over it.
     _take_out("insert_runs", "INSERT INTO", "INSERT OR REPLACE INTO")
     _take_out("insert_outputs", "INSERT INTO", "INSERT OR REPLACE INTO")
@@ -184,9 +187,50 @@ def adopt_by_number_alone() -> None:
 
     def look(self: RunTree, _: Listing | None = None) -> Members:
         found = None if self._leader is None else proc.find_process(self._leader)
-        return Members(ours=() if found is None else (found,))
+        return Members(ours=() if found is None else (found,), is_held=found is not None)
 
     _replace(RunTree, "look", look)
+
+
+def forget_exit_codes() -> None:
+    """Give back, uncharged, what ended while its worker was dead, and forget its exit code."""
+
+    async def record_left(self: Recovery, job: Job, *_: Any, **__: Any) -> None:
+        await self._record(job, None, NEVER_BEGAN)
+
+    _replace(Recovery, "_record_left", record_left)
+
+
+def guess_what_is_unknown() -> None:
+    """Say of a run of which nothing is known that it failed, as asyncio does, with 255."""
+    guessed = Outcome(kind=OutcomeKind.FAILED, exit_code=255, reason="exit_code=255")
+    honest = outcomes.exit_outcome
+
+    def exit_outcome(code: int | None, signal: str | None) -> Outcome:
+        outcome = honest(code, signal)
+        return guessed if outcome.kind is OutcomeKind.LOST else outcome
+
+    outcomes.exit_outcome = exit_outcome
+
+
+def say_that_the_adopted_timed_out() -> None:
+    """Say of every run that was adopted and came to its end that its time was up."""
+    adopt = Executor.adopt
+    late = Outcome(kind=OutcomeKind.TIMED_OUT, reason="timeout")
+
+    async def adopt_and_lie(
+        self: Executor, run: Run, orphan: Orphan, *, process_ended: Callable[[], None]
+    ) -> None:
+        liar: Any = copy.copy(self)
+
+        async def judge(*given: Any) -> Any:
+            judged = await self._judge(*given)
+            return judged and (late, judged[1])
+
+        liar._judge = judge
+        await adopt(liar, run, orphan, process_ended=process_ended)
+
+    _replace(Executor, "adopt", adopt_and_lie)
 
 
 def _replace(owner: type, name: str, broken: Callable[..., Any]) -> None:
@@ -203,6 +247,9 @@ DEFECTS: Final[dict[str, Callable[[], None]]] = {
     "spawn-without-shield": spawn_without_shield,
     "capture-through-pipes": capture_through_pipes,
     "adopt-by-number-alone": adopt_by_number_alone,
+    "forget-exit-codes": forget_exit_codes,
+    "guess-what-is-unknown": guess_what_is_unknown,
+    "say-that-the-adopted-timed-out": say_that_the_adopted_timed_out,
 }
 
 

@@ -22,11 +22,7 @@ class Overlong(msgspec.Struct, frozen=True, kw_only=True):
 def overlong_runs(evidence: Evidence) -> Iterator[Overlong]:
     """Yield runs that lived longer than their timeout and the grace, but for faults."""
     history = evidence.history()
-    pauses = [
-        (fault.at, fault.until)
-        for fault in evidence.of_kind("stop_engine", "lock_database", "fill_disk", "no_engine")
-        if fault.until is not None
-    ]
+    pauses = _pauses(evidence)
 
     for job_id, lines in evidence.witness.items():
         job = evidence.jobs.get(job_id)
@@ -47,6 +43,20 @@ def overlong_runs(evidence: Evidence) -> Iterator[Overlong]:
                     f" {allowed:.2f} s and {excused:.2f} s of faults"
                 )
                 yield Overlong(job=job_id, words=words)
+
+
+def _pauses(evidence: Evidence) -> list[tuple[float, float]]:
+    """Return the times in which an engine may have been held up."""
+    return [
+        (fault.at, fault.until)
+        for fault in evidence.of_kind("stop_engine", "lock_database", "fill_disk", "no_engine")
+        if fault.until is not None
+    ]
+
+
+def is_held_up(evidence: Evidence, began: float, ended: float) -> bool:
+    """Whether what began at one time may have been held up until another."""
+    return ended - began <= LENIENCE + _covered(_pauses(evidence), began, ended)
 
 
 def _lives(lines: list[Line]) -> dict[int, tuple[float, float]]:

@@ -4,11 +4,14 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from tests.chaos.logbook import Entry
+
+# Events that end a run; a job cancelled while it waits has none that goes on.
+_OVER: Final = frozenset({"completed", "failed", "died", "cancelled", "released"})
 
 
 class EventRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,11 +38,12 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What the database says of a run."""
+    """What the database says of a run, and which worker recorded it."""
 
     job: str
     number: int
     outcome: str
+    worker: str = ""
     exit_code: int | None = None
     signal: str | None = None
     reason: str | None = None
@@ -98,9 +102,10 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         client: What clients did.
         faults: What the nemesis did.
-        acts: What operators did.
+        acts: What operators asked for, whatever they were told.
         events: In their order.
         grace: The longest time between TERM and KILL, in seconds.
+        limits: How many bytes the jobs may write that write more.
     """
 
     client: list[Entry]
@@ -112,6 +117,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     witness: dict[str, list[Line]]
     grace: float
     end: End
+    limits: dict[str, int] = {}
 
     def history(self) -> dict[str, list[EventRow]]:
         """Return the events of each job."""
@@ -125,6 +131,24 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     def run_rows(self) -> dict[tuple[str, int], RunRow]:
         """Return the runs by job and number."""
         return {(run.job, run.number): run for run in self.runs}
+
+    def ends(self) -> dict[tuple[str, int], EventRow]:
+        """
+        Return the event that ended each run; giving back what never started ends none.
+
+        It is the first since its claim: a job that is cancelled later, while it waits, has
+        no run then. And that event may have an earlier time, for it has the one at which it
+        was asked for. A number that was given back is claimed again.
+        """
+        ends: dict[tuple[str, int], EventRow] = {}
+
+        for event in self.events:
+            if event.kind == "claimed":
+                ends.pop((event.job, event.run), None)
+            elif event.kind in _OVER and (event.kind != "released" or event.reason is not None):
+                ends.setdefault((event.job, event.run), event)
+
+        return ends
 
     def of_kind(self, *kinds: str) -> list[Entry]:
         """Return the faults of some kinds."""
@@ -167,6 +191,7 @@ def read_rows(connection: sqlite3.Connection) -> Rows:
                 job=ids[row["job"]],
                 number=row["number"],
                 outcome=row["outcome"],
+                worker=f"w{row['worker']}",
                 exit_code=row["exit_code"],
                 signal=row["signal"],
                 reason=row["reason"],
@@ -184,7 +209,7 @@ def _job(row: Any) -> JobRow:
         run_count=row["run_count"],
         max_retries=row["max_retries"],
         timeout=None if row["timeout_ms"] is None else row["timeout_ms"] / 1000,
-        on_crash=row["on_crash"] if "on_crash" in row.keys() else "adopt",  # noqa: SIM118 (Row)
+        on_crash=row["on_crash"],
     )
 
 

@@ -9,22 +9,24 @@ forked from this one, which has imported everything and has no event loop.
 import argparse
 import asyncio
 import os
-import select
 import signal
 import sqlite3
 import sys
 import threading
 import time
-import traceback
-from collections.abc import Callable
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from queuectl.engine.store.sqlite import writer
-from tests.chaos import faults_plan, faults_vfs
+from tests.chaos import faults_plan, faults_recovery, faults_vfs
+from tests.chaos.faults_fork import begin, ended
 from tests.chaos.faults_plan import KINDS, FailingFiles, Kind, Plan
+from tests.chaos.faults_recovery import Settling, leave_dead, settle_rest
 from tests.chaos.faults_scenario import Found, Life, processes, run_down, wrongs
 from tests.chaos.wal import scratch
 
@@ -74,22 +76,32 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="where to begin within the stride")
     parser.add_argument("--kind", action="append", help="only this one; may be said again")
     parser.add_argument("--point", type=int, help="only this operation")
+    parser.add_argument("--jobs", type=int, default=4, help="processes that walk, else 4")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plant", action="store_true", help="a defect, which must be found")
     options = parser.parse_args()
     stride = 1 if options.all else options.stride
     print(f"stride {stride}, seed {options.seed}", flush=True)  # noqa: T201
-    faults_vfs.WatchedFiles(_SQLITE).install()
     tallies: dict[str, Tally] = {}
 
-    if options.plant:
-        _plant()
+    with ProcessPoolExecutor(
+        options.jobs,
+        mp_context=get_context("spawn"),
+        initializer=_prepare,
+        initargs=(options.plant,),
+    ) as walkers:
+        walks = {
+            kind.name: [
+                walkers.submit(_walk, kind, first, step, options.point)
+                for first, step in _ways(kind, stride, options)
+            ]
+            for kind in KINDS
+            if not options.kind or kind.name in options.kind
+        }
 
-    for kind in KINDS:
-        if not options.kind or kind.name in options.kind:
-            tally = _walk(kind, stride, 1 + options.seed % stride, options.point)
-            tallies[kind.name] = tally
-            _say(kind, tally)
+        for name, parts in walks.items():
+            tallies[name] = _sum([part.result() for part in parts])
+            _say(name, tallies[name])
 
     if options.json:
         report = {"stride": stride, "seed": options.seed, "kinds": tallies}
@@ -98,9 +110,17 @@ def main() -> int:
     return 1 if any(tally.troubles for tally in tallies.values()) else 0
 
 
-def _say(kind: Kind, tally: Tally) -> None:
+def _prepare(is_planted: bool) -> None:  # noqa: FBT001 (the pool knows no names)
+    """Be a process that others are forked from."""
+    faults_vfs.WatchedFiles(_SQLITE).install()
+
+    if is_planted:
+        _plant()
+
+
+def _say(name: str, tally: Tally) -> None:
     print(  # noqa: T201
-        f"{kind.name}: {tally.points} points, {tally.survived} survived,"
+        f"{name}: {tally.points} points, {tally.survived} survived,"
         f" {tally.refused} told a caller, {tally.seconds:.1f} s",
         flush=True,
     )
@@ -109,14 +129,32 @@ def _say(kind: Kind, tally: Tally) -> None:
         print(f"  {trouble}", flush=True)  # noqa: T201
 
 
-def _walk(kind: Kind, stride: int, first: int, only: int | None) -> Tally:
+def _ways(kind: Kind, stride: int, options: argparse.Namespace) -> Iterator[tuple[int, int]]:
+    """Yield where each walker begins, and its steps: together they go through all points."""
+    # What is rare is not stepped over.
+    if kind.name in {"sync error", "read error", "open error"}:
+        stride = max(1, stride // 8)
+
+    walkers = options.jobs if options.point is None else 1
+
+    for number in range(walkers):
+        yield 1 + options.seed % stride + number * stride, walkers * stride
+
+
+def _sum(parts: list[Tally]) -> Tally:
+    return Tally(
+        points=sum(part.points for part in parts),
+        survived=sum(part.survived for part in parts),
+        refused=sum(part.refused for part in parts),
+        seconds=max(part.seconds for part in parts),
+        troubles=[trouble for part in parts for trouble in part.troubles],
+    )
+
+
+def _walk(kind: Kind, first: int, stride: int, only: int | None) -> Tally:
     """Let one operation after the other fail, until there is none of that number."""
     began = time.monotonic()
     tally = Tally(troubles=[])
-
-    # What is rare is not stepped over.
-    if kind.name in {"sync error", "read error", "open error"}:
-        stride, first = max(1, stride // 8), 1 + first % max(1, stride // 8)
 
     number = first if only is None else only
 
@@ -151,7 +189,12 @@ def _try(kind: Kind, number: int) -> tuple[str | None, list[str], list[str]]:
     """Return which operation failed, what was told, and what is wrong afterwards."""
     with scratch() as folder:
         os.environ[_MARK] = str(folder)
-        code = _fork(lambda: _disturbed(folder, kind, number), folder, _LIFE)
+
+        if kind.is_recovery:
+            leave_dead(folder)
+
+        disturbed = begin(lambda: _disturbed(folder, kind, number), folder)
+        code = ended(disturbed, _LIFE)
         told = _lines(folder / "told")
         fired = next((word for word in told if word.startswith("fired ")), None)
         found: list[str] = []
@@ -173,15 +216,22 @@ def _afterwards(folder: Path, told: list[str], kind: Kind) -> list[str]:
     """Look at what is left, with an engine of a new process."""
     answer = folder / "found"
 
+    if kind.is_recovery:
+        settle_rest(folder)
+
     def look() -> None:
         answer.write_bytes(msgspec.json.encode(asyncio.run(run_down(folder))))
 
-    if code := _fork(look, folder, _LOOK):
+    if code := ended(begin(look, folder), _LOOK):
         return [f"it cannot be used any more, {code}: {_tail(folder)}"]
 
     found = msgspec.json.decode(answer.read_bytes(), type=Found)
-    # Where our own files fail, the proof of how a run ended may have failed to be made.
-    problems = list(wrongs(folder, told, found, may_lose=kind.is_ours))
+
+    if kind.is_recovery:
+        problems = list(faults_recovery.wrongs(folder, told, found))
+    else:
+        # Where our own files fail, the proof of how a run ended may have failed to be made.
+        problems = list(wrongs(folder, told, found, may_lose=kind.is_ours))
 
     if left := processes(f"{_MARK}={folder}"):
         problems.append(f"processes are left: {left}")
@@ -206,40 +256,12 @@ def _disturbed(folder: Path, kind: Kind, number: int) -> None:
     plan = Plan(kind, number, fired)
 
     if kind.is_ours:
-        faults_plan.fail_our_calls(plan)
+        faults_plan.fail_our_calls(plan, f"{_MARK}={folder}")
     else:
         _SQLITE.plan = plan
 
-    asyncio.run(Life(folder, tell).live())
-
-
-def _fork(work: Callable[[], None], folder: Path, seconds: float) -> int:
-    """Do something in a process of its own; return how that ended, -9 where it hung."""
-    pid = os.fork()
-
-    if pid == 0:
-        code = 1
-        try:
-            noise = os.open(folder / "noise", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(noise, 2)
-            work()
-            code = 0
-        except BaseException:  # noqa: BLE001 (this process ends here, whatever it is)
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
-
-    descriptor = os.pidfd_open(pid)
-    try:
-        ready, _, _ = select.select([descriptor], [], [], seconds)
-
-        if not ready:
-            os.kill(pid, signal.SIGABRT)
-
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    finally:
-        os.close(descriptor)
+    life = Settling(folder, tell, plan.arm) if kind.is_recovery else Life(folder, tell)
+    asyncio.run(life.live())
 
 
 def _lines(file: Path) -> list[str]:

@@ -10,8 +10,9 @@ import msgspec
 
 from queuectl import DuplicateJobError, Event, Job, QueueEngine
 from queuectl.engine.domain.events import EventKind
-from queuectl.engine.domain.states import TRANSITIONS, JobState
+from queuectl.engine.domain.states import JobState
 from queuectl.engine.errors import QueueCtlError
+from tests.chaos.heard import all_events, illegal
 
 _OUTPUT: Final = 20_000
 _TRIES: Final = 4
@@ -105,20 +106,10 @@ async def run_down(folder: Path) -> Found:
             jobs = await engine.list()
             ids = {job.id for job in jobs}
             runs = {name: await engine.attempts(name) for name in ids}
-            last = await engine.last_event()
-            events: list[Event] = []
-
-            if last:
-                async for event in engine.events(since=0):
-                    events.append(event)
-
-                    if event.seq == last:
-                        break
-
             return Found(
                 problems=list((await engine.check()).problems),
                 jobs=jobs,
-                events=events,
+                events=await all_events(engine),
                 runs={name: [str(run.outcome) for run in found] for name, found in runs.items()},
                 output=len(await engine.output_bytes("c")) if "c" in ids else 0,
                 workers=len(await engine.list_workers()),
@@ -164,23 +155,8 @@ def wrongs(folder: Path, told: Sequence[str], found: Found, *, may_lose: bool) -
     if found.workers:
         yield f"{found.workers} workers are left on the list"
 
-    yield from _illegal(found.events)
+    yield from illegal(found.events, found.jobs)
     yield from _misrun(folder, found, may_lose=may_lose)
-
-
-def _illegal(events: Sequence[Event]) -> Iterator[str]:
-    before: dict[str, JobState] = {}
-
-    for event in events:
-        old = before.get(event.job_id)
-        is_first = old is None and event.kind is EventKind.ENQUEUED
-        # An adopted run goes on in the state that it is in.
-        is_legal = old is not None and event.state in {*TRANSITIONS[old], JobState.PROCESSING}
-
-        if not is_first and not is_legal:
-            yield f"illegal: {event.job_id} was {old}, then {event.kind}"
-
-        before[event.job_id] = event.state
 
 
 def _misrun(folder: Path, found: Found, *, may_lose: bool) -> Iterator[str]:

@@ -18,7 +18,7 @@ from tests.chaos.copies import CopyReport, judge_copies
 from tests.chaos.evidence import End, Evidence, open_to_read, read_rows, read_witnesses
 from tests.chaos.figures import Clocked, Figures, make_figures
 from tests.chaos.fleet import Fleet
-from tests.chaos.logbook import Entry, Logbook, read_log
+from tests.chaos.logbook import Entry, Logbook, read_acts, read_log
 from tests.chaos.marks import end_marked, marked, zombies_of
 from tests.chaos.moments import boot_offset, wall
 from tests.chaos.nemesis import Nemesis, leaders
@@ -36,8 +36,10 @@ _STOP_SECONDS: Final = 30.0
 _SWEEP_SECONDS: Final = 10.0
 _LOOK: Final = 0.02
 
-# Exit codes of commands: done, no such job, in another state, database held.
-_REFUSALS: Final = frozenset({0, 3, 4, 7})
+# Exit codes of commands. No such job, in another state: nothing was done.
+_DENIALS: Final = frozenset({3, 4})
+# Also where the database was held, or the nemesis was there first.
+_MAY_END_WITH: Final = _DENIALS | {0, 7, -signal.SIGKILL}
 
 
 class Harness:
@@ -210,18 +212,31 @@ class Harness:
 
     async def _command(self, children: Nursery, began: float) -> None:
         """Be an operator at a terminal."""
-        for act in self._plan.acts:
-            if act.by_command:
-                await anyio.sleep(max(0.0, began + act.at - wall()))
-                command = await children.command("--db", str(self._database), *self._words(act))
-                await command.ended.wait()
+        with Logbook(self._files / "terminal.jsonl") as log:
+            for act in self._plan.acts:
+                if act.by_command:
+                    await anyio.sleep(max(0.0, began + act.at - wall()))
+                    await self._type(children, log, act)
 
-                if command.code not in _REFUSALS:
-                    self._judge_helper(command)
-
-    def _words(self, act: Act) -> list[str]:
+    async def _type(self, children: Nursery, log: Logbook, act: Act) -> None:
+        """Do an act at a terminal; it is in the log by then, whatever becomes of the command."""
         jobs = list(self._plan.jobs)
         job = jobs[int(act.pick * len(jobs))]
+        asked = log.ask(act.kind, [job])
+        command = await children.command("--db", str(self._database), *self._words(act, job))
+        self._clients.append(command)
+        await command.ended.wait()
+        self._clients.remove(command)
+
+        if command.code in _DENIALS:
+            log.answer(asked, refusal=f"exit code {command.code}")
+        elif command.code == 0:
+            log.answer(asked)
+
+        if command.code not in _MAY_END_WITH and not self._plan.size.is_disk_small:
+            self._judge_helper(command)
+
+    def _words(self, act: Act, job: str) -> list[str]:
         words = {
             ActKind.CANCEL: ["cancel", job],
             ActKind.RETRY: ["retry", job],
@@ -317,13 +332,21 @@ class Harness:
         return Evidence(
             client=self._client_entries(),
             faults=list(read_log(self._files / "faults.jsonl")),
-            acts=list(read_log(self._files / "operator.jsonl")),
+            acts=[
+                *read_acts(self._files / "operator.jsonl"),
+                *read_acts(self._files / "terminal.jsonl"),
+            ],
             events=rows.events,
             jobs=rows.jobs,
             runs=rows.runs,
             witness=read_witnesses(self._witness, offset),
             grace=_GRACE_OF_COMMAND if self._plan.size.command_share else GRACE,
             end=end,
+            limits={
+                job.id: job.max_output_bytes
+                for job in self._plan.jobs.values()
+                if job.max_output_bytes is not None
+            },
         )
 
     def _client_log(self, number: int) -> Path:

@@ -10,6 +10,9 @@ import msgspec
 
 from tests.chaos.moments import wall
 
+# How the words of an act begin that was not done.
+REFUSED: Final = "refused: "
+
 _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
 
@@ -20,11 +23,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         at: The time of day.
         what: ``invoke``, ``ok`` and ``unknown`` of clients, else a fault or an act.
-        ids: The jobs that it is about.
-        batch: Which call of a client.
+        ids: The jobs or workers that it is about.
+        batch: Which call of a client, or which act.
         pid: The process that it is about, 0 for none.
         runs: Job and attempt of the runs that it is about.
-        until: When it was over, where it lasts.
+        until: When it was over, where it lasts; of an act, when it was answered.
         words: What else there is to say.
     """
 
@@ -48,6 +51,7 @@ class Logbook:
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, _FLAGS, 0o600)
+        self._asked = 0
 
     def __enter__(self) -> Self:
         return self
@@ -66,6 +70,23 @@ class Logbook:
         os.write(self._file, msgspec.json.encode(entry) + b"\n")
         os.fdatasync(self._file)
         return entry
+
+    def ask(self, what: str, ids: list[str]) -> Entry:
+        """Write down an act before it is done; who is killed over it has asked all the same."""
+        self._asked += 1
+        return self.write(what, ids=ids, batch=self._asked)
+
+    def answer(self, asked: Entry, refusal: str | None = None) -> None:
+        """Write down that an act was done, or that it was refused and will never be done."""
+        words = None if refusal is None else f"{REFUSED}{refusal}"
+        self.write(
+            asked.what, at=asked.at, ids=asked.ids, batch=asked.batch, until=wall(), words=words
+        )
+
+
+def read_acts(path: Path) -> list[Entry]:
+    """Return the acts of a log; one without an ``until`` was not answered, and may be done yet."""
+    return list({entry.batch: entry for entry in read_log(path)}.values())
 
 
 def read_log(path: Path) -> Iterator[Entry]:

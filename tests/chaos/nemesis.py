@@ -42,7 +42,7 @@ class Nemesis:
         nursery: Starts the copier.
         database: The database.
         mark: Of all processes of the run.
-        clients: The living clients.
+        clients: The living clients: who enqueues, and commands at a terminal.
         stranger: A process that has nothing to do with any job.
         folder: For copies and their reports.
         log: Told of each fault.
@@ -189,6 +189,7 @@ class Nemesis:
 
             (job, number), tree = found
             self._kill_tree((job, number), tree)
+            self._log.write(fault.kind, runs=[(job, number)])
             await self._nursery.start(
                 "take_over", database=str(self._database), job=job, run=number
             )
@@ -196,8 +197,6 @@ class Nemesis:
         finally:
             engine.kill(signal.SIGCONT)
             self._log.write(FaultKind.STOP_ENGINE, at=at, pid=engine.pid, until=wall())
-
-        self._log.write(fault.kind, runs=[(job, number)])
 
     async def _recycle_pid(self, fault: Fault) -> None:
         """

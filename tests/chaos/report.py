@@ -49,6 +49,8 @@ _VIOLATIONS: Final = {
     "result_lost": "runs that ended and are not recorded so",
     "unproved": "runs recorded as completed that did not end",
     "run_lost": "runs lost that nobody had killed",
+    "uncaused": "outcomes that nothing had led to",
+    "repeated": "jobs that came to a good end twice, unkilled",
     "outliving": "runs alive after they were recorded as over",
     "too_long": "runs alive after timeout and grace",
     "left_behind": "processes, zombies, locks and folders left behind",

@@ -2,7 +2,7 @@
 
 import contextlib
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from queuectl import (
     JobStateError,
     LeftoverProcessError,
     OutcomeKind,
+    QueueCtlError,
     QueueEngine,
     RunNotFoundError,
     StoreBusyError,
@@ -38,17 +39,21 @@ from tests.chaos.moments import wall
 from tests.chaos.plan import Act, ActKind, Batch
 from tests.chaos.shapes import JobPlan
 
-# What an operator may be told when others were faster, or the database is held.
-_REFUSALS: Final = (
+# What an operator is told when others were faster: nothing was done.
+_DENIALS: Final = (
     JobNotFoundError,
     JobStateError,
+    RunNotFoundError,
+    WorkerNotFoundError,
+)
+# And when nobody can say yet what will come of it.
+_REFUSALS: Final = (
+    *_DENIALS,
     # Its worker was killed before it could stop, and another goes on with the runs.
     LeftoverProcessError,
-    RunNotFoundError,
     StoreBusyError,
     WaitTimeoutError,
-    WorkerNotFoundError,
-    # A worker in a program of somebody else's cannot be restarted.
+    # A worker in a program of somebody else's cannot be restarted; or one was killed over it.
     WorkerStateError,
 )
 _PAUSE: Final = 0.05
@@ -186,9 +191,7 @@ async def operate(given: dict[str, Any]) -> None:
         async with QueueEngine(given["database"]) as engine:
             for act in acts:
                 await anyio.sleep(max(0.0, given["began"] + act.at - wall()))
-
-                async with _answered(logbook, act):
-                    await _ACTIONS[act.kind](engine, act.pick)
+                await _act(engine, logbook, act)
 
 
 @contextlib.contextmanager
@@ -201,80 +204,63 @@ def _bearing_full_disk() -> Iterator[None]:
             raise
 
 
-@contextlib.asynccontextmanager
-async def _answered(logbook: Logbook, act: Act) -> AsyncIterator[None]:
-    at = wall()
-    try:
-        with _bearing_full_disk():
-            yield
-    except _REFUSALS as error:
-        logbook.write(act.kind, at=at, until=wall(), words=f"refused: {error}")
-    else:
-        logbook.write(act.kind, at=at, until=wall())
+async def _act(engine: QueueEngine, logbook: Logbook, act: Act) -> None:
+    """Do an act that is in the log by then, and log the answer, where there is one."""
+    with contextlib.suppress(*_REFUSALS), _bearing_full_disk():
+        targets = await _targets(engine, act)
+        asked = logbook.ask(act.kind, targets)
+
+        try:
+            await _do(engine, act, targets)
+        except _DENIALS as error:
+            logbook.answer(asked, refusal=str(error))
+        else:
+            logbook.answer(asked)
 
 
-async def _some_job(engine: QueueEngine, pick: float, *states: str) -> str:
-    jobs = [job for state in states for job in await engine.list(state, limit=40)]
+async def _targets(engine: QueueEngine, act: Act) -> list[str]:
+    """Choose the job or the worker that an act is about; none where it is about neither."""
+    if states := _STATES.get(act.kind):
+        jobs = [job.id for state in states for job in await engine.list(state, limit=40)]
+        return [_picked(jobs, act.pick, JobNotFoundError("any"))]
 
-    if not jobs:
-        raise JobNotFoundError("any")
+    if act.kind in {ActKind.STOP_WORKER, ActKind.STOP_WORKER_NOW, ActKind.RESTART_WORKER}:
+        workers = [worker.id for worker in await engine.list_workers() if worker.is_alive]
+        return [_picked(workers, act.pick, WorkerNotFoundError("any"))]
 
-    return jobs[int(pick * len(jobs))].id
-
-
-async def _some_worker(engine: QueueEngine, pick: float) -> str:
-    workers = [worker for worker in await engine.list_workers() if worker.is_alive]
-
-    if not workers:
-        raise WorkerNotFoundError("any")
-
-    return workers[int(pick * len(workers))].id
+    return []
 
 
-async def _cancel(engine: QueueEngine, pick: float) -> None:
-    job = await _some_job(engine, pick, "processing", "pending", "failed")
-    await engine.cancel(job, reason="chaos")
+def _picked(names: list[str], pick: float, error: QueueCtlError) -> str:
+    if not names:
+        raise error
+
+    return names[int(pick * len(names))]
 
 
-async def _retry(engine: QueueEngine, pick: float) -> None:
-    await engine.retry(await _some_job(engine, pick, "dead", "cancelled", "failed"))
+async def _do(engine: QueueEngine, act: Act, targets: list[str]) -> None:
+    match act.kind:
+        case ActKind.CANCEL:
+            await engine.cancel(*targets, reason="chaos")
+        case ActKind.RETRY:
+            await engine.retry(*targets)
+        case ActKind.RETRY_DEAD:
+            await engine.dlq.retry_all()
+        case ActKind.STOP_WORKER | ActKind.STOP_WORKER_NOW:
+            is_hasty = act.kind is ActKind.STOP_WORKER_NOW
+            await engine.stop_workers(targets, now=is_hasty, timeout=3)
+        case ActKind.RESTART_WORKER:
+            await engine.restart_workers(targets, timeout=3)
+        case ActKind.SET_CONFIG:
+            await engine.config.set("worker-poll-interval", f"{0.2 + act.pick:.2f}")
+        case _:
+            await engine.stats()
 
 
-async def _retry_dead(engine: QueueEngine, _: float) -> None:
-    await engine.dlq.retry_all()
-
-
-async def _stop_worker(engine: QueueEngine, pick: float) -> None:
-    await engine.stop_workers([await _some_worker(engine, pick)], timeout=3)
-
-
-async def _stop_worker_now(engine: QueueEngine, pick: float) -> None:
-    await engine.stop_workers([await _some_worker(engine, pick)], now=True, timeout=3)
-
-
-async def _restart_worker(engine: QueueEngine, pick: float) -> None:
-    await engine.restart_workers([await _some_worker(engine, pick)], timeout=3)
-
-
-async def _set_config(engine: QueueEngine, pick: float) -> None:
-    await engine.config.set("worker-poll-interval", f"{0.2 + pick:.2f}")
-
-
-async def _look(engine: QueueEngine, _: float) -> None:
-    await engine.stats()
-
-
-_ACTIONS: Final = {
-    ActKind.CANCEL: _cancel,
-    ActKind.RETRY: _retry,
-    ActKind.RETRY_DEAD: _retry_dead,
-    ActKind.STOP_WORKER: _stop_worker,
-    ActKind.STOP_WORKER_NOW: _stop_worker_now,
-    ActKind.RESTART_WORKER: _restart_worker,
-    ActKind.SET_CONFIG: _set_config,
-    ActKind.SHOW_STATUS: _look,
-    ActKind.SHOW_LIST: _look,
-    ActKind.SHOW_LOGS: _look,
+# In which states the jobs are that an act is about.
+_STATES: Final = {
+    ActKind.CANCEL: ("processing", "pending", "failed"),
+    ActKind.RETRY: ("dead", "cancelled", "failed"),
 }
 
 ROLES: Final[dict[str, Role]] = {

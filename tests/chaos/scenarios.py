@@ -82,6 +82,22 @@ def _talking_orphans(seed: int) -> Plan:
     return _small(seed, "chatty", faults=_faults(FaultKind.KILL_ENGINE, 0.5, 1.0, 1.5, 2.0))
 
 
+def _ends_unseen(seed: int) -> Plan:
+    # Nobody lives when they end.
+    faults = _faults(FaultKind.KILL_ALL_ENGINES, 0.5, 1.0, 1.5, 2.0, 2.5)
+    return _small(seed, "short", "medium", faults=faults)
+
+
+def _deaths_unseen(seed: int) -> Plan:
+    kills = [
+        Fault(at=fault.at + later, kind=FaultKind.KILL_JOB, pick=pick, length=0.0)
+        for fault in _faults(FaultKind.KILL_ALL_ENGINES, 0.5, 1.0, 1.5, 2.0)
+        for later, pick in ((0.0, 0.1), (0.02, 0.9), (0.04, 0.5))
+    ]
+    faults = [*_faults(FaultKind.KILL_ALL_ENGINES, 0.5, 1.0, 1.5, 2.0), *kills]
+    return _small(seed, "medium", faults=sorted(faults, key=lambda fault: fault.at))
+
+
 def _used_numbers(seed: int) -> Plan:
     # Not at once: a stranger that began when the run did would be the run's.
     return _small(seed, "too-long", faults=_faults(FaultKind.RECYCLE_PID, 3.6, 4.2, 4.8))
@@ -97,8 +113,16 @@ SCENARIOS: Final = {
     "spawn-without-shield": Scenario(
         make=_cancels_at_the_start, shows=frozenset({Kind.OUTLIVING, Kind.LEFT_BEHIND})
     ),
-    "capture-through-pipes": Scenario(make=_talking_orphans, shows=frozenset({Kind.RUN_LOST})),
+    # The pipe breaks: the shell ends with a signal, or gives it as a code.
+    "capture-through-pipes": Scenario(
+        make=_talking_orphans, shows=frozenset({Kind.RUN_LOST, Kind.UNCAUSED})
+    ),
     "adopt-by-number-alone": Scenario(
         make=_used_numbers, shows=frozenset({Kind.STRANGER_HARMED, Kind.UNFINISHED})
+    ),
+    "forget-exit-codes": Scenario(make=_ends_unseen, shows=frozenset({Kind.UNCAUSED})),
+    "guess-what-is-unknown": Scenario(make=_deaths_unseen, shows=frozenset({Kind.UNCAUSED})),
+    "say-that-the-adopted-timed-out": Scenario(
+        make=_dead_engines, shows=frozenset({Kind.UNCAUSED})
     ),
 }

@@ -1,101 +1,24 @@
 """The checker finds every kind of violation in evidence that is made by hand."""
 
-from typing import Any
-
 import msgspec
 import pytest
 
 from tests.chaos.checker import Kind, check
-from tests.chaos.evidence import End, EventRow, Evidence, JobRow, Line, RunRow
+from tests.chaos.evidence import End, Evidence
 from tests.chaos.logbook import Entry
-
-JOB = "j1"
-
-
-def history(*steps: str, job: str = JOB, first: int = 1) -> list[EventRow]:
-    """Return events written as ``kind run reason``, one a second from second 100."""
-    events = []
-
-    for number, step in enumerate(steps, first):
-        kind, run, *reason = step.split(maxsplit=2)
-        events.append(
-            EventRow(
-                seq=number,
-                at=99.0 + number,
-                job=job,
-                kind=kind,
-                run=int(run),
-                reason=reason[0] if reason else None,
-            )
-        )
-
-    return events
-
-
-def witness(*steps: str) -> list[Line]:
-    """Return lines written as ``kind attempt at code``."""
-    lines = []
-
-    for step in steps:
-        kind, attempt, at, *code = step.split()
-        lines.append(
-            Line(
-                kind=kind,
-                attempt=int(attempt),
-                pid=1000,
-                at=float(at),
-                code=int(code[0]) if code else None,
-            )
-        )
-
-    return lines
-
-
-def row(state: str = "completed", attempts: int = 1, run_count: int = 1, **more: Any) -> JobRow:
-    given = {"max_retries": 3, "timeout": 1.0, **more}
-    return JobRow(id=JOB, state=state, attempts=attempts, run_count=run_count, **given)
-
-
-def run(number: int = 1, outcome: str = "completed", code: int | None = 0, **more: Any) -> RunRow:
-    return RunRow(job=JOB, number=number, outcome=outcome, exit_code=code, **more)
-
-
-# One job that was acknowledged, ran and was completed.
-CLEAN = Evidence(
-    client=[
-        Entry(at=99.0, what="invoke", ids=[JOB], batch=0),
-        Entry(at=99.5, what="ok", ids=[JOB], batch=0),
-    ],
-    faults=[],
-    acts=[],
-    events=history("enqueued 0", "claimed 1", "completed 1"),
-    jobs={JOB: row()},
-    runs=[run()],
-    witness={JOB: witness("S 1 101.0", "T 1 101.5", "E 1 102.0 0")},
-    grace=0.3,
-    end=End(),
+from tests.chaos.made_evidence import (
+    CANCEL,
+    CLEAN,
+    DEATH,
+    JOB,
+    changed,
+    history,
+    kinds,
+    retried,
+    row,
+    run,
+    witness,
 )
-
-
-def changed(**changes: Any) -> Evidence:
-    """Return the clean evidence with something changed."""
-    return msgspec.structs.replace(CLEAN, **changes)
-
-
-def retried(*lines: str, first: str = "failed", reason: str = "exit_code=1") -> Evidence:
-    """Return evidence of a job whose first run ended so, and whose second one was completed."""
-    told = {"failed": "failed", "lost": "failed", "interrupted": "released"}[first]
-    return changed(
-        faults=[],
-        events=history("enqueued 0", "claimed 1", f"{told} 1 {reason}", "claimed 2", "completed 2"),
-        jobs={JOB: row(attempts=1 if told == "released" else 2, run_count=2)},
-        runs=[run(1, first, 1 if first == "failed" else None, reason=reason), run(2)],
-        witness={JOB: witness(*lines)},
-    )
-
-
-def kinds(evidence: Evidence) -> set[Kind]:
-    return {violation.kind for violation in check(evidence)}
 
 
 def test_clean_evidence_is_clean() -> None:
@@ -180,6 +103,10 @@ def test_a_run_of_one_number_starts_once() -> None:
         ["enqueued 0", "claimed 1", "released 1", "claimed 2", "completed 2"],
         ["enqueued 0", "claimed 1", "released 1 interrupted", "claimed 1", "completed 1"],
         ["enqueued 0", "claimed 1", "cancelled 2"],
+        ["enqueued 0", "claimed 1", "completed 1", "claimed 2"],
+        ["enqueued 0", "claimed 1", "died 1", "cancelled 1"],
+        ["enqueued 0", "claimed 1", "died 1", "adopted 1"],
+        ["enqueued 0", "claimed 1", "failed 1", "adopted 1"],
         ["enqueued 0", "vanished 0"],
     ],
     ids=" ".join,
@@ -251,43 +178,9 @@ def test_a_job_that_dies_of_losses_before_the_fifth_is_illegal() -> None:
 def test_a_job_that_a_crash_was_to_end_does_not_go_on() -> None:
     evidence = retried("S 1 101.0", "S 2 103.0", "E 2 103.1 0", first="lost", reason="worker died")
     evidence.jobs[JOB] = row(attempts=2, run_count=2, on_crash="dead")
+    evidence.faults.append(DEATH)
 
     assert kinds(evidence) == {Kind.ILLEGAL}
-
-
-LOST_RUN = ("S 1 101.0", "E 1 101.1 0", "S 2 103.0", "E 2 103.1 0")
-
-
-def test_a_run_that_ended_and_is_recorded_as_lost_is_a_lost_result() -> None:
-    assert kinds(retried(*LOST_RUN, first="lost", reason="lost")) == {
-        Kind.RESULT_LOST,
-        Kind.RUN_LOST,
-    }
-
-
-def test_a_run_that_ended_and_is_not_recorded_is_a_lost_result() -> None:
-    assert Kind.RESULT_LOST in kinds(changed(runs=[]))
-
-
-def test_a_run_that_ended_with_another_code_is_a_lost_result() -> None:
-    lines = witness("S 1 101.0", "E 1 102.0 7")
-
-    assert Kind.RESULT_LOST in kinds(changed(witness={JOB: lines}))
-
-
-def test_a_run_whose_processes_were_killed_may_be_lost_after_its_end() -> None:
-    killed = Entry(at=101.1, what="kill_job", runs=[(JOB, 1)])
-    evidence = retried(*LOST_RUN, first="lost", reason="lost")
-
-    assert check(msgspec.structs.replace(evidence, faults=[killed])) == []
-
-
-def test_a_run_that_was_told_to_end_may_come_to_its_end() -> None:
-    assert check(retried(*LOST_RUN, first="interrupted", reason="interrupted")) == []
-
-
-def test_a_completed_run_that_did_not_come_to_its_end_is_unproved() -> None:
-    assert kinds(changed(witness={JOB: witness("S 1 101.0")})) == {Kind.UNPROVED}
 
 
 def outlasting(faults: list[Entry], seconds: float = 6.0) -> Evidence:
@@ -328,45 +221,6 @@ def test_two_faults_at_once_excuse_only_once() -> None:
     assert kinds(outlasting([stop, stop])) == {Kind.TOO_LONG}
 
 
-def test_a_run_that_nobody_killed_is_not_lost() -> None:
-    evidence = retried("S 1 101.0", "S 2 103.0", "E 2 103.1 0", first="lost", reason="lost")
-
-    assert kinds(evidence) == {Kind.RUN_LOST}
-
-
-def test_a_run_whose_engine_was_about_to_end_it_may_be_lost() -> None:
-    lines = ("S 1 101.0", "T 1 101.9", "S 2 103.0", "E 2 103.1 0")
-    evidence = retried(*lines, first="lost", reason="lost")
-    told = Entry(at=101.2, what="stop_worker_now", until=101.4)
-    hasty = retried("S 1 101.0", *lines[2:], first="lost", reason="lost")
-
-    assert check(evidence) == []
-    assert kinds(hasty) == {Kind.RUN_LOST}
-    assert check(msgspec.structs.replace(hasty, acts=[told])) == []
-
-
-def test_a_cancelled_run_may_be_lost() -> None:
-    evidence = changed(
-        events=history("enqueued 0", "claimed 1", "cancelled 1"),
-        jobs={JOB: row("cancelled", 1, 1)},
-        runs=[run(1, "lost", None, reason="lost")],
-        witness={JOB: witness("S 1 101.0")},
-    )
-
-    assert check(evidence) == []
-
-
-@pytest.mark.parametrize("hand", ["its own", "the nemesis"])
-def test_a_run_that_was_killed_may_be_lost(hand: str) -> None:
-    last = "K 1 101.1" if hand == "its own" else "T 1 101.1"
-    evidence = retried("S 1 101.0", last, "S 2 103.0", "E 2 103.1 0", first="lost", reason="lost")
-
-    if hand == "the nemesis":
-        evidence.faults.append(Entry(at=101.2, what="kill_job", runs=[(JOB, 1)]))
-
-    assert check(evidence) == []
-
-
 @pytest.mark.parametrize("late", ["T 1 102.2", "E 1 102.2 0"])
 def test_a_run_that_lives_after_it_was_recorded_outlives(late: str) -> None:
     evidence = changed(
@@ -374,9 +228,21 @@ def test_a_run_that_lives_after_it_was_recorded_outlives(late: str) -> None:
         jobs={JOB: row("cancelled", 1, 1)},
         runs=[run(1, "cancelled", None)],
         witness={JOB: witness("S 1 101.0", late)},
+        acts=[CANCEL],
     )
 
     assert kinds(evidence) == {Kind.OUTLIVING}
+
+
+def test_a_number_that_was_given_back_and_cancelled_may_be_run_when_it_is_retried() -> None:
+    steps = ["claimed 1", "released 1", "cancelled 1", "retried 0", "claimed 1", "completed 1"]
+    evidence = changed(
+        events=history("enqueued 0", *steps),
+        witness={JOB: witness("S 1 105.0", "E 1 106.0 0")},
+        acts=[CANCEL, msgspec.structs.replace(CANCEL, what="retry")],
+    )
+
+    assert check(evidence) == []
 
 
 def test_what_escaped_from_a_run_that_ended_by_itself_does_not_outlive() -> None:
@@ -414,6 +280,7 @@ def test_a_job_that_is_cancelled_when_its_run_is_over_has_no_run_that_outlives()
         jobs={JOB: row("cancelled", 1, 1)},
         runs=[run(1, "failed", 1, reason="exit_code=1")],
         witness={JOB: witness("S 1 101.0", "T 1 101.8", "E 1 101.9 1")},
+        acts=[CANCEL],
     )
 
     assert check(evidence) == []

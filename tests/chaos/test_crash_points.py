@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from tests.chaos.crash_points import Tally
-from tests.chaos.crash_points_check import SeenEvent, illegal, misrun
+from tests.chaos.crash_points_check import misrun
 from tests.chaos.crash_points_scenarios import SCENARIOS, Expected
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -110,34 +110,3 @@ def test_runs_that_are_missing_doubled_or_overlap_are_told_of(lines: list[str]) 
 
 def test_one_run_from_its_beginning_to_its_end_is_right() -> None:
     assert misrun(_ONCE, ["S 1", "E 1"]) == []
-
-
-@pytest.mark.parametrize(
-    "kinds",
-    [
-        "enqueued1 completed1",
-        "enqueued0 claimed1 completed1 completed1",
-        "enqueued0 claimed1 completed2",
-        "enqueued0 claimed1 claimed2",
-        "enqueued0 claimed1 completed1 claimed2",
-        "enqueued0 claimed1 died1 cancelled1",
-        "claimed1 completed1",
-    ],
-)
-def test_a_history_that_cannot_be_is_told_of(kinds: str) -> None:
-    assert illegal(history(kinds))
-
-
-def test_a_job_that_is_adopted_fails_and_is_retried_has_a_legal_history() -> None:
-    assert not illegal(
-        history(
-            "enqueued0 claimed1 released1 claimed1 adopted1 failed1 claimed2 died2 "
-            "retried2 claimed3 completed3"
-        )
-    )
-
-
-def history(kinds: str) -> list[SeenEvent]:
-    return [
-        SeenEvent(kind=word[:-1], job_id="job", attempt=int(word[-1])) for word in kinds.split()
-    ]

@@ -20,8 +20,9 @@ PATIENCE: Final = 100
 
 pytestmark = [pytest.mark.timeout(PATIENCE + 10), pytest.mark.slow]
 
-_OF_SQLITE: Final = [kind.name for kind in KINDS if not kind.is_ours]
-_OF_OURS: Final = [kind.name for kind in KINDS if kind.is_ours]
+_OF_RECOVERY: Final = [kind.name for kind in KINDS if kind.is_recovery]
+_OF_SQLITE: Final = [kind.name for kind in KINDS if not kind.is_ours and not kind.is_recovery]
+_OF_OURS: Final = [kind.name for kind in KINDS if kind.is_ours and not kind.is_recovery]
 
 
 class Report(msgspec.Struct):
@@ -48,6 +49,8 @@ def tried(folder: Path, kinds: list[str], *, stride: int, plant: bool = False) -
     file = folder / "report.json"
     words = [sys.executable, "-m", "tests.chaos.faults", "--stride", str(stride)]
     words += ["--seed", str(SEED), "--json", str(file), *(["--plant"] if plant else [])]
+    # As many tests run at once as there are processors.
+    words += ["--jobs", "1"]
     roots = {str(Path(queuectl.__file__).parents[1]), str(Path(__file__).parents[2])}
     done = subprocess.run(
         [*words, *(word for kind in kinds for word in ("--kind", kind))],
@@ -78,6 +81,17 @@ def test_any_call_of_the_engine_to_the_system_may_fail(tmp_path: Path) -> None:
     assert {name: tally.troubles for name, tally in report.kinds.items() if tally.troubles} == {}
     assert set(report.kinds) == set(_OF_OURS)
     assert sum(tally.points for tally in report.kinds.values()) >= 12
+
+
+def test_any_operation_of_a_worker_that_settles_what_the_dead_left_may_fail(
+    tmp_path: Path,
+) -> None:
+    report = tried(tmp_path, _OF_RECOVERY, stride=120)
+
+    assert {name: tally.troubles for name, tally in report.kinds.items() if tally.troubles} == {}
+    assert set(report.kinds) == set(_OF_RECOVERY)
+    assert all(tally.survived == tally.points > 0 for tally in report.kinds.values())
+    assert sum(tally.points for tally in report.kinds.values()) >= 7
 
 
 def test_an_engine_that_acknowledges_what_it_did_not_commit_is_caught(tmp_path: Path) -> None:
