@@ -154,7 +154,7 @@ async def test_it_has_its_three_streams_and_its_lock_and_no_other_file(
 
 
 async def test_it_has_a_session_of_its_own_and_no_terminal(engine: QueueEngine) -> None:
-    command = "echo $$ $(cut -d' ' -f5-7 /proc/$$/stat); sh -c ': </dev/tty' 2>/dev/null || echo none"
+    command = "echo $$ $(cut -d' ' -f5-7 /proc/$$/stat); sh -c ': </dev/tty' 2>&- || echo none"
 
     numbers, terminal = (await output_of(engine, command)).splitlines()
 
