@@ -285,6 +285,20 @@ def test_a_worker_that_does_not_answer_is_shown_as_that_until_it_does(
     assert going_on["state"] == "running"
 
 
+def test_restart_says_that_a_worker_that_was_to_stop_does_not_answer(
+    queuectl: Queuectl, db_path: Path
+) -> None:
+    with started_worker(db_path) as (process, worker):
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        assert queuectl("worker", "stop", "--timeout", "1ms").code == 5
+        result = queuectl("worker", "restart")
+        process.send_signal(signal.SIGCONT)
+
+    assert result.code == 0
+    assert f"worker {worker['id']} is unresponsive, so it is not replaced" in result.err
+
+
 def test_list_shows_live_workers(queuectl: Queuectl, db_path: Path) -> None:
     with pretended_worker(db_path, "busy"):
         [worker] = queuectl.json("worker", "list")

@@ -32,6 +32,9 @@ at once.
 
 _log = logging.getLogger(__name__)
 
+# What may keep a worker from being replaced, as others see it.
+_NOT_REPLACED: Final = {"draining", "stopping", "unresponsive"}
+
 app: typer.Typer = typer.Typer(
     name="worker", help="Start, stop and list workers, which run the jobs.", no_args_is_help=True
 )
@@ -277,7 +280,7 @@ def restart(
         screen.write(
             "".join(f"Started worker: {worker.id}, pid {worker.pid}\n" for worker in workers)
         )
-    elif ending := [worker for worker in others if worker.state in {"draining", "stopping"}]:
+    elif ending := [worker for worker in others if worker.state in _NOT_REPLACED]:
         for worker in ending:
             screen.note(
                 f"worker {worker.id} is {worker.state}, so it is not replaced; start another with:"
