@@ -3,7 +3,7 @@ Databases of millions of jobs, made in seconds.
 
 One job is run and another is enqueued by queuectl itself; all others are copies of the
 rows of these two, each with its own number, id and times. So whatever queuectl writes
-for a job is there for each of them, and the schema's own triggers have counted them.
+for a job is there for each of them; and as by queuectl, they are counted together.
 """
 
 import asyncio
@@ -91,6 +91,15 @@ def _copy(connection: sqlite3.Connection, template: int, number: int) -> None:
     span = {"first": last + 1, "last": last + number, "template": template}
     connection.execute("BEGIN")
     _copy_rows(connection, "jobs", "seq", _JOB, span)
+    connection.execute(
+        "UPDATE counts SET"
+        " jobs = jobs + :last - :first + 1,"
+        " duration_ms = duration_ms"
+        " + (:last - :first + 1) * coalesce(template.finished_at - template.started_at, 0)"
+        " FROM jobs AS template"
+        " WHERE template.seq = :template AND counts.state = template.state",
+        span,
+    )
     _copy_rows(connection, "runs", "job", _RUN, span)
     _copy_rows(connection, "outputs", "job", {"job": "n"}, span)
     _copy_rows(connection, "events", "job", _EVENT, span, unless=_SINCE)
