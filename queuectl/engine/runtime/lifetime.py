@@ -92,7 +92,9 @@ class RunningWorker:
             return first
 
         try:
-            # Here, for an import fails too, as without descriptors.
+            # Here, for an import fails too, as without descriptors; and in a thread, for
+            # it takes some ten milliseconds, and the host's loop has other things to do.
+            await in_thread(_import_machinery)
             from queuectl.engine.runtime.supervisor import run_worker
 
             self.how = await run_worker(around, plan, runner=make_runner(), started=begin)
@@ -360,6 +362,11 @@ class Lifetime:
         finally:
             if hasattr(self, "store"):
                 await self.store.close()
+
+
+def _import_machinery() -> None:
+    """Import what only workers need. Blocking."""
+    from queuectl.engine.runtime import process, supervisor  # noqa: F401
 
 
 async def _until_done(task: asyncio.Task[None]) -> None:

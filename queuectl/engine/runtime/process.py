@@ -34,6 +34,8 @@ class ShellRunner:
         self._clock = SystemClock()
         self._reaper = Reaper()
         self._trap_is_safe: bool | None = None
+        # A spawn holds the loop until the shell is there: between two, others have a turn.
+        self._turn = asyncio.Lock()
 
     async def start(self, request: RunRequest) -> "ShellProcess":
         """
@@ -41,6 +43,12 @@ class ShellRunner:
 
         The caller shields it: a cancelled spawn would leave a process that nobody knows.
         """
+        async with self._turn:
+            process = await self._spawn(request)
+
+        return ShellProcess(process, self._reaper.take(process.pid), request, self._clock)
+
+    async def _spawn(self, request: RunRequest) -> asyncio.subprocess.Process:
         if self._trap_is_safe is None:
             self._trap_is_safe = await _probe_trap(self._reaper)
 
@@ -55,7 +63,7 @@ class ShellRunner:
         if in_variable:
             env[COMMAND_VARIABLE] = request.command
 
-        process = await Watched(
+        return await Watched(
             asyncio.create_subprocess_shell(
                 code,
                 stdin=subprocess.DEVNULL,
@@ -69,8 +77,6 @@ class ShellRunner:
             ),
             self._reaper,
         )
-
-        return ShellProcess(process, self._reaper.take(process.pid), request, self._clock)
 
 
 class ShellProcess:
