@@ -51,8 +51,6 @@ def add_row(database: sqlite3.Connection, **values: object) -> None:
     names = ", ".join(row)
     marks = ", ".join(f":{name}" for name in row)
     database.execute(f"INSERT INTO jobs ({names}) VALUES ({marks})", row)  # noqa: S608
-    # Who adds jobs counts them.
-    database.execute("UPDATE counts SET jobs = jobs + 1 WHERE state = :state", row)
 
 
 def ready_in(state: JobState) -> int | None:

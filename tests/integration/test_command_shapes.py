@@ -57,6 +57,9 @@ SHAPES: Final = {
     "exec by the name of a file": f"touch exec; {GATE}; exe[c] sh -c 'exit 62'",
     "exec of a text": f"echo 'exec sh -c \"exit 63\"' >text; {GATE}; \\. ./text",
     "text in a case": f"echo 'exec sh -c \"exit 64\"' >text; {GATE}; case x in x). ./text;; esac",
+    "exec of a variable in a loop": f"launch=exec\nfor i in 1\n"
+    f"do {GATE}; $launch sh -c 'exit 66'\ndone",
+    "text behind a comment": f"echo 'exec sh -c \"exit 67\"' >text; {GATE} # no \\\n. ./text",
     "trap taken away in disguise": f"{GATE}; tr\"\"ap '' EXIT; exit 65",
     "trap of its end": f"trap 'echo bye' EXIT; {GATE}; exit 26",
     "trap that changes the code": f"trap 'exit 27' EXIT; {GATE}; exit 1",

@@ -47,7 +47,7 @@ CREATE TABLE jobs (
     cwd TEXT NOT NULL,
     env TEXT,
     worker INTEGER, interruptions INTEGER NOT NULL DEFAULT 0 CHECK (interruptions >= 0), crashes INTEGER NOT NULL DEFAULT 0 CHECK (crashes >= 0), on_crash TEXT NOT NULL DEFAULT 'adopt'
-CHECK (on_crash IN ('adopt', 'kill', 'dead')), max_output_bytes INTEGER CHECK (max_output_bytes > 0), stuck TEXT CHECK (stuck IS NULL OR state = 'processing'),
+CHECK (on_crash IN ('adopt', 'kill', 'dead')), max_output_bytes INTEGER CHECK (max_output_bytes > 0), stuck TEXT CHECK (stuck IS NULL OR state = 'processing'), is_counted INTEGER CHECK (is_counted = 1),
     CHECK ((ready IS NOT NULL) = (state IN ('pending', 'failed'))),
     CHECK (state <> 'processing' OR (worker IS NOT NULL AND started_at IS NOT NULL)),
     CHECK (state = 'processing' OR cancel_reason IS NULL),
@@ -70,6 +70,11 @@ BEGIN
         jobs = jobs - 1,
         duration_ms = duration_ms - coalesce(OLD.finished_at - OLD.started_at, 0)
     WHERE state = OLD.state;
+END;
+
+CREATE TRIGGER jobs_count_insert AFTER INSERT ON jobs WHEN NEW.is_counted IS NULL
+BEGIN
+    UPDATE counts SET jobs = jobs + 1 WHERE state = NEW.state;
 END;
 
 CREATE TRIGGER jobs_count_update AFTER UPDATE OF state ON jobs

@@ -26,6 +26,7 @@ NEW_COLUMNS: Final[dict[str, dict[str, object]]] = {
         "on_crash": "adopt",
         "max_output_bytes": None,
         "stuck": None,
+        "is_counted": None,
     },
     "workers": {
         "pid_namespace": "",

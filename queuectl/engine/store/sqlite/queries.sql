@@ -3,7 +3,8 @@
 -- as much. They are counted with count_pending.
 INSERT INTO jobs (
     seq, id, command, state, priority, attempts, run_count, max_retries, backoff_base,
-    timeout_ms, on_crash, max_output_bytes, run_at, ready, created_at, updated_at, tags, cwd, env
+    timeout_ms, on_crash, max_output_bytes, run_at, ready, created_at, updated_at, tags, cwd, env,
+    is_counted
 )
 VALUES (?);
 

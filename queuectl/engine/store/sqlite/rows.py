@@ -64,6 +64,8 @@ def job_values(job: NewJob, seq: int) -> tuple[Any, ...]:
         msgspec.json.encode(job.tags).decode() if job.tags else None,
         job.cwd,
         msgspec.json.encode(job.env).decode() if job.env else None,
+        # With the others of its batch.
+        1,
     )
 
 
