@@ -21,24 +21,32 @@ NOT_BEGUN: Final = 125
 
 # Words after which an EXIT trap in the same shell may not run, or fail, or be
 # seen: they replace the shell, its traps or its commands, switch on traces,
-# take descriptors away, or bring in text that is not seen here.
+# take descriptors away, or bring in text that is not seen here. Lines that are
+# joined or not, depending on what stands before, are no text to be searched.
 _UNSAFE: Final = re.compile(
-    r"exec|trap|eval|source|alias|ulimit|xtrace|verbose|command\s*\("
-    r"|(?:^|[\s;&|(){}])\.\s|set\s+(?:[-+]?\w+\s+)*[-+]\w*[nvx]|%func"
+    r"exec|trap|eval|source|alias|ulimit|xtrace|verbose|%func|command\s*\(|function\s"
+    r"|(?:^|[\s;&|(){}])\.(?:[\s<>]|$)|\bset\b.*\s[-+]\w*[nvx]",
+    re.DOTALL,
 )
+_JOINED: Final = "\\\n"
 
 # What the shell takes out of a word before it looks at it: e'x'ec is exec.
-_QUOTES: Final = re.compile(r"\\\n|['\"\\]")
+_QUOTES: Final = re.compile(r"['\"\\]")
 
 # What it may turn into any word at all: a variable, a pattern that is a file's name.
 _EXPANDED: Final = re.compile(r"[$`*?~]|\[\S")
 
-# Behind one of these another command begins; in quotes too, as far as is looked here.
-_STARTS: Final = re.compile(r"[\n;&|(){}`]|(?:^|\s)(?:!|if|then|else|elif|while|until|do)(?=\s)")
+# Behind one of these, and in front of all, another command may begin; in quotes it
+# does not, and is searched all the same.
+_SEPARATOR: Final = re.compile(r"[\n;&|(){}`]")
 
-# A begin of a command of which it cannot be seen here what it is that runs: its first
-# word is expanded, or may stand behind others, or is one that what is expanded changes.
-_OPAQUE: Final = re.compile(rf"\s*(?:\w+=|\d*[<>]|(?:set|command)\s|\S*(?:{_EXPANDED.pattern}))")
+# A begin of which it can be seen what it is that runs: a word without anything that is
+# expanded, that is no assignment or redirection, which others may stand behind, and
+# that does not itself begin what it is given, or change its shell by that.
+_PLAIN_BEGIN: Final = re.compile(
+    r"\s*+(?:(?:!|if|then|else|elif|while|until|do|time)\s++)*+"
+    r"(?:(?!(?:set|command)\b)[\w./:@%+,-]++|\[\[?)?+(?:\s|$)"
+)
 
 
 def wrap(command: str, note: str, exit_file: Path, *, trap_is_safe: bool) -> tuple[str, bool]:
@@ -90,15 +98,15 @@ def _keeps_the_trap(command: str) -> bool:
     """
     Whether nothing in a command can be, or become, what an EXIT trap does not survive.
 
-    Without reading quotes as the shell does: what is taken for the begin of a command
-    and is none costs a second shell, and no begin is missed.
+    Quotes are not read as the shell reads them: what is taken for the begin of a
+    command and is none costs a second shell, and no begin is missed.
     """
     bare = _QUOTES.sub("", command)
 
-    if _UNSAFE.search(bare):
+    if _JOINED in command or _UNSAFE.search(bare):
         return False
 
-    return not (_EXPANDED.search(bare) and any(map(_OPAQUE.match, _STARTS.split(bare))))
+    return not _EXPANDED.search(bare) or all(map(_PLAIN_BEGIN.match, _SEPARATOR.split(bare)))
 
 
 def first_words(note: str, exit_file: Path) -> str:
