@@ -168,6 +168,9 @@ def connect(
         return connection
 
     thread_connection = ThreadConnection(connector, iter_chunk_size=64)
+    # A program that abandons its loop, and so the engine, ends all the same: others
+    # see that it is dead, and go on with its runs. Closing waits for the thread.
+    thread_connection._thread.daemon = True  # noqa: SLF001 (there is no other way)
     return thread_connection
 
 

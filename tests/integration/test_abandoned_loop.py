@@ -1,0 +1,44 @@
+"""A host program that abandons its loop, and with it the engine, ends; its runs go on."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Final
+
+from queuectl import JobState, QueueEngine
+from tests.integration.orphans import GATE
+from tests.integration.processes import engine_process, pid_in
+
+ABANDON: Final = """
+import asyncio, sys
+from queuectl import QueueEngine
+
+async def main():
+    async with QueueEngine(sys.argv[1]) as engine, engine.workers(int(sys.argv[2])):
+        print("ready", flush=True)
+        await asyncio.Event().wait()
+
+loop = asyncio.new_event_loop()
+try:
+    loop.run_until_complete(main())
+except KeyboardInterrupt:
+    pass
+"""
+
+
+async def test_a_program_that_abandons_its_loop_ends_and_its_runs_go_on(
+    engine: QueueEngine, db_path: Path, tmp_path: Path
+) -> None:
+    await engine.enqueue(f"{GATE}; exit 7", id="job", cwd=tmp_path, max_retries=0)
+
+    async with engine_process(ABANDON, db_path, 1) as host:
+        await pid_in(tmp_path / "pid")
+        os.kill(host.pid, signal.SIGINT)
+        code = await host.ended()
+
+    async with engine.workers():
+        (tmp_path / "go").touch()
+        job = await engine.wait("job", timeout=10)
+
+    assert code == 0
+    assert (job.state, job.exit_code, job.run_count) == (JobState.DEAD, 7, 1)
