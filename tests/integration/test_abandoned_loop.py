@@ -5,7 +5,9 @@ import signal
 from pathlib import Path
 from typing import Final
 
-from queuectl import JobState, QueueEngine
+import pytest
+
+from queuectl import JobState, OnCrash, QueueEngine
 from tests.integration.orphans import GATE
 from tests.integration.processes import engine_process, pid_in
 
@@ -26,12 +28,28 @@ except KeyboardInterrupt:
 """
 
 
-async def test_a_program_that_abandons_its_loop_ends_and_its_runs_go_on(
-    engine: QueueEngine, db_path: Path, tmp_path: Path
-) -> None:
-    await engine.enqueue(f"{GATE}; exit 7", id="job", cwd=tmp_path, max_retries=0)
+EXIT_IN_A_HANDLER: Final = """
+import asyncio, signal, sys
+from queuectl import QueueEngine
 
-    async with engine_process(ABANDON, db_path, 1) as host:
+async def main():
+    async with QueueEngine(sys.argv[1]) as engine, engine.workers(int(sys.argv[2])):
+        print("ready", flush=True)
+        await asyncio.sleep(60)
+
+signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("script", [ABANDON, EXIT_IN_A_HANDLER])
+async def test_the_runs_of_a_program_that_abandons_its_loop_go_on(
+    engine: QueueEngine, db_path: Path, tmp_path: Path, script: str
+) -> None:
+    command = f"trap 'exit 9' TERM; {GATE}; exit 7"
+    await engine.enqueue(command, id="job", cwd=tmp_path, on_crash=OnCrash.ADOPT, max_retries=0)
+
+    async with engine_process(script, db_path, 1) as host:
         await pid_in(tmp_path / "pid")
         os.kill(host.pid, signal.SIGINT)
         code = await host.ended()

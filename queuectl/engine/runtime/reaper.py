@@ -85,6 +85,11 @@ class Reaper:
         ended: asyncio.Future[ProcessResult] = loop.create_future()
         self._ended[pid] = ended
 
+        # A transport that is collected kills a process that it takes for running, as at
+        # the end of a loop that was abandoned: the run is to go on, and to be adopted.
+        for transport in args:
+            transport.get_extra_info("subprocess").returncode = UNKNOWN
+
         def reaped(status: int | None, usage: Any) -> None:
             code = None if status is None else os.waitstatus_to_exitcode(status)
 

@@ -78,6 +78,7 @@ async def run_worker(
         clock=around.clock,
         worker=number,
         adopt=worker.adopt,
+        is_stopping=lambda: worker.how_stopped is not Stop.NOT,
     )
 
     try:
@@ -155,7 +156,11 @@ async def _end_runs(around: Surroundings, worker: Worker, home: Home) -> bool:
     if not worker.has_run:
         return True
 
-    left = await end_leftovers(home.path, str(around.database), around.grace)
+    # What is in its name still was not recorded, as where the loop ended under it: it
+    # goes on, and who comes next adopts it.
+    held = {(job.seq, job.run_count) for job in await around.store.held_jobs(worker.number)}
+    database = str(around.database)
+    left = await end_leftovers(home.path, database, around.grace, but=frozenset(held))
 
     for leftover in left:
         _log.error("process %d of run %d.%d cannot be ended", *leftover.words)
