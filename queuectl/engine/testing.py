@@ -172,6 +172,10 @@ class FakeProcess:
         await self._ended.wait()
         return self._result
 
+    def has_ended(self) -> bool:
+        """Whether it has ended."""
+        return self._ended.is_set()
+
     async def end_group(self, grace: float) -> bool:  # noqa: ARG002 (it obeys at once)
         """End it, where it has not ended."""
         if not self._ended.is_set():

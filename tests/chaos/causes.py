@@ -160,6 +160,7 @@ class Causes:
     def _orders(self, row: RunRow, claimed: float) -> Iterator[Cause]:
         """Yield what operators asked for; who was not answered may be obeyed at any time."""
         workers = self._workers(row)
+        died = self._died_for_good(row, claimed)
 
         for act in self._acts:
             is_late = act.until is not None and act.until < claimed - CLOCK_STEP
@@ -167,7 +168,10 @@ class Causes:
             if act.what == "cancel" and row.job in act.ids and not is_late:
                 yield Cause(what=What.CANCELLATION, since=act.at)
 
-            if act.what == "stop_worker_now" and not workers.isdisjoint(act.ids):
+            # Whoever finds a run that is not to be adopted ends it for that, whatever he is told.
+            is_obeyed = act.at <= died + CLOCK_STEP and not workers.isdisjoint(act.ids)
+
+            if act.what == "stop_worker_now" and is_obeyed:
                 yield Cause(what=What.STOP, since=act.at)
 
     def _crash(self, row: RunRow, job: JobRow) -> Iterator[Cause]:
@@ -179,18 +183,30 @@ class Causes:
             if found is not None:
                 yield Cause(what=What.CRASH, since=found.at)
 
-    def _is_orphan(self, row: RunRow) -> bool:
-        """Whether the run's worker died over it, made room for another, or was robbed of it."""
+    def _died_for_good(self, row: RunRow, claimed: float) -> float:
+        """Return when the worker died of a run that is not to be adopted; never if it was left."""
         key = row.job, row.number
+        deaths = [death.at for death in self._deaths[key] if death.at >= claimed]
+
+        if self._evidence.jobs[row.job].on_crash == "adopt" or self._was_left(row):
+            return math.inf
+
+        return min(deaths, default=math.inf)
+
+    def _was_left(self, row: RunRow) -> bool:
+        """Whether a worker of the run may have left it to another, on purpose or robbed of it."""
         return bool(
-            self._deaths[key]
-            or self._seizures[key]
+            self._seizures[row.job, row.number]
             or self._evidence.of_kind("fill_disk")
             or any(
                 act.what == "restart_worker" and not self._workers(row).isdisjoint(act.ids)
                 for act in self._acts
             )
         )
+
+    def _is_orphan(self, row: RunRow) -> bool:
+        """Whether the run's worker died over it, made room for another, or was robbed of it."""
+        return bool(self._deaths[row.job, row.number]) or self._was_left(row)
 
     def _workers(self, row: RunRow) -> set[str]:
         """Return every worker that ever had a run: who recorded it, and who is told of as such."""

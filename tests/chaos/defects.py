@@ -142,7 +142,11 @@ def capture_through_pipes() -> None:
 
     async def start(self: ShellRunner, request: RunRequest) -> ShellProcess:
         code, in_variable = wrap(
-            request.command, request.note, request.files.exit_path, trap_is_safe=True
+            request.command,
+            request.note,
+            request.files.exit_path,
+            refusal="not begun",
+            trap_is_safe=True,
         )
         env = {**request.env, MARK_VARIABLE: str(request.mark)}
 
@@ -169,7 +173,7 @@ def capture_through_pipes() -> None:
         task = asyncio.create_task(_copy(started.stdout, os.dup(request.files.output)))
         copying.add(task)
         task.add_done_callback(copying.discard)
-        return ShellProcess(started, self._reaper.take(started.pid), request, self._clock)
+        return ShellProcess(started, self._reaper.take(started.pid), request)
 
     _replace(ShellRunner, "start", start)
 

@@ -160,6 +160,21 @@ def test_the_stop_of_a_worker_that_had_the_run_before_may_have_ended_it() -> Non
     assert Kind.UNCAUSED not in kinds(done(evidence, STOP))
 
 
+@pytest.mark.parametrize(
+    ("on_crash", "stopped_at", "found"),
+    [("adopt", 101.8, set()), ("dead", 101.8, {Kind.UNCAUSED}), ("dead", 101.05, set())],
+)
+def test_the_stop_of_an_adopter_ends_no_run_that_was_not_to_be_adopted(
+    on_crash: str, stopped_at: float, found: set[Kind]
+) -> None:
+    evidence = msgspec.structs.replace(
+        INTERRUPTED, jobs={JOB: row("pending", attempts=0, on_crash=on_crash)}
+    )
+    stop = msgspec.structs.replace(STOP, at=stopped_at)
+
+    assert kinds(done(evidence, DEATH, stop)) & {Kind.UNCAUSED} == found
+
+
 def test_a_run_that_never_began_may_be_given_back_without_a_cause() -> None:
     evidence = msgspec.structs.replace(INTERRUPTED, witness={})
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from queuectl import Event, EventKind, JobState, LeftoverProcessError, OutcomeKind, QueueEngine
+from queuectl.engine.runtime.plans import Stop
+from queuectl.engine.runtime.runfiles import RunFiles, run_note
+from queuectl.engine.runtime.worker import Worker
 from tests.integration.orphans import GATE, orphaned
 from tests.integration.processes import WORK, end, engine_process, is_running, pid_in
 from tests.waiting import wait_for_event, wait_until
@@ -53,6 +56,23 @@ def opened_gate(tmp_path: Path) -> Iterator[None]:
     """Let jobs that outlive their worker come to their end, however the test went."""
     yield
     (tmp_path / "go").touch()
+
+
+@pytest.fixture
+def stopped_when_it_adopts(monkeypatch: pytest.MonkeyPatch) -> Callable[[Stop], None]:
+    """Have workers told to stop when a run has just become theirs."""
+    start = Worker._start_orphans
+
+    def arrange(how: Stop) -> None:
+        def stop_and_start(worker: Worker) -> None:
+            if worker._orphans:
+                worker.stop(how)
+
+            start(worker)
+
+        monkeypatch.setattr(Worker, "_start_orphans", stop_and_start)
+
+    return arrange
 
 
 async def test_an_adopted_run_belongs_to_the_worker_that_adopted_it(
@@ -244,6 +264,55 @@ async def test_a_job_that_does_not_want_to_be_adopted_is_ended(
     assert (first.outcome, first.reason) == (OutcomeKind.LOST, "worker died")
     assert (job.state, job.run_count) == (state, runs)
     assert not is_running(pid)
+
+
+@pytest.mark.parametrize("how", [Stop.NOW, Stop.LEAVE], ids=str)
+@pytest.mark.parametrize(
+    "why",
+    [("", "worker died"), ("timeout", "timeout")],
+    ids=["not to be adopted", "timed out"],
+)
+async def test_a_run_that_has_to_end_ends_for_that_although_its_adopter_has_to_go(
+    engine: QueueEngine,
+    db_path: Path,
+    tmp_path: Path,
+    stopped_when_it_adopts: Callable[[Stop], None],
+    why: tuple[str, str],
+    how: Stop,
+) -> None:
+    noted, reason = why
+    job = await engine.enqueue(GATE, id="job", cwd=tmp_path, max_retries=0, on_crash="dead")
+    pid = await orphaned(db_path, tmp_path)
+    RunFiles(_homes(db_path)[0], 1).note_end(run_note(job.seq, 1), noted)
+    stopped_when_it_adopts(how)
+
+    async with QueueEngine(db_path, kill_grace=0.3) as other:
+        with suppress(LeftoverProcessError):
+            await other.run()
+
+    job = await engine.get("job")
+    assert (job.state, job.reason, job.run_count) == (JobState.DEAD, reason, 1)
+    assert not is_running(pid)
+
+
+async def test_a_run_that_left_its_exit_code_has_that_although_its_adopter_is_stopped(
+    engine: QueueEngine,
+    db_path: Path,
+    tmp_path: Path,
+    stopped_when_it_adopts: Callable[[Stop], None],
+) -> None:
+    command = f"(setsid sleep 68) & {GATE}; exit 0"
+    await engine.enqueue(command, id="job", cwd=tmp_path)
+    pid = await orphaned(db_path, tmp_path)
+    (tmp_path / "go").touch()
+    await wait_until(lambda: not is_running(pid))
+    stopped_when_it_adopts(Stop.NOW)
+
+    async with QueueEngine(db_path, kill_grace=0.3) as other:
+        await other.run()
+
+    job = await engine.get("job")
+    assert (job.state, job.exit_code, job.run_count) == (JobState.COMPLETED, 0, 1)
 
 
 async def test_a_job_that_does_not_want_to_be_adopted_keeps_the_exit_code_that_it_left(

@@ -1,5 +1,7 @@
 """Whether a command began is proved by its shell, also where it cannot be started or watched."""
 
+import asyncio
+import shutil
 import sys
 from pathlib import Path
 from typing import Final
@@ -7,7 +9,10 @@ from typing import Final
 import pytest
 
 from queuectl import JobState, OutcomeKind, QueueEngine
+from queuectl.engine.runtime.marks import Mark
+from queuectl.engine.runtime.process import ShellProcess, ShellRunner
 from queuectl.engine.runtime.runfiles import RunFiles
+from queuectl.engine.runtime.runner import RunRequest
 from tests.integration.processes import DRAIN, engine_process
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -77,6 +82,43 @@ async def test_a_command_whose_shell_cannot_write_that_it_began_does_not_begin(
     assert (tmp_path / "runs").read_text() == "ran\n"
 
 
+async def test_a_command_whose_shell_finds_the_workers_folder_removed_does_not_begin(
+    engine: QueueEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = ShellRunner.start
+    removed: list[Path] = []
+
+    async def start_too_late(runner: ShellRunner, request: RunRequest) -> ShellProcess:
+        if not removed:
+            removed.append(request.files.exit_path.parent)
+            await asyncio.to_thread(shutil.rmtree, removed[0])
+
+        return await start(runner, request)
+
+    monkeypatch.setattr(ShellRunner, "start", start_too_late)
+    await engine.enqueue("echo ran >> runs", id="job", cwd=tmp_path, max_retries=0)
+
+    async with engine.workers():
+        job = await engine.wait("job", timeout=10)
+
+    runs = await engine.attempts("job")
+    assert [run.outcome for run in runs] == [OutcomeKind.INTERRUPTED, OutcomeKind.COMPLETED]
+    assert (job.state, job.attempts) == (JobState.COMPLETED, 1)
+    assert (tmp_path / "runs").read_text() == "ran\n"
+
+
+async def test_a_command_that_removes_the_workers_folder_and_ends_with_that_code_has_failed(
+    engine: QueueEngine,
+) -> None:
+    command = 'rm -rf "$QUEUECTL_DB"-run/workers/*; exit 125'
+    await engine.enqueue(command, id="job", max_retries=0)
+
+    async with engine.workers():
+        job = await engine.wait("job", timeout=10)
+
+    assert (job.state, job.reason, job.run_count) == (JobState.DEAD, "exit_code=125", 1)
+
+
 async def test_a_command_that_ends_with_the_code_of_a_shell_that_cannot_write_has_failed(
     engine: QueueEngine,
 ) -> None:
@@ -143,7 +185,7 @@ async def test_a_command_that_the_workers_locale_cannot_say_fails_and_the_next_j
 async def test_what_no_program_can_be_given_is_a_failed_attempt(
     engine: QueueEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("queuectl.engine.runtime.executor.Mark", lambda **_: "a\0b")
+    monkeypatch.setattr(Mark, "__str__", lambda _: "a\0b")
     await engine.enqueue("true", id="job", max_retries=0)
 
     await engine.drain()

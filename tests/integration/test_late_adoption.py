@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from queuectl import EventKind, JobState, LeftoverProcessError, QueueEngine
+from queuectl import EventKind, JobState, LeftoverProcessError, QueueEngine, StoreDamagedError
 from queuectl.engine.runtime.recovery import Recovery
 from queuectl.engine.runtime.worker import Worker
 from queuectl.engine.store.sqlite.store import SqliteStore
@@ -174,6 +174,45 @@ async def test_a_run_that_is_being_adopted_when_its_worker_is_cancelled_ends_wit
     job = await engine.get("job")
     assert (job.state, job.interruptions) == (JobState.PENDING, 1)
     assert not is_running(pid)
+
+
+@pytest.mark.parametrize("is_adopted", [True, False])
+async def test_an_error_of_a_worker_that_drains_ends_the_run_that_it_adopted_last(
+    engine: QueueEngine,
+    db_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stopped: asyncio.Event,
+    *,
+    is_adopted: bool,
+) -> None:
+    held = Held(monkeypatch, SqliteStore, "adopt")
+    failed = asyncio.Event()
+
+    async def fail(*_: Any) -> Any:
+        failed.set()
+        raise StoreDamagedError(db_path, "damaged")
+
+    async with recovering(engine, db_path, tmp_path, held) as (working, pid):
+        stopping = asyncio.create_task(engine.stop_workers(["w2"], timeout=10))
+        await stopped.wait()
+
+        if is_adopted:
+            held.go_on.set()
+            await wait_for_event(engine, EventKind.ADOPTED)
+
+        monkeypatch.setattr(SqliteStore, "orders", fail)
+        await failed.wait()
+        held.go_on.set()
+        await wait_until(lambda: not is_running(pid))
+
+        with pytest.raises(StoreDamagedError):
+            await working
+
+        await stopping
+
+    job = await engine.get("job")
+    assert (job.state, job.interruptions) == (JobState.PENDING, 1)
 
 
 async def test_nobody_hears_that_a_worker_is_stopped_whose_adopted_run_goes_on(

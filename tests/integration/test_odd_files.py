@@ -1,11 +1,14 @@
-"""Files of the engine that somebody has moved, replaced or locked: nobody else pays for it."""
+"""Files that somebody has moved, replaced or locked, or the system refused: nobody else pays."""
 
+import errno
 import fcntl
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -14,12 +17,19 @@ from queuectl import EventKind, JobState, OnCrash, QueueEngine
 from queuectl.engine.runtime.adoption import Orphan
 from queuectl.engine.runtime.clock import SystemClock
 from queuectl.engine.runtime.folder import StateFolder
-from queuectl.engine.runtime.liveness import LOCK_NAME, boot_id, is_alive, pid_namespace
-from queuectl.engine.runtime.locks import open_private
+from queuectl.engine.runtime.liveness import (
+    LOCK_NAME,
+    Home,
+    boot_id,
+    is_alive,
+    pid_namespace,
+    sets_counted,
+)
+from queuectl.engine.runtime.locks import is_locked, open_private
 from queuectl.engine.runtime.outcomes import left_outcome
 from queuectl.engine.runtime.recording import Recorder
 from queuectl.engine.runtime.recovery import Recovery
-from queuectl.engine.runtime.runfiles import RunFiles, run_note
+from queuectl.engine.runtime.runfiles import RunFiles, RunFilesPool, has_gaps, run_note
 from queuectl.engine.store.base import JobStore, WorkerRow
 from tests.factories import NOW, make_job
 from tests.integration.orphans import GATE, orphaned
@@ -27,6 +37,13 @@ from tests.integration.processes import WORK, engine_process, is_running, pid_in
 from tests.waiting import wait_for_event, wait_until
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+@pytest.fixture
+def folder(db_path: Path) -> StateFolder:
+    folder = StateFolder(db_path)
+    folder.make()
+    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -109,8 +126,17 @@ def _write_into(path: Path) -> None:
     path.write_text("somebody's")
 
 
+def _write_a_line(path: Path) -> None:
+    path.write_text("hello\n")
+
+
+def _write_over(path: Path) -> None:
+    with path.open("r+") as file:
+        file.write("0\n")
+
+
 @linux_only
-@pytest.mark.parametrize("spoil", [Path.unlink, _empty, _write_into])
+@pytest.mark.parametrize("spoil", [Path.unlink, _empty, _write_into, _write_a_line, _write_over])
 @pytest.mark.parametrize("before", ["", "trap : USR1; "])
 async def test_a_run_whose_exit_file_was_spoiled_goes_on_and_keeps_its_exit_code(
     engine: QueueEngine, db_path: Path, tmp_path: Path, spoil: Callable[[Path], None], before: str
@@ -169,23 +195,115 @@ def _remove_all_and_forget(home: Path) -> None:
     _empty(home / LOCK_NAME)
 
 
+def _write_a_line_as_exit_code(home: Path) -> None:
+    _write_a_line(home / "1.exit")
+
+
+def _write_over_exit_code(home: Path) -> None:
+    _write_over(home / "1.exit")
+
+
+def _write_over_both(home: Path) -> None:
+    for path in (home / "1.exit", home / "1.lock"):
+        _write_over(path)
+
+
 @linux_only
-@pytest.mark.parametrize("spoil", [_remove_all, _empty_all, _remove_all_and_forget])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _remove_all,
+        _empty_all,
+        _remove_all_and_forget,
+        _write_a_line_as_exit_code,
+        _write_over_exit_code,
+        _write_over_both,
+    ],
+)
 async def test_a_run_of_which_no_file_is_left_is_lost_and_not_begun_again_for_nothing(
     engine: QueueEngine, db_path: Path, tmp_path: Path, spoil: Callable[[Path], None]
 ) -> None:
     await engine.enqueue(GATE, id="job", cwd=tmp_path, on_crash=OnCrash.DEAD)
     pid = await orphaned(db_path, tmp_path)
     [home] = db_path.parent.glob("queue.db-run/workers/*")
+    log = home / "1.log"
     spoil(home)
     os.kill(pid, signal.SIGKILL)
-    await wait_until(lambda: not is_running(pid))
+    # What its shell waited for still has the output for a moment.
+    await wait_until(lambda: not is_running(pid) and not is_locked(log))
 
     async with engine.workers():
         job = await engine.wait("job", timeout=5)
 
     assert (job.state, job.reason) == (JobState.DEAD, "lost")
     assert (job.attempts, job.interruptions, job.crashes) == (1, 0, 1)
+
+
+@contextmanager
+def _refused_once(
+    monkeypatch: pytest.MonkeyPatch, name: str, number: int, *, at: int = 0
+) -> Iterator[None]:
+    """Let the system refuse one call of a function of the os module in the context."""
+    call = getattr(os, name)
+    said = iter([*[None] * at, OSError(number, os.strerror(number))])
+
+    def refuse_once(*args: Any, **kwargs: Any) -> Any:
+        error = next(said, None)
+
+        if error is not None:
+            raise error
+
+        return call(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, name, refuse_once)
+        yield
+        assert next(said, None) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "at"), [("open", 0), ("open", 1), ("pwrite", 0)], ids=["lock", "exit file", "room"]
+)
+def test_a_set_of_files_that_could_not_be_made_is_not_missed_afterwards(
+    folder: StateFolder, monkeypatch: pytest.MonkeyPatch, name: str, at: int
+) -> None:
+    home = Home(folder)
+    pool = RunFilesPool(home.path, count=home.count_sets)
+
+    with _refused_once(monkeypatch, name, errno.ENOSPC, at=at), pytest.raises(OSError, match="No"):
+        pool.take(run_note(1, 1))
+
+    kept, dropped = pool.take(run_note(1, 1)), pool.take(run_note(2, 1))
+    pool.give_back(kept)
+    dropped.close()
+    pool.drop(dropped)
+    has_gaps_now = has_gaps(home.path, sets_counted(home.path))
+    kept.exit_path.unlink()
+    has_gaps_then = has_gaps(home.path, sets_counted(home.path))
+    home.remove()
+
+    assert (has_gaps_now, has_gaps_then) == (False, True)
+
+
+def test_a_worker_that_cannot_write_into_its_lock_leaves_nothing_behind(
+    folder: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = set(Path("/dev/fd").iterdir())
+
+    with _refused_once(monkeypatch, "pwrite", errno.ENOSPC), pytest.raises(OSError, match="No"):
+        Home(folder)
+
+    assert set(Path("/dev/fd").iterdir()) == before
+    assert list(folder.workers.iterdir()) == []
+
+
+def test_a_worker_that_cannot_make_its_lock_leaves_no_folder(
+    folder: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with _refused_once(monkeypatch, "open", errno.EMFILE), pytest.raises(OSError, match="Too many"):
+        Home(folder)
+
+    assert list(folder.workers.iterdir()) == []
 
 
 def test_a_run_whose_output_is_gone_ended_for_the_reason_that_was_noted(tmp_path: Path) -> None:
@@ -258,10 +376,8 @@ async def test_a_lock_that_cannot_be_read_keeps_no_other_worker_from_being_settl
 
 @linux_only
 async def test_a_look_that_is_cancelled_keeps_no_lock_of_a_dead_worker_open(
-    store: JobStore, db_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: JobStore, folder: StateFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = StateFolder(db_path)
-    folder.make()
     home = folder.worker("dead")
     home.mkdir(mode=0o700)
     lock = open_private(home / LOCK_NAME)

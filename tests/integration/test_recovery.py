@@ -3,15 +3,22 @@
 import os
 import signal
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from queuectl import Event, EventKind, Job, JobSpec, JobState, OutcomeKind, QueueEngine
+from queuectl.engine.runtime.adoption import Orphan
+from queuectl.engine.runtime.clock import SystemClock
+from queuectl.engine.runtime.folder import StateFolder
+from queuectl.engine.runtime.recording import Recorder
 from queuectl.engine.runtime.recovery import Recovery
+from queuectl.engine.store.base import JobStore
+from tests.conftest import OpenStore
 from tests.integration.processes import WORK, end, engine_process, is_running, pid_in
 from tests.waiting import wait_for_event, wait_until
 
@@ -181,6 +188,114 @@ async def test_a_job_that_fails_to_be_settled_in_a_way_nobody_foresaw_keeps_no_o
     assert (good.state, bad.state) == (JobState.COMPLETED, JobState.COMPLETED)
     assert "cannot settle what job bad left" in caplog.text
     assert "not foreseen" in caplog.text
+
+
+async def left_to_settle(engine: QueueEngine, db_path: Path, tmp_path: Path) -> list[str]:
+    """Let three jobs of a worker that was killed end with 7; return their ids."""
+    command = "echo $$ > pid-$QUEUECTL_JOB_ID; until [ -e go ]; do sleep 0.01; done; exit 7"
+    names = ["one", "two", "three"]
+    await engine.enqueue_many(
+        [JobSpec(command=command, id=n, cwd=str(tmp_path), max_retries=0) for n in names]
+    )
+
+    async with engine_process(WORK, db_path, 3) as dying:
+        pids = [await pid_in(tmp_path / f"pid-{name}") for name in names]
+        await dying.kill()
+
+    (tmp_path / "go").touch()
+    await wait_until(lambda: not any(is_running(pid) for pid in pids))
+    return names
+
+
+def made_recovery(
+    store: JobStore, db_path: Path, *, is_stopping: Callable[[], bool] = lambda: False
+) -> Recovery:
+    """Return what settles what others left, in a worker that adopts nothing."""
+
+    async def adopt(_: Orphan) -> None:
+        pass
+
+    folder = StateFolder(db_path)
+    clock = SystemClock()
+    return Recovery(
+        store=store,
+        recorder=Recorder(store, clock, folder),
+        folder=folder,
+        clock=clock,
+        worker=99,
+        adopt=adopt,
+        is_stopping=is_stopping,
+    )
+
+
+def on_settling(monkeypatch: pytest.MonkeyPatch, call: Callable[[str], object]) -> None:
+    """Call a function with the id of each job before it is settled."""
+    settle = Recovery._settle_job
+
+    async def call_and_settle(
+        self: Recovery, worker: Any, job: Job, *rest: Any, **named: Any
+    ) -> None:
+        call(job.id)
+        await settle(self, worker, job, *rest, **named)
+
+    monkeypatch.setattr(Recovery, "_settle_job", call_and_settle)
+
+
+async def test_a_locked_database_ends_the_look_at_a_dead_worker_and_the_next_look_settles_it(
+    engine: QueueEngine,
+    opened: OpenStore,
+    db_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = await left_to_settle(engine, db_path, tmp_path)
+    tried: list[str] = []
+    on_settling(monkeypatch, tried.append)
+    monkeypatch.setattr("queuectl.engine.store.sqlite.connection.BUSY_SECONDS", 0.05)
+    recovery = made_recovery(await opened(db_path), db_path)
+
+    with closing(sqlite3.connect(db_path, isolation_level=None)) as intruder:
+        intruder.execute("BEGIN IMMEDIATE")
+        await recovery.tick()
+        tried_in_vain = len(tried)
+        intruder.execute("ROLLBACK")
+
+    await recovery.tick()
+    jobs = [await engine.get(name) for name in names]
+    assert tried_in_vain == 1
+    assert [(job.state, job.exit_code) for job in jobs] == [(JobState.DEAD, 7)] * 3
+
+
+async def test_a_look_that_is_cancelled_settles_the_job_that_it_is_at_and_no_other(
+    engine: QueueEngine,
+    store: JobStore,
+    db_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await left_to_settle(engine, db_path, tmp_path)
+
+    with anyio.CancelScope() as looking:
+        on_settling(monkeypatch, lambda _: looking.cancel())
+        await made_recovery(store, db_path).tick()
+
+    assert len(await engine.list(state=JobState.DEAD)) == 1
+
+
+async def test_a_worker_that_is_told_to_stop_settles_the_job_that_it_is_at_and_no_other(
+    engine: QueueEngine,
+    store: JobStore,
+    db_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await left_to_settle(engine, db_path, tmp_path)
+    begun: list[str] = []
+    on_settling(monkeypatch, begun.append)
+
+    await made_recovery(store, db_path, is_stopping=lambda: bool(begun)).tick()
+
+    assert len(await engine.list(state=JobState.DEAD)) == 1
 
 
 async def test_a_killed_worker_is_shown_as_dead_and_then_gone(

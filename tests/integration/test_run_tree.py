@@ -1,11 +1,12 @@
 """Which processes are a run's: those that were started with its files, or carry its mark."""
 
+import asyncio
 import errno
 import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import pytest
@@ -15,12 +16,26 @@ from queuectl.engine.runtime import proc
 from queuectl.engine.runtime.marks import MARK_VARIABLE, Mark
 from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.runtime.threads import in_thread
-from queuectl.engine.runtime.tree import RunTree
+from queuectl.engine.runtime.tree import Members, RunTree
 from tests.integration.orphans import STAY, a_process
 from tests.integration.processes import is_running
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+# Is told to end, and ends when a file named go is there.
+OBEYS: Final = """
+import pathlib, signal, sys, time
+
+def end(*_):
+    while not pathlib.Path("{folder}/go").exists():
+        time.sleep(0.005)
+
+    pathlib.Path("{folder}/obeyed").touch()
+    sys.exit()
+
+signal.signal(signal.SIGTERM, end)
+"""
 
 OPENS = f"import os; os.open({{path!r}}, os.O_RDWR | {{flags}}); {STAY}"
 
@@ -125,6 +140,33 @@ async def test_who_carries_what_only_looks_like_a_mark_does_not_keep_others_from
 
     files.close()
     assert [process.pid for process in found.ours] == [pid]
+
+
+async def test_a_run_that_was_hidden_at_one_look_and_is_seen_at_the_next_has_its_grace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, tree = made_files(tmp_path)
+    looks = 0
+    real = RunTree.look
+
+    def look(tree: RunTree) -> Members:
+        nonlocal looks
+        looks += 1
+        return Members(ours=(), is_held=True) if looks == 1 else real(tree)
+
+    async with a_process(OBEYS.format(folder=tmp_path) + STAY, files.lock):
+        files.close()
+        monkeypatch.setattr(RunTree, "look", look)
+        # Over before the second look.
+        monkeypatch.setattr("queuectl.engine.runtime.tree._LETTING_GO", 0.001)
+        ending = asyncio.create_task(tree.end(60))
+        # Who was to be killed at the third look is gone by then.
+        await wait_until(lambda: looks >= 5 or ending.done())
+        (tmp_path / "go").touch()
+        is_gone = await ending
+
+    assert is_gone
+    assert (tmp_path / "obeyed").exists()
 
 
 def test_a_system_that_fails_to_say_what_runs_is_not_taken_for_one_that_never_does(

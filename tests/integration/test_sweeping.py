@@ -1,6 +1,8 @@
 """What dead workers left: ended and removed, whatever gets in the way."""
 
+import errno
 import logging
+import os
 import signal
 import sys
 import threading
@@ -94,6 +96,24 @@ async def test_a_sweep_that_is_cancelled_keeps_no_lock(
         await wait_until(done.is_set)
 
     assert not is_locked(home / LOCK_NAME)
+
+
+async def test_a_lock_that_the_system_refuses_is_not_kept_open(
+    store: JobStore, folder: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = left_home(folder, "dead")
+    was_refused = []
+
+    def refuse(descriptor: int) -> bool:
+        was_refused.append(descriptor)
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(sweep, "try_lock", refuse)
+    await Sweeper(store, folder).sweep()
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(*was_refused)
+    assert home.exists()
 
 
 async def test_each_process_that_cannot_be_ended_is_reported_once(

@@ -194,7 +194,7 @@ def _without_line_numbers(text: str) -> str:
 def is_guarded(shell: Path, command: str) -> bool:
     """Whether a command gets a shell of its own inside the wrapping."""
     is_safe = not run(shell, TRAP_PROBE).output
-    return wrap(command, NOTE, Path("0.exit"), trap_is_safe=is_safe)[1]
+    return wrap(command, NOTE, Path("0.exit"), refusal="not begun", trap_is_safe=is_safe)[1]
 
 
 def as_a_shell_says(ended: Ended, *, is_guarded: bool) -> Ended:
@@ -208,8 +208,22 @@ def as_a_shell_says(ended: Ended, *, is_guarded: bool) -> Ended:
 def run_wrapped(shell: Path, command: str, exit_file: Path) -> Wrapped:
     """Run a command in its wrapping, chosen as the runner chooses it."""
     is_safe = not run(shell, TRAP_PROBE).output
-    code, in_variable = wrap(command, NOTE, exit_file, trap_is_safe=is_safe)
+    code, in_variable = wrap(command, NOTE, exit_file, refusal="not begun", trap_is_safe=is_safe)
     return run_numbered(shell, code, **({COMMAND_VARIABLE: command} if in_variable else {}))
+
+
+def used_files(folder: Path) -> RunFiles:
+    """Return a set whose last run had a longer note than any that comes."""
+    files = RunFiles(folder, 1)
+    files.make_exit_file()
+    write_over(files.exit_path, b"111111 111111 9999999 255\n")
+    return files
+
+
+def write_over(path: Path, content: bytes) -> None:
+    """Write at the begin of a file without cutting it, as shells and commands can."""
+    with path.open("r+b") as file:
+        file.write(content)
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
@@ -296,11 +310,18 @@ def test_the_number_that_is_kept_is_the_one_of_the_session(
         (f"{NOTE} 4242 255", ExitNote(leader=4242, code=255)),
         (f"{NOTE} 4242 3          ", ExitNote(leader=4242, code=3)),
         (f"{NOTE} 10 1", ExitNote(leader=10, code=1)),
-        ("", None),
-        (f"{NOTE}", None),
-        (f"{NOTE} ", None),
+        (" " * 128, None),
         ("12 33 4242 0", None),
         ("1 12 3 4242", None),
+        ("", NOISE),
+        ("   ", NOISE),
+        ("hello", NOISE),
+        ("0", NOISE),
+        (f"{NOTE}", NOISE),
+        (f"{NOTE} ", NOISE),
+        ("12 33", NOISE),
+        ("12 33 1 0", NOISE),
+        ("12 33 4242 0 hello", NOISE),
         (f"{NOTE} 0", NOISE),
         (f"{NOTE} 0 0", NOISE),
         # The system's first process leads no run.
@@ -323,21 +344,39 @@ def test_the_number_that_is_kept_is_the_one_of_the_session(
 def test_only_what_the_shell_of_the_run_can_have_written_is_its_word(
     tmp_path: Path, line: str, note: ExitNote | None
 ) -> None:
-    files = RunFiles(tmp_path, 0)
-    files.exit_path.write_text(f"{line}\nleft of an earlier run\n")
+    files = used_files(tmp_path)
+    write_over(files.exit_path, f"{line}\n".encode())
 
     assert files.exit_note(NOTE) == note
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\n", b"12 2 4242 0\n", b"   \n"], ids=ascii)
-def test_a_word_that_is_not_of_the_run_is_none(tmp_path: Path, content: bytes) -> None:
-    files = RunFiles(tmp_path, 0)
-    files.exit_path.write_bytes(content)
+@pytest.mark.parametrize("content", [b"12 2 4242\n", b"12 2 4242 0\n", b"1 1 4242 0\n"], ids=ascii)
+def test_a_word_of_an_earlier_run_is_none_of_this_run(tmp_path: Path, content: bytes) -> None:
+    files = used_files(tmp_path)
+    write_over(files.exit_path, content)
 
     assert files.exit_note(NOTE) is None
 
 
-@pytest.mark.parametrize("content", [None, b"", b"12 3 4242 0"], ids=ascii)
+@pytest.mark.parametrize("content", [b"\xff\xfe\n", b"\n", b"hello\n", b"0\n"], ids=ascii)
+def test_what_no_shell_has_written_says_that_the_run_may_have_begun(
+    tmp_path: Path, content: bytes
+) -> None:
+    unused, used = RunFiles(tmp_path, 0), used_files(tmp_path)
+    unused.make_exit_file()
+
+    for files in (unused, used):
+        write_over(files.exit_path, content)
+
+        assert files.exit_note(NOTE) == NOISE
+        assert not files.has_whole_exit_file()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"12 3 4242 0", b"\n", b"   \n", b"hello\n", b"12 2 4242 0\n"],
+    ids=ascii,
+)
 def test_a_word_that_somebody_has_removed_says_that_the_run_may_have_begun(
     tmp_path: Path, content: bytes | None
 ) -> None:
@@ -361,6 +400,7 @@ def test_a_file_that_was_made_for_the_word_holds_none(tmp_path: Path) -> None:
     files.make_exit_file()
 
     assert files.exit_note(NOTE) is None
+    assert files.has_whole_exit_file()
 
 
 def test_a_code_is_kept_in_a_folder_with_any_name(shell: Path, tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ HIDDEN: Final = [
 
 def has_second_shell(command: str) -> bool:
     """Whether a command is handed to a shell of its own."""
-    return wrap(command, "1 1", Path("0.exit"), trap_is_safe=True)[1]
+    return wrap(command, "1 1", Path("0.exit"), refusal="not begun", trap_is_safe=True)[1]
 
 
 @pytest.mark.parametrize("command", PLAIN)

@@ -102,6 +102,11 @@ class OrphanProcess:
 
             await self._sign_of_its_end()
 
+    def has_ended(self) -> bool:
+        """Whether the shell has left its exit code, or is gone without."""
+        left = self._orphan.files.exit_note(self._orphan.note)
+        return (left is not None and left.code is not None) or not self._is_there()
+
     async def end_group(self, grace: float) -> bool:
         """End all of its group that is left; return whether it is gone."""
         return await self._orphan.tree.end(grace, group_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypeGuard, TypeVar
 
 from queuectl.engine.domain.lifecycle import Outcome
 from queuectl.engine.domain.models import Job
@@ -124,7 +124,7 @@ class Executor:
                 return max((orphan.ended_at() or self._clock.now()) - started_at, _NO_TIME)
 
             # Its files stay as long as its worker's folder, which is counted through.
-            await self._settle(run, result, started_at, took)
+            await self._settle(run, files, result, started_at, took)
         finally:
             run.files = None
             files.close()
@@ -137,16 +137,8 @@ class Executor:
         if process is None:
             return None
 
-        while True:
-            try:
-                return await self._wait_for_orphan(run, process, orphan.files, started_at)
-            except OSError as error:
-                _log.error("job %s: cannot watch its run: %s", run.job.id, error)
-
-                if run.has_to_go():
-                    return None
-
-                await sleep(self._clock, _STUCK_PAUSE)
+        wait = partial(self._wait_for_orphan, run, process, orphan.files, started_at)
+        return await self._insist_on_end(run, wait)
 
     async def _wait_for_orphan(
         self, run: Run, process: OrphanProcess, files: RunFiles, started_at: datetime
@@ -162,6 +154,7 @@ class Executor:
     async def _settle(
         self,
         run: Run,
+        files: RunFiles,
         result: ProcessResult,
         started_at: datetime,
         took: Callable[[], timedelta],
@@ -186,6 +179,7 @@ class Executor:
             result=result,
             files=run.files,
             has_to_go=run.has_to_go,
+            evidence=files,
         )
 
     async def _judge(
@@ -208,12 +202,29 @@ class Executor:
             try:
                 return look()
             except OSError as error:
-                _log.error("job %s: cannot look at its files: %s", run.job.id, error)
-
-                if run.has_to_go():
+                if not await self._may_try_again(run, error):
                     return None
 
-                await sleep(self._clock, _STUCK_PAUSE)
+    async def _insist_on_end(
+        self, run: Run, wait: Callable[[], Awaitable[ProcessResult | None]]
+    ) -> ProcessResult | None:
+        """Wait for the end of a run, as `_insist` looks at its files."""
+        while True:
+            try:
+                return await wait()
+            except OSError as error:
+                if not await self._may_try_again(run, error):
+                    return None
+
+    async def _may_try_again(self, run: Run, error: OSError) -> bool:
+        """Wait for a moment where the system refuses something; False where we have to go."""
+        _log.error("job %s: cannot look at its files: %s", run.job.id, error)
+
+        if run.has_to_go():
+            return False
+
+        await sleep(self._clock, _STUCK_PAUSE)
+        return True
 
     async def _run_with(
         self,
@@ -235,12 +246,16 @@ class Executor:
         if process is None or isinstance(process, Outcome):
             process_ended()
             return process is not None and await self._recorder.record(
-                run.job, process, started_at=started_at, has_to_go=run.has_to_go
+                run.job,
+                process,
+                started_at=started_at,
+                has_to_go=run.has_to_go,
+                evidence=files,
             )
 
         files.close_lock()
         run.files = files
-        result = await self._wait(run, process, files)
+        result = await self._insist_on_end(run, partial(self._wait, run, process, files))
         process_ended()
 
         if result is None:
@@ -249,7 +264,7 @@ class Executor:
         def took() -> timedelta:
             return timedelta(seconds=(run.ended_at or self._clock.monotonic()) - began)
 
-        is_recorded = await self._settle(run, result, started_at, took)
+        is_recorded = await self._settle(run, files, result, started_at, took)
 
         if is_recorded and not result.has_begun:
             _drop(self._files, files)
@@ -320,7 +335,13 @@ class Executor:
         if result is None:
             note_end(files, run)
 
-        if run.stop_reason is StopReason.LEAVE or not await self._end(run, process, result):
+        if run.stop_reason is StopReason.LEAVE:
+            return None
+
+        if not await self._end(run, process, result):
+            if _is_known(result):
+                self._recorder.leave(run.job, run_outcome(run, result), files)
+
             return None
 
         if result is None:
@@ -347,8 +368,7 @@ class Executor:
         Returns:
             False where that was given up, because the worker has to go.
         """
-        is_known = result is not None and (result.exit_code, result.signal) != (None, None)
-        end = process.end_group if is_known else process.end_tree
+        end = process.end_group if _is_known(result) else process.end_tree
 
         while not await _try(end, self._grace):
             words = f"processes of session {process.pid} cannot be ended"
@@ -360,6 +380,11 @@ class Executor:
             await sleep(self._clock, _STUCK_PAUSE)
 
         return True
+
+
+def _is_known(result: ProcessResult | None) -> TypeGuard[ProcessResult]:
+    """Whether a run ended by itself, and the system could say how."""
+    return result is not None and (result.exit_code, result.signal) != (None, None)
 
 
 async def _try(end: Callable[[float], Awaitable[bool]], grace: float) -> bool:

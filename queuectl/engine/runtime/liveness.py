@@ -34,23 +34,36 @@ class Home:
 
     Args:
         folder: Of the database.
+
+    Raises:
+        OSError: The folder or the lock cannot be made.
     """
 
     def __init__(self, folder: StateFolder) -> None:
         self.path: Path = folder.worker(secrets.token_hex(8))
-        self._lock = self._make_and_lock()
+
+        try:
+            self._lock = self._make_and_lock()
+        except BaseException:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
 
     def _make_and_lock(self) -> int:
         while True:
             make_private(self.path)
             lock = open_private(self.path / LOCK_NAME)
-            # Not "try": somebody who only looks whether it is held may hold it just now.
-            fcntl.flock(lock, fcntl.LOCK_EX)
 
-            # Whoever sweeps may have taken it for a dead one's before it was locked.
-            if _file_identity(self.path / LOCK_NAME) == _identity(os.fstat(lock)):
-                _write_count(lock, 0)
-                return keep_from_forks(lock)
+            try:
+                # Not "try": somebody who only looks whether it is held may hold it just now.
+                fcntl.flock(lock, fcntl.LOCK_EX)
+
+                # Whoever sweeps may have taken it for a dead one's before it was locked.
+                if _file_identity(self.path / LOCK_NAME) == _identity(os.fstat(lock)):
+                    _write_count(lock, 0)
+                    return keep_from_forks(lock)
+            except BaseException:
+                os.close(lock)
+                raise
 
             os.close(lock)
 

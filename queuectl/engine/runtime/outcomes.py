@@ -5,11 +5,13 @@ import os
 from datetime import timedelta
 from typing import Final
 
+import msgspec
+
 from queuectl.engine.domain.lifecycle import Outcome
 from queuectl.engine.domain.models import Job, OutcomeKind
 from queuectl.engine.runtime.reaper import ProcessResult
 from queuectl.engine.runtime.run import Run, StopReason
-from queuectl.engine.runtime.runfiles import RunFiles
+from queuectl.engine.runtime.runfiles import LONGEST_OUTCOME, RunFiles
 
 # The system's fault, not the command's: given back uncharged, tried later. ESRCH is
 # said of a shell that ended, without a word, before it was watched.
@@ -29,6 +31,10 @@ _SYSTEM_PAUSE: Final = timedelta(seconds=1)
 
 # Gone without a word, and nobody knows how.
 LOST: Final = Outcome(kind=OutcomeKind.LOST, reason="lost")
+
+# What is left of a reason that is too long to be written down, in characters: each takes
+# six bytes at the most.
+_LONGEST_REASON: Final = 128
 
 # Claimed by a worker that died before its shell came to the command.
 NEVER_BEGAN: Final = Outcome(kind=OutcomeKind.INTERRUPTED, reason="its worker died before it began")
@@ -64,6 +70,10 @@ def system_outcome(words: str | None) -> Outcome:
 
 def run_outcome(run: Run, result: ProcessResult) -> Outcome:
     """Name how a run ended: what ended it from outside comes before what it said itself."""
+    return run.known_outcome or _named_outcome(run, result)
+
+
+def _named_outcome(run: Run, result: ProcessResult) -> Outcome:
     code, signal = result.exit_code, result.signal
 
     if _is_over_limit(run):
@@ -121,6 +131,7 @@ def left_outcome(
     run.files = files if files.output >= 0 else None
     run.stop_reason = noted_reason(files, run.note)
     run.stop_words = job.cancel_reason
+    run.known_outcome = noted_outcome(files, run.note)
     result = ProcessResult(exit_code=code, signal=None)
     return run_outcome(run, reaped if reaped is not None and code is None else result)
 
@@ -129,6 +140,38 @@ def noted_reason(files: RunFiles, note: str) -> StopReason | None:
     """Return why a run was being ended, or left, when its worker died; None where it was not."""
     word = files.noted_end(note)
     return StopReason(word) if word in set(StopReason) else None
+
+
+def note_outcome(files: RunFiles, note: str, outcome: Outcome) -> None:
+    """
+    Write down how a run ended, for whoever comes after us to record it.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    words = msgspec.json.encode(outcome)
+
+    if len(words) > LONGEST_OUTCOME:
+        short = (outcome.reason or "")[:_LONGEST_REASON]
+        words = msgspec.json.encode(msgspec.structs.replace(outcome, reason=short))
+
+    files.note_end(note, outcome=words)
+
+
+def noted_outcome(files: RunFiles, note: str) -> Outcome | None:
+    """Return how a run ended that its worker knew, and could not record; None where it did not."""
+    words = files.noted_outcome(note)
+
+    try:
+        return None if words is None else msgspec.json.decode(words, type=Outcome)
+    except msgspec.DecodeError:
+        # Somebody, as the command, has written there.
+        return None
+
+
+def unbegun_outcome(files: RunFiles, note: str) -> Outcome:
+    """Name the outcome of a run whose shell left no word, and whose worker died."""
+    return noted_outcome(files, note) or NEVER_BEGAN
 
 
 def exit_outcome(code: int | None, signal: str | None) -> Outcome:

@@ -1,37 +1,34 @@
 """Shell processes; the one door to ``asyncio.create_subprocess_shell``."""
 
 import asyncio
-import logging
 import subprocess
 from typing import Final
 
 import anyio
 import msgspec
 
-from queuectl.engine.runtime.clock import Clock, SystemClock, sleep
 from queuectl.engine.runtime.group import RunGroup
-from queuectl.engine.runtime.marks import MARK_VARIABLE
-from queuectl.engine.runtime.reaper import UNKNOWN, ProcessResult, Reaper, Watched, named_result
-from queuectl.engine.runtime.runfiles import ExitNote
+from queuectl.engine.runtime.marks import MARK_VARIABLE, Mark
+from queuectl.engine.runtime.reaper import (
+    UNKNOWN,
+    ProcessResult,
+    Reaper,
+    Watched,
+    has_child_ended,
+    named_result,
+)
 from queuectl.engine.runtime.runner import RunRequest
 from queuectl.engine.runtime.tree import RunTree
 from queuectl.engine.runtime.wrapper import COMMAND_VARIABLE, NOT_BEGUN, SHELL, TRAP_PROBE, wrap
 
-_log = logging.getLogger(__name__)
-
-# Seconds between two tries to read what a shell wrote down.
-_READ_PAUSE: Final = 1.0
+# Longer than all that a shell writes which does not begin its command, in bytes.
+_LONGEST_REFUSAL: Final = 16 * 1024
 
 
 class ShellRunner:
-    """
-    Starts real processes, each the leader of a session of its own.
-
-    Real processes take real time to end, so it has the machine's clock.
-    """
+    """Starts real processes, each the leader of a session of its own."""
 
     def __init__(self) -> None:
-        self._clock = SystemClock()
         self._reaper = Reaper()
         self._trap_is_safe: bool | None = None
         # A spawn holds the loop until the shell is there: between two, others have a turn.
@@ -46,7 +43,7 @@ class ShellRunner:
         async with self._turn:
             process = await self._spawn(request)
 
-        return ShellProcess(process, self._reaper.take(process.pid), request, self._clock)
+        return ShellProcess(process, self._reaper.take(process.pid), request)
 
     async def _spawn(self, request: RunRequest) -> asyncio.subprocess.Process:
         if self._trap_is_safe is None:
@@ -56,6 +53,7 @@ class ShellRunner:
             request.command,
             request.note,
             request.files.exit_path,
+            refusal=_refusal(request.mark),
             trap_is_safe=self._trap_is_safe,
         )
         env = {**request.env, MARK_VARIABLE: str(request.mark)}
@@ -87,12 +85,10 @@ class ShellProcess:
         process: asyncio.subprocess.Process,
         ended: "asyncio.Future[ProcessResult] | None",
         request: RunRequest,
-        clock: Clock,
     ) -> None:
         self._process = process
         self._ended = ended
         self._request = request
-        self._clock = clock
         self._reaped: ProcessResult | None = None
         self.is_hidden: bool = False
         self._group = RunGroup(process.pid, self._result)
@@ -103,7 +99,12 @@ class ShellProcess:
         return self._process.pid
 
     async def wait(self) -> ProcessResult:
-        """Return when the shell has ended."""
+        """
+        Return when the shell has ended.
+
+        Raises:
+            OSError: It has, and what it wrote down cannot be read now.
+        """
         if self._ended is None:
             # A loop of another make reaped it; how much it used is not known.
             code = await self._process.wait()
@@ -117,21 +118,26 @@ class ShellProcess:
         if is_known and result.exit_code != NOT_BEGUN:
             return result
 
-        left = await self._word()
+        left = self._request.files.exit_note(self._request.note)
 
-        if left is None:
+        if left is None or (left.leader is None and self._is_refused()):
             return msgspec.structs.replace(result, has_begun=False)
 
         return result if is_known else msgspec.structs.replace(result, exit_code=left.code)
 
-    async def _word(self) -> ExitNote | None:
-        """Return what the shell wrote down, as soon as it can be read."""
-        while True:
-            try:
-                return self._request.files.exit_note(self._request.note)
-            except OSError as error:
-                _log.error("cannot read the exit code of process %d: %s", self.pid, error)
-                await sleep(self._clock, _READ_PAUSE)
+    def _is_refused(self) -> bool:
+        """Whether the shell's last words are that it did not begin the command."""
+        files = self._request.files
+        size = files.output_size()
+        last = f"{_refusal(self._request.mark)}\n".encode()
+        return size <= _LONGEST_REFUSAL and files.read_output(size).endswith(last)
+
+    def has_ended(self) -> bool:
+        """Whether the shell has ended, whether that was heard of or not."""
+        if self._ended is None:
+            return self._process.returncode is not None
+
+        return self._ended.done() or has_child_ended(self.pid)
 
     async def end_group(self, grace: float) -> bool:
         """End all of the group that is left, and see that it is gone."""
@@ -152,6 +158,11 @@ class ShellProcess:
             return self._reaped
 
         return self._ended.result() if self._ended.done() else None
+
+
+def _refusal(mark: Mark) -> str:
+    """Return what the shell of just this run says where it does not begin the command."""
+    return f"queuectl: the run {mark.token}.{mark.seq}.{mark.run} was not begun"
 
 
 async def _probe_trap(reaper: Reaper) -> bool:

@@ -229,6 +229,17 @@ def _reap(pid: int) -> tuple[int | None, Any]:
     return status, usage
 
 
+def has_child_ended(pid: int) -> bool:
+    """Whether a child has ended that is not reaped yet; not known on macOS before Python 3.13."""
+    if sys.platform == "darwin" and sys.version_info < (3, 13):
+        return False
+
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
+
+
 def _look_for(loop: asyncio.AbstractEventLoop, pid: int, reaped: _Reaped) -> None:
     try:
         found, status, usage = os.wait4(pid, os.WNOHANG)

@@ -13,8 +13,9 @@ from queuectl.engine.domain.settings import DEFAULTS
 from queuectl.engine.errors import StoreBusyError, StoreError, StoreUnusableError
 from queuectl.engine.runtime.clock import Clock, sleep
 from queuectl.engine.runtime.folder import StateFolder
+from queuectl.engine.runtime.outcomes import note_outcome
 from queuectl.engine.runtime.reaper import ProcessResult
-from queuectl.engine.runtime.runfiles import RunFiles
+from queuectl.engine.runtime.runfiles import RunFiles, run_note
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.store.base import INLINE_OUTPUT_BYTES, JobStore, RunRecord
 
@@ -55,6 +56,7 @@ class Recorder:
         files: RunFiles | None = None,
         tries: int | None = None,
         has_to_go: Callable[[], bool] = lambda: False,
+        evidence: RunFiles | None = None,
     ) -> bool:
         """
         Record a run that has ended.
@@ -68,10 +70,11 @@ class Recorder:
             files: Its files, with the output open; None where it has none.
             tries: How often to try at the most; None for as often as it takes.
             has_to_go: Whether the worker cannot wait any longer: then a few times more.
+            evidence: Where to write it down then; None where it has no files.
 
         Returns:
             False where it is somebody else's to record: the claim is not ours any
-            more, or the worker has to go. Its files are the evidence for that.
+            more, or the worker has to go.
 
         Raises:
             StoreUnusableError: The database will never take it.
@@ -96,12 +99,23 @@ class Recorder:
                         raise
 
                     _log.error("job %s: its result is left in its files: %s", job.id, error)
+                    self.leave(job, outcome, evidence)
                     return False
 
                 level = logging.INFO if isinstance(error, StoreBusyError) else logging.ERROR
                 _log.log(level, "job %s: its result waits: %s", job.id, error)
                 await sleep(self._clock, pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def leave(self, job: Job, outcome: Outcome, evidence: RunFiles | None) -> None:
+        """Write down how a run ended that is somebody else's to record, as far as that goes."""
+        if evidence is None:
+            return
+
+        try:
+            note_outcome(evidence, run_note(job.seq, job.run_count), outcome)
+        except OSError as error:
+            _log.warning("job %s: cannot note how its run ended: %s", job.id, error)
 
     def output_path(self, job: Job) -> Path:
         """Return where a run's output is kept, if it is large."""

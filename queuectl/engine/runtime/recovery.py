@@ -9,17 +9,18 @@ And what can be proved neither gone nor ours is left alone, and reported.
 
 import logging
 import os
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
 import anyio
 import msgspec
+from anyio.lowlevel import checkpoint
 
 from queuectl.engine.domain.lifecycle import Outcome
 from queuectl.engine.domain.models import Job, worker_name
+from queuectl.engine.errors import StoreBusyError
 from queuectl.engine.runtime.adoption import Orphan, own_child
 from queuectl.engine.runtime.clock import Clock, SystemClock, sleep
 from queuectl.engine.runtime.folder import StateFolder, make_private
@@ -35,7 +36,7 @@ from queuectl.engine.runtime.liveness import (
 )
 from queuectl.engine.runtime.locks import is_locked, open_folder, open_private, try_lock
 from queuectl.engine.runtime.marks import Mark
-from queuectl.engine.runtime.outcomes import LOST, NEVER_BEGAN, left_outcome
+from queuectl.engine.runtime.outcomes import LOST, left_outcome, unbegun_outcome
 from queuectl.engine.runtime.reaper import ProcessResult
 from queuectl.engine.runtime.recording import Recorder
 from queuectl.engine.runtime.runfiles import FoundRun, RunFiles, find_run, has_gaps, run_note
@@ -68,6 +69,7 @@ class Recovery:
         clock: Tells the time.
         worker: The number of the worker that recovers.
         adopt: Takes a run that goes on into that worker's name, where it takes any.
+        is_stopping: Whether that worker is told to stop: then it begins to settle no other job.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Recovery:
         clock: Clock,
         worker: int,
         adopt: Adopt,
+        is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
         self._recorder = recorder
@@ -86,6 +89,7 @@ class Recovery:
         self._clock = clock
         self._worker = worker
         self._adopt = adopt
+        self._is_stopping = is_stopping
         self._sweeper = Sweeper(store, folder)
 
     async def tick(self) -> list[WorkerRow]:
@@ -131,20 +135,21 @@ class Recovery:
         That happens where a worker was taken for dead, because its folder was
         moved, and went on for a moment.
         """
-        long_ago = self._clock.now() - _MOMENT
+        now = self._clock.now()
         # Before the rows: who has a job was on the list first, as one that has
         # just adopted an old run.
         jobs = await running_jobs(self._store)
         listed = {worker_name(worker.number) for worker in await self._store.workers()}
 
-        for job in jobs:
-            if job.worker in listed or job.started_at is None or job.started_at > long_ago:
-                continue
+        def is_left(job: Job) -> bool:
+            return job.worker not in listed and (job.started_at or now) <= now - _MOMENT
 
-            with anyio.CancelScope(shield=True), _settling(job):
-                await self._settle_job(
-                    _unlisted(job), job, await in_thread(Listing.now), is_whole=False
-                )
+        async def settle(job: Job) -> None:
+            await self._settle_job(
+                _unlisted(job), job, await in_thread(Listing.now), is_whole=False
+            )
+
+        await self._settle_each(filter(is_left, jobs), settle)
 
     async def _is_registered(self, worker: WorkerRow) -> bool:
         return any(row.number == worker.number for row in await self._store.workers())
@@ -179,10 +184,10 @@ class Recovery:
         # Once for all of them: its worker is dead, and nobody starts anything of theirs.
         listed = await in_thread(Listing.now)
 
-        for job in await self._store.held_jobs(worker.number):
-            # Each whole or not at all; and one that cannot be settled keeps no other from it.
-            with anyio.CancelScope(shield=True), _settling(job):
-                await self._settle_job(worker, job, listed, is_whole=is_whole)
+        await self._settle_each(
+            await self._store.held_jobs(worker.number),
+            partial(self._settle_job, worker, listed=listed, is_whole=is_whole),
+        )
 
         if await self._store.unregister_worker(worker.number):
             level = logging.INFO if worker.restart else logging.WARNING
@@ -190,6 +195,28 @@ class Recovery:
 
             if not worker.restart:
                 await in_thread(self._leave_word, worker_name(worker.number))
+
+    async def _settle_each(
+        self, jobs: Iterable[Job], settle: Callable[[Job], Awaitable[None]]
+    ) -> None:
+        """
+        Settle job after job, each whole or not at all, until our worker is told to stop.
+
+        Raises:
+            StoreBusyError: The database is locked: each of the others would wait as long.
+        """
+        for job in jobs:
+            # Whoever is cancelled ends here.
+            await checkpoint()
+
+            if self._is_stopping():
+                return
+
+            # One that cannot be settled keeps no other from it.
+            words = f"cannot settle what job {job.id} left"
+
+            with anyio.CancelScope(shield=True), reported(words, but=StoreBusyError):
+                await settle(job)
 
     async def _settle_job(
         self, worker: WorkerRow, job: Job, listed: Listing, *, is_whole: bool
@@ -243,7 +270,7 @@ class Recovery:
             # The shell may be there, before its first word; or it never was.
             # Its files bear the run's number, which so is not used again.
             if not run.files.is_held() and run.files.exit_note(run.note) is None:
-                await self._record(job, None, NEVER_BEGAN)
+                await self._record(job, None, unbegun_outcome(run.files, run.note))
 
             return
 
@@ -372,10 +399,6 @@ async def _lock_soon(lock: int) -> bool:
         await sleep(SystemClock(), _PAUSE)
 
     return False
-
-
-def _settling(job: Job) -> AbstractContextManager[None]:
-    return reported(f"cannot settle what job {job.id} left")
 
 
 def _unclear_words(members: Members) -> str:

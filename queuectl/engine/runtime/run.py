@@ -4,6 +4,7 @@ from enum import StrEnum
 
 import anyio
 
+from queuectl.engine.domain.lifecycle import Outcome
 from queuectl.engine.domain.models import Job
 from queuectl.engine.runtime.reaper import ProcessResult
 from queuectl.engine.runtime.runfiles import RunFiles, run_note
@@ -37,6 +38,8 @@ class Run:
         self.stop_reason: StopReason | None = None
         self.stop_words: str | None = None
         self.ended_at: float | None = None
+        # How it ended, where a worker before us has named that.
+        self.known_outcome: Outcome | None = None
         self._has_to_go = False
         self._is_over = False
         # While it is waited for.
@@ -70,19 +73,44 @@ class Run:
             if self._scope is not None:
                 self._scope.cancel()
 
+    def stop_as_before(self, reason: StopReason, words: str | None = None) -> None:
+        """End it for a reason that was there before it was ours, whatever we were told since."""
+        self.stop_reason = reason
+        self.stop_words = words
+
+    def end(self) -> None:
+        """Take it for one that has ended by itself: whoever wants to stop it comes too late."""
+        self._is_over = True
+        self.stop_reason = None
+
     async def ended_or_stopped(self, process: RunningProcess) -> ProcessResult | None:
-        """Return how it ended by itself, or None where it is to be ended."""
+        """
+        Return how it ended by itself, or None where it is to be ended.
+
+        Raises:
+            OSError: That cannot be seen now.
+        """
         # Its end was decided before, perhaps by a worker that died over it.
         if self.stop_reason is not None:
             return None
 
         # Anew: an adopted run may have to be watched more than once.
         with anyio.CancelScope() as self._scope:
-            result = await process.wait()
-            # It was faster than whoever wanted to end it, now or while what it
-            # left running is being ended.
-            self._is_over = True
-            self.stop_reason = None
-            return result
+            return await self._ended(process)
 
-        return None
+        # It may have ended before, and nobody heard of it yet: as where the loop, or the
+        # whole program, stood still until after its time was up.
+        return await self._ended(process) if process.has_ended() else None
+
+    async def _ended(self, process: RunningProcess) -> ProcessResult:
+        try:
+            result = await process.wait()
+        except OSError:
+            if process.has_ended():
+                self.end()
+            raise
+
+        # It was faster than whoever wanted to end it, now or while what it
+        # left running is being ended.
+        self.end()
+        return result

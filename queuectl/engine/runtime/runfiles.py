@@ -28,6 +28,9 @@ from queuectl.engine.runtime.locks import (
 )
 
 _LONGEST_NOTE: Final = 64
+# What is written down of an outcome, in bytes.
+LONGEST_OUTCOME: Final = 1024
+_LOCK_FILE_SIZE: Final = 2 * (_LONGEST_NOTE + 1) + LONGEST_OUTCOME + 1
 _EXIT_FILE_SIZE: Final = 2 * _LONGEST_NOTE + 1
 
 # Missing, a link, a folder, a socket, or in a folder that is none.
@@ -39,8 +42,15 @@ _NOTE: Final = re.compile(r"([0-9]{1,18}) ([0-9]{1,18})")
 # A file of a set: its number, and what it is.
 _NAME: Final = re.compile(r"([1-9][0-9]{0,17})\.([a-z]+)")
 
-# A process number, but not the system's first process, and what the command exited with.
-_LEFT: Final = re.compile(r"(?!1(?: |$))([1-9][0-9]{0,9})(?: ([0-9]{1,10}))?")
+# What a run's shell writes of itself: the run's note, its own process number, which is not
+# that of the system's first process, and what the command exited with.
+_WORD: Final = re.compile(
+    rf"(?P<note>{_NOTE.pattern}) (?!1(?: |$))(?P<leader>[1-9][0-9]{{0,9}})"
+    r"(?: (?P<code>[0-9]{1,10}))?"
+)
+
+# What the file for that holds before its first run.
+_NO_WORD: Final = b" " * (_EXIT_FILE_SIZE - 1) + b"\n"
 
 # Of what a command exits with, the system keeps the last byte; some shells keep it all.
 _EXIT_CODE: Final = 0xFF
@@ -88,7 +98,7 @@ class RunFiles:
 
             if try_lock(self.lock) and try_lock(self.output):
                 self.has_output_lock = True
-                os.pwrite(self.lock, _lines(note, ""), 0)
+                os.pwrite(self.lock, _lines(note), 0)
                 os.ftruncate(self.output, 0)
                 return True
         except BaseException:
@@ -199,23 +209,36 @@ class RunFiles:
         """Return the note of the run it serves or served last."""
         return _line(self.lock_path, 0)
 
-    def note_end(self, note: str, why: str) -> None:
+    def note_end(self, note: str, why: str = "", outcome: bytes = b"") -> None:
         """
-        Write down why a run is being ended, before it is.
+        Write down why a run is being ended, before it is; or how it ended.
 
         Who ends it may die over that, and nobody else could tell it from a run
-        that was lost.
+        that was lost. The room was taken with the first note: a full disk does
+        not keep it out.
+
+        Args:
+            note: Says which run.
+            why: In one word; empty where it goes on, or has ended.
+            outcome: In one line, of `LONGEST_OUTCOME` bytes at the most.
+
+        Raises:
+            OSError: It cannot be written.
         """
         descriptor = open_private(self.lock_path)
 
         try:
-            os.pwrite(descriptor, _lines(note, why), 0)
+            os.pwrite(descriptor, _lines(note, why, outcome), 0)
         finally:
             os.close(descriptor)
 
     def noted_end(self, note: str) -> str | None:
         """Return why a run was being ended, None where nobody was ending it."""
         return _line(self.lock_path, 1) or None if self.note() == note else None
+
+    def noted_outcome(self, note: str) -> str | None:
+        """Return how a run ended that its worker could not record, None where that is not said."""
+        return _line(self.lock_path, 2) or None if self.note() == note else None
 
     def make_exit_file(self) -> None:
         """
@@ -229,31 +252,26 @@ class RunFiles:
         descriptor = open_private(self.exit_path)
 
         try:
-            os.pwrite(descriptor, b" " * (_EXIT_FILE_SIZE - 1) + b"\n", 0)
+            os.pwrite(descriptor, _NO_WORD, 0)
         finally:
             os.close(descriptor)
 
     def has_whole_exit_file(self) -> bool:
-        """Whether the file for the exit code is there as it was made, whatever stands in it."""
-        found = _found(self.exit_path)
-        return found is not None and found.st_size >= _EXIT_FILE_SIZE
+        """Whether the file for the exit code is as the worker made it, or a run's shell left it."""
+        return _is_whole(_read(self.exit_path))
 
     def exit_note(self, note: str) -> "ExitNote | None":
         """Return what a run's shell wrote of itself, None where it did not come to that."""
-        line = _line(self.exit_path, 0)
+        content = _read(self.exit_path)
+        word = _word(content)
 
-        if line is not None and not line.startswith(f"{note} "):
-            return None
+        if word is not None and word["note"] == note:
+            code = None if word["code"] is None else int(word["code"]) & _EXIT_CODE
+            return ExitNote(leader=int(word["leader"]), code=code)
 
-        found = line and _LEFT.fullmatch(line.removeprefix(f"{note} "))
-
-        if not found:
-            # The worker made it before it wrote the note; somebody else, as the
-            # command, has removed it or written into it since.
-            return ExitNote(leader=None, code=None)
-
-        code = None if found[2] is None else int(found[2]) & _EXIT_CODE
-        return ExitNote(leader=int(found[1]), code=code)
+        # Else the worker made it so, or the shell of an earlier run left it: somebody,
+        # as the command, has removed it or written into it since.
+        return None if _is_whole(content) else ExitNote(leader=None, code=None)
 
 
 class ExitNote(msgspec.Struct, frozen=True, kw_only=True):
@@ -283,8 +301,9 @@ class RunFilesPool:
         self._folder = folder
         self._count = count
         self._free: list[RunFiles] = []
-        self._made = 0
-        self._dropped = 0
+        # The number of the last one that was begun, and how many were finished and not dropped.
+        self._last = 0
+        self._whole = 0
 
     def take(self, note: str) -> RunFiles:
         """
@@ -310,11 +329,13 @@ class RunFilesPool:
                 return files
 
     def _make(self) -> RunFiles:
-        self._made += 1
-        files = RunFiles(self._folder, self._made)
+        # Also of one that fails: something else may be in its place.
+        self._last += 1
+        files = RunFiles(self._folder, self._last)
         files.make_exit_file()
+        self._whole += 1
         # Before it serves a run: who removes it afterwards is found out.
-        self._count(self._made - self._dropped)
+        self._count(self._whole)
         return files
 
     def give_back(self, files: RunFiles) -> None:
@@ -324,8 +345,8 @@ class RunFilesPool:
 
     def drop(self, files: RunFiles) -> None:
         """Remove a set whose run is recorded, and that is of no use to another."""
-        self._dropped += 1
-        self._count(self._made - self._dropped)
+        self._whole -= 1
+        self._count(self._whole)
         files.remove()
 
 
@@ -361,7 +382,7 @@ def find_runs(folder: Path) -> list[FoundRun]:
 
 def has_gaps(folder: Path, counted: int | None) -> bool:
     """
-    Whether somebody has removed or emptied files of a set. Blocking.
+    Whether somebody has removed, emptied or overwritten files of a set. Blocking.
 
     Args:
         folder: The worker's.
@@ -419,26 +440,40 @@ def run_note(seq: int, run: int) -> str:
     return f"{seq} {run}"
 
 
-def _lines(note: str, why: str) -> bytes:
-    """Return what a lock file holds: whose it is, and why that is being ended."""
-    return f"{note:<{_LONGEST_NOTE}}\n{why:<{_LONGEST_NOTE}}\n".encode()
+def _lines(note: str, why: str = "", outcome: bytes = b"") -> bytes:
+    """Return what a lock file holds: whose it is, why that is being ended, how it ended."""
+    head = f"{note:<{_LONGEST_NOTE}}\n{why:<{_LONGEST_NOTE}}\n".encode()
+    return b"%b%b\n" % (head, outcome.ljust(LONGEST_OUTCOME))
+
+
+def _is_whole(content: bytes) -> bool:
+    """Whether this is an exit file as only a worker, or a shell in one of a worker's, leaves it."""
+    is_long = len(content) >= _EXIT_FILE_SIZE
+    return is_long and (content == _NO_WORD or _word(content) is not None)
+
+
+def _word(content: bytes) -> re.Match[str] | None:
+    """Return what the shell of a run, of whichever, wrote into an exit file."""
+    line, end, _ = content.partition(b"\n")
+    return _WORD.fullmatch(line.decode(errors="replace").strip()) if end else None
 
 
 def _line(path: Path, number: int) -> str | None:
     """Return a line of a small file, None where it is missing, not whole or no file."""
-    lines = _read_lines(path)
+    lines = _read(path).split(b"\n")
     # Behind the last line's end there is one more piece.
     return lines[number].decode(errors="replace").strip() if number < len(lines) - 1 else None
 
 
-def _read_lines(path: Path) -> list[bytes]:
+def _read(path: Path) -> bytes:
+    """Return what a small file holds; nothing where there is none, or something else."""
     descriptor = _open_file(path, os.O_RDONLY)
 
     if descriptor is None:
-        return []
+        return b""
 
     try:
-        return os.pread(descriptor, 4 * _LONGEST_NOTE, 0).split(b"\n")
+        return os.pread(descriptor, _LOCK_FILE_SIZE, 0)
     finally:
         os.close(descriptor)
 

@@ -44,6 +44,9 @@ class RunningProcess(Protocol):
     async def wait(self) -> ProcessResult:
         """Return when it has ended; what it left running may go on."""
 
+    def has_ended(self) -> bool:
+        """Whether it has ended, so that waiting for it takes no time."""
+
     async def end_group(self, grace: float) -> bool:
         """
         End all of its group that is left: TERM, ``grace`` seconds, KILL.

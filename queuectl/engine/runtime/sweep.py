@@ -61,12 +61,13 @@ class Leftover(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextmanager
-def reported(words: str) -> Iterator[None]:
+def reported(words: str, *, but: type[StoreError] = StoreUnusableError) -> Iterator[None]:
     """
     Report what keeps one thing from being done: it keeps no other, and the next look tries again.
 
     Args:
         words: What cannot be done, and to whom.
+        but: Another error that keeps the others too, and so is raised.
 
     Raises:
         StoreUnusableError: Nothing can be done any more.
@@ -74,7 +75,7 @@ def reported(words: str) -> Iterator[None]:
     """
     try:
         yield
-    except (StoreUnusableError, EngineClosedError):
+    except (StoreUnusableError, EngineClosedError, but):
         raise
     except (StoreError, OSError) as error:
         _log.error("%s: %s", words, error)
@@ -279,8 +280,12 @@ def _lock_left(home: Path) -> int | None:
     except FileNotFoundError:
         return None
 
-    if try_lock(lock):
-        return lock
+    try:
+        if try_lock(lock):
+            return lock
+    except BaseException:
+        os.close(lock)
+        raise
 
     os.close(lock)
     return None

@@ -7,7 +7,7 @@ from queuectl.engine.domain.lifecycle import Outcome
 from queuectl.engine.domain.models import Job, OnCrash
 from queuectl.engine.runtime import proc
 from queuectl.engine.runtime.adoption import Orphan, OrphanProcess
-from queuectl.engine.runtime.outcomes import noted_reason, spawn_outcome
+from queuectl.engine.runtime.outcomes import noted_outcome, noted_reason, spawn_outcome
 from queuectl.engine.runtime.run import Run, StopReason
 from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.runtime.runner import RunRequest
@@ -57,20 +57,33 @@ def take_over(run: Run, orphan: Orphan) -> OrphanProcess:
     """
     Return the shell of a run that is ours from here on.
 
-    The run is stopped where its last worker was ending it, or its job wants that.
+    What was so before counts, and only then what our worker has been told meanwhile:
+    how it ended, why its last worker was ending it, or that its job wants an end.
 
     Raises:
-        OSError: Its files cannot be read; nothing is changed.
+        OSError: Its files cannot be read, or written; nothing is changed.
     """
+    run.known_outcome = noted_outcome(orphan.files, orphan.note)
     reason = noted_reason(orphan.files, orphan.note)
 
-    if reason not in {None, StopReason.LEAVE}:
-        run.stop(reason, run.job.cancel_reason)
-    elif reason is None and run.job.on_crash is not OnCrash.ADOPT and not orphan.ended_at():
-        run.stop(StopReason.CRASH)
+    if run.known_outcome is not None:
+        run.end()
+    elif reason is not None and reason is not StopReason.LEAVE:
+        run.stop_as_before(reason, run.job.cancel_reason)
+    elif _has_left_code(orphan):
+        run.end()
+    elif reason is None and run.job.on_crash is not OnCrash.ADOPT:
+        run.stop_as_before(StopReason.CRASH)
+    elif reason is StopReason.LEAVE and run.stop_reason is None:
+        # Else it would be taken for left once more, where we die.
+        orphan.files.note_end(run.note)
 
-    note_end(orphan.files, run)
     return OrphanProcess(orphan)
+
+
+def _has_left_code(orphan: Orphan) -> bool:
+    left = orphan.files.exit_note(orphan.note)
+    return left is not None and left.code is not None
 
 
 def note_end(files: RunFiles, run: Run) -> None:

@@ -8,6 +8,7 @@ counts where one of it is proved by these. Where none is, and its first process
 may be the shell by its age, nothing is done to it, and the job waits.
 """
 
+import math
 import os
 import signal
 from datetime import datetime
@@ -212,6 +213,7 @@ class RunTree:
     async def _ended_by(self, number: signal.Signals, seconds: float, *, group_only: bool) -> bool:
         clock = SystemClock()
         deadline = clock.monotonic() + seconds
+        let_go_by = math.inf
         looks = iter(_LOOKS)
         told: set[tuple[int, int]] = set()
 
@@ -224,10 +226,9 @@ class RunTree:
             self.is_hidden = members.is_hidden
 
             # Who is not seen cannot be told to end, and takes what time it likes.
-            if members.is_hidden:
-                deadline = min(deadline, now + _LETTING_GO)
+            let_go_by = min(let_go_by, now + _LETTING_GO) if members.is_hidden else math.inf
 
-            if now >= deadline:
+            if now >= min(deadline, let_go_by):
                 return False
 
             await sleep(clock, next(looks, _LOOKS[-1]))

@@ -177,24 +177,26 @@ class Worker:
                     await self._claim_until_stopped()
                     await self._give_back()
 
+                await self._until_adopted()
+
                 while self._runs:
                     await self._until_attention(None)
             except BaseException:
                 # The runs are shielded: they end because they are told to.
                 self.stop(Stop.NOW)
+
+                with anyio.CancelScope(shield=True):
+                    await self._until_adopted()
+
                 raise
             finally:
-                await self._close(pool)
+                self._pool = None
+                pool.close()
 
-    async def _close(self, pool: TaskPool) -> None:
-        """Start the run that is being adopted, if one is, and let the tasks come to their ends."""
-        try:
-            with anyio.CancelScope(shield=True):
-                async with self._adopting:
-                    pass
-        finally:
-            self._pool = None
-            pool.close()
+    async def _until_adopted(self) -> None:
+        """Return when the run that is being adopted, if one is, has started: it is the last."""
+        async with self._adopting:
+            pass
 
     async def _claim_until_stopped(self) -> None:
         next_due: datetime | None = None

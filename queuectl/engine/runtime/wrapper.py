@@ -49,7 +49,9 @@ _PLAIN_BEGIN: Final = re.compile(
 )
 
 
-def wrap(command: str, note: str, exit_file: Path, *, trap_is_safe: bool) -> tuple[str, bool]:
+def wrap(
+    command: str, note: str, exit_file: Path, *, refusal: str, trap_is_safe: bool
+) -> tuple[str, bool]:
     """
     Return shell code that runs a command and writes down its exit code.
 
@@ -67,6 +69,7 @@ def wrap(command: str, note: str, exit_file: Path, *, trap_is_safe: bool) -> tup
         note: What to write before the code; says whose code it is. One line,
             plain characters.
         exit_file: Where to.
+        refusal: What to say where that cannot be written. As the note is.
         trap_is_safe: Whether this shell's EXIT trap stays silent when a signal
             ends the shell; see `TRAP_PROBE`.
 
@@ -75,7 +78,7 @@ def wrap(command: str, note: str, exit_file: Path, *, trap_is_safe: bool) -> tup
         `COMMAND_VARIABLE`.
     """
     target = _quote(str(exit_file))
-    begin = f"{first_words(note, exit_file)} || exit {NOT_BEGUN}"
+    begin = f'{first_words(note, exit_file)} || {{ echo "{refusal}"; exit {NOT_BEGUN}; }}'
 
     if trap_is_safe and _keeps_the_trap(command):
         report = _quote(f'command echo "{note} $$ $?" 1<>{target}')

@@ -1,7 +1,6 @@
 """Moves the write-ahead log into the database, while nobody of ours commits."""
 
 import fcntl
-import logging
 import os
 import sqlite3
 import time
@@ -17,11 +16,10 @@ from queuectl.engine.store.sqlite.filelocks import (
     gate_file,
     held_by_another,
     open_lock,
+    release_lock,
     take_lock,
     turnstile_file,
 )
-
-_log = logging.getLogger(__name__)
 
 # About a thousand small commits; a checkpoint of this takes some milliseconds.
 LARGEST_WAL: Final = 4 * 1024 * 1024
@@ -91,11 +89,11 @@ class Checkpointer:
             except OSError as error:
                 raise cannot_lock(self._path, error) from error
 
-            _let_go(self._turnstile)
+            release_lock(self._turnstile)
             yield
         finally:
-            _let_go(self._turnstile)
-            _let_go(self._gate)
+            release_lock(self._turnstile)
+            release_lock(self._gate)
 
     def is_due(self) -> bool:
         """Whether the log is long enough to bother."""
@@ -117,8 +115,8 @@ class Checkpointer:
             if self._is_alone() and self._truncate(connection):
                 self._limit = LARGEST_WAL
         finally:
-            _let_go(self._gate)
-            _let_go(self._turnstile)
+            release_lock(self._gate)
+            release_lock(self._turnstile)
 
     def _enter(self) -> None:
         try:
@@ -156,11 +154,3 @@ class Checkpointer:
         except OSError:
             # There is none, or the system refuses the look: the next commit looks again.
             return 0
-
-
-def _let_go(descriptor: int) -> None:
-    """Give a lock up; that it fails does not undo what was done while it was held."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-    except OSError as error:
-        _log.error("cannot give a file lock up: %s", error)

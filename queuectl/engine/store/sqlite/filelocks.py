@@ -1,6 +1,7 @@
 """The files whose locks order commits, checkpoints and migrations."""
 
 import fcntl
+import logging
 import os
 import time
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Final
 
 from queuectl.engine.errors import StoreBusyError, StoreError
 from queuectl.engine.store.sqlite.connection import refused
+
+_log = logging.getLogger(__name__)
 
 # Seconds between two tries: the first pause, how it grows, and the longest. Who has
 # such a lock has it for milliseconds, or was stopped.
@@ -53,6 +56,8 @@ def open_lock(file: Path, database: Path) -> int:
 
 def close_lock(descriptor: int) -> None:
     """Close a file that `open_lock` has opened, and give its lock up."""
+    # To close it is not enough: a process that was forked may have the same open file.
+    release_lock(descriptor)
     _OPEN.discard(descriptor)
     os.close(descriptor)
 
@@ -97,6 +102,14 @@ def take_lock(descriptor: int, how: int, *, until: float) -> bool:
             pause = min(pause * _GROWTH, _LONGEST_PAUSE)
         else:
             return True
+
+
+def release_lock(descriptor: int) -> None:
+    """Give a lock up; that it fails does not undo what was done while it was held."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    except OSError as error:
+        _log.error("cannot give a file lock up: %s", error)
 
 
 def cannot_lock(database: Path, error: OSError) -> StoreError:

@@ -60,9 +60,10 @@ def prepare(path: Path, *, now_ms: int) -> int:
     """
     _check_library(path)
     _check_place(path)
+    has_content = _has_content(path)
     _check_owner(path)
 
-    if _has_content(path):
+    if has_content:
         with _connected(path) as connection:
             if _is_ready(connection):
                 return 0
@@ -112,8 +113,14 @@ def _check_owner(path: Path) -> None:
     """Refuse what is another user's: what root made beside it would lock the owner out."""
     here = os.geteuid()
 
-    for member in _there(path, _OURS):
-        owner = os.lstat(member).st_uid
+    for end in _OURS:
+        member = path.with_name(path.name + end)
+
+        try:
+            # A link to a database is fine, whose ever it is; in place of the others it is not.
+            owner = os.stat(member, follow_symlinks=not end).st_uid
+        except FileNotFoundError:
+            continue
 
         if owner != here:
             raise StoreError(
