@@ -1,10 +1,12 @@
 """Which commands keep the trap that writes down their exit code, and which get a second shell."""
 
+import time
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from queuectl.engine.domain.spec import MAX_COMMAND_BYTES
 from queuectl.engine.runtime.wrapper import wrap
 
 # What the shell turns into no other command than it looks like.
@@ -131,3 +133,14 @@ def test_a_command_that_is_what_it_looks_like_keeps_the_trap(command: str) -> No
 @pytest.mark.parametrize("command", HIDDEN)
 def test_a_command_that_may_take_the_trap_away_gets_a_second_shell(command: str) -> None:
     assert has_second_shell(command)
+
+
+@pytest.mark.parametrize("word", ["set a;", "set -a ", "if ", "a;", " .", "$", "command ", "[ "])
+def test_a_long_command_is_judged_at_once(word: str) -> None:
+    command = word * (MAX_COMMAND_BYTES // len(word))
+    begin = time.thread_time()
+
+    has_second_shell(command)
+
+    # Seconds of this thread's own; milliseconds, where nothing is read again and again.
+    assert time.thread_time() - begin < 1

@@ -25,9 +25,12 @@ NOT_BEGUN: Final = 125
 # joined or not, depending on what stands before, are no text to be searched.
 _UNSAFE: Final = re.compile(
     r"exec|trap|eval|source|alias|ulimit|xtrace|verbose|%func|command\s*\(|function\s"
-    r"|(?:^|[\s;&|(){}])\.(?:[\s<>]|$)|\bset\b.*\s[-+]\w*[nvx]",
-    re.DOTALL,
+    r"|(?:^|[\s;&|(){}])\.(?:[\s<>]|$)"
 )
+# Traces, and reading without running, are switched on so; looked for one behind the
+# other, for in one pattern that takes seconds where a long command has the first often.
+_SET: Final = re.compile(r"\bset\b")
+_TRACE: Final = re.compile(r"\s[-+]\w*[nvx]")
 _JOINED: Final = "\\\n"
 
 # What the shell takes out of a word before it looks at it: e'x'ec is exec.
@@ -106,10 +109,15 @@ def _keeps_the_trap(command: str) -> bool:
     """
     bare = _QUOTES.sub("", command)
 
-    if _JOINED in command or _UNSAFE.search(bare):
+    if _JOINED in command or _UNSAFE.search(bare) or _sets_a_trace(bare):
         return False
 
     return not _EXPANDED.search(bare) or all(map(_PLAIN_BEGIN.match, _SEPARATOR.split(bare)))
+
+
+def _sets_a_trace(bare: str) -> bool:
+    found = _SET.search(bare)
+    return found is not None and _TRACE.search(bare, found.end()) is not None
 
 
 def first_words(note: str, exit_file: Path) -> str:
