@@ -40,7 +40,7 @@ nox.options.download_python = "never"
 # these is an error, below.
 ENGINE_TESTS = ["tests/unit", "tests/contract", "tests/integration", "tests/migrations"]
 PROCESS_TESTS = ["tests/acceptance", "tests/typing"]
-PROGRAM_TESTS = ["tests/cli", "tests/docs", "tests/examples"]
+PROGRAM_TESTS = ["tests/cli", "tests/dashboard", "tests/docs", "tests/examples"]
 CHAOS_TESTS = ["tests/chaos"]
 
 # Competitors that are no Python packages: the program, and Debian's package.

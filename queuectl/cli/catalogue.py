@@ -28,6 +28,7 @@ _HOMES: Final = {
     "config": "config",
     "db": "db",
     "doctor": "doctor",
+    "dashboard": "dashboard",
 }
 
 

@@ -81,9 +81,18 @@ class QueueEngine(Opening):
         return self._path
 
     @property
+    def state_folder(self) -> Path:
+        """The folder beside the database, for its owner alone."""
+        return self._open.folder.path
+
+    @property
     def log_folder(self) -> Path:
         """The folder for what detached workers say."""
         return self._open.folder.logs
+
+    def now(self) -> datetime:
+        """Return the time by which the engine goes, in UTC; for ages of what it returned."""
+        return self._clock.now()
 
     def has_live_worker(self) -> bool:
         """Whether any worker, in any process, is alive on this database."""
@@ -345,7 +354,9 @@ class QueueEngine(Opening):
         """
         return await self._outputs.read(await self._store.get(job_id), attempt, last=last)
 
-    async def follow(self, job_id: str, *, attempt: int | None = None) -> AsyncIterator[bytes]:
+    async def follow(
+        self, job_id: str, *, attempt: int | None = None, last: int | None = None
+    ) -> AsyncIterator[bytes]:
         """
         Yield what a job writes, as it writes it, until the job is finished.
 
@@ -355,13 +366,15 @@ class QueueEngine(Opening):
         Args:
             job_id: The job.
             attempt: Follow the run of this number alone.
+            last: Begin with this many bytes from the end of what is there; else
+                with all of it.
 
         Raises:
             JobNotFoundError: There is no such job.
             RunNotFoundError: The job is finished and never had that run.
             OutputMissingError: The output is a file, and that is gone.
         """
-        async for chunk in self._outputs.follow(job_id, attempt):
+        async for chunk in self._outputs.follow(job_id, attempt, last=last):
             yield chunk
 
     async def events(self, *, since: int | None = None) -> AsyncIterator[Event]:

@@ -64,13 +64,21 @@ class OutputReader:
         source = await self._find(job, number)
         return await source.read_from(0 if last is None else -last, None)
 
-    async def follow(self, job_id: str, attempt: int | None) -> AsyncIterator[bytes]:
+    async def follow(
+        self, job_id: str, attempt: int | None, *, last: int | None = None
+    ) -> AsyncIterator[bytes]:
         """
         Yield what a job writes as it is written, until the job is finished.
 
         It begins with the latest run, and goes on with those that come; with
         a number, it follows that run alone. A job that has not started is
         waited for.
+
+        Args:
+            job_id: The job.
+            attempt: The run's number, None for the latest and those that come.
+            last: Begin this many bytes before the end of what is there; None
+                to begin at its beginning.
 
         Raises:
             RunNotFoundError: The job is finished and never had that run.
@@ -96,18 +104,21 @@ class OutputReader:
                     await changes.next(1.0)
                     continue
 
-                async for chunk in self._follow_run(job, number):
+                async for chunk in self._follow_run(job, number, last):
                     yield chunk
 
                 if attempt is not None:
                     return
 
+                # Of the runs that come, nothing was there.
+                last = None
+
                 # A run that was given back before it started is not counted.
                 number = min(number, (await self._store.get(job_id)).run_count) + 1
 
-    async def _follow_run(self, job: Job, number: int) -> AsyncIterator[bytes]:
+    async def _follow_run(self, job: Job, number: int, last: int | None) -> AsyncIterator[bytes]:
         """Yield what one run writes, until it is recorded."""
-        sent = 0
+        sent = None if last is not None else 0
         live: _Source | None = None
 
         while True:
@@ -121,6 +132,9 @@ class OutputReader:
                 source = live or _NOTHING
             else:
                 source = await self._find_recorded(current, number)
+
+            if sent is None:
+                sent = max(0, await source.size() - (last or 0))
 
             while chunk := await source.read_from(sent, _CHUNK):
                 sent += len(chunk)
@@ -180,6 +194,9 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
         end = None if size is None else offset + size
         return self.content[offset:end]
 
+    async def size(self) -> int:
+        return len(self.content)
+
 
 class _LargeFile(msgspec.Struct, frozen=True, kw_only=True):
     """An output that has a file of its own."""
@@ -196,6 +213,9 @@ class _LargeFile(msgspec.Struct, frozen=True, kw_only=True):
 
         return content
 
+    async def size(self) -> int:
+        return await in_thread(_size_of, self.path)
+
 
 class _LiveFile(msgspec.Struct, frozen=True, kw_only=True):
     """The output of a run that is under way, in files that another will use."""
@@ -210,9 +230,20 @@ class _LiveFile(msgspec.Struct, frozen=True, kw_only=True):
         # The files get their new note before the old output is cut.
         return content if content and self.files.note() == self.note else b""
 
+    async def size(self) -> int:
+        return await in_thread(_size_of, str(self.files.output_path))
+
 
 _Source = _Kept | _LargeFile | _LiveFile
 _NOTHING: Final = _Kept(content=b"")
+
+
+def _size_of(path: str) -> int:
+    """Return the size of a file, 0 where there is none: reading it tells what that means."""
+    try:
+        return os.lstat(path).st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
 
 
 def _read_file(path: str, offset: int, size: int | None) -> bytes | None:

@@ -1,0 +1,294 @@
+"""What the forms of the pages do: each is a POST, and is answered with the way back."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+from starlette.datastructures import QueryParams
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from queuectl import (
+    SETTINGS,
+    ConfigError,
+    DuplicateJobError,
+    InvalidJobError,
+    InvalidValueError,
+    JobNotFoundError,
+    QueueEngine,
+    WaitTimeoutError,
+    parse_duration,
+    parse_job,
+)
+from queuectl.dashboard.links import PATHS, Links, noted
+from queuectl.dashboard.panes.config import Refused, config_view
+from queuectl.dashboard.panes.enqueue import enqueue_view
+from queuectl.dashboard.state import state_of
+from queuectl.dashboard.templates import render
+
+Form = QueryParams
+
+_URLENCODED: Final = "application/x-www-form-urlencoded"
+
+
+class Done(msgspec.Struct, frozen=True):
+    """
+    What an action did, as the page that comes next tells it.
+
+    Attributes:
+        code: One of the codes that `render` knows the words of.
+        count: How many it was done to.
+    """
+
+    code: str
+    count: int = 1
+
+
+Action = Callable[[QueueEngine, Form], Awaitable[Done]]
+
+_NOTHING: Final = Done("none", 0)
+
+
+def routes(*, may_enqueue: bool) -> list[BaseRoute]:
+    """
+    Return the routes of the forms.
+
+    Args:
+        may_enqueue: Whether jobs may be added.
+    """
+    found: list[BaseRoute] = [
+        Route(PATHS[name], _endpoint(action, otherwise), methods=["POST"], name=name)
+        for name, (action, otherwise) in _ACTIONS.items()
+    ]
+    found.append(Route(PATHS["config"], _set_config, methods=["POST"]))
+
+    if may_enqueue:
+        found.append(Route(PATHS["enqueue"], _enqueue, methods=["POST"]))
+
+    return found
+
+
+async def read_form(request: Request) -> Form:
+    """
+    Return the fields of a form.
+
+    Raises:
+        HTTPException: It is no form, or not UTF-8.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    if kind != _URLENCODED:
+        raise HTTPException(415, f"a form is sent as {_URLENCODED}")
+
+    try:
+        return QueryParams((await request.body()).decode("ascii"))
+    except UnicodeDecodeError:
+        raise HTTPException(400, "this is not a form") from None
+
+
+def _endpoint(action: Action, otherwise: str) -> Callable[[Request], Awaitable[Response]]:
+    """
+    Return what answers the POST of a form.
+
+    Args:
+        action: What it does.
+        otherwise: The page to go to where the form does not say which.
+    """
+
+    async def act(request: Request) -> Response:
+        form = await read_form(request)
+        done = await action(state_of(request).engine, form)
+        back = _links(request).back(form.get("back"), otherwise=otherwise)
+        return RedirectResponse(noted(back, done.code, done.count), 303)
+
+    return act
+
+
+async def _retry(engine: QueueEngine, form: Form) -> Done:
+    ids = _given(form, "job")
+    return Done("retried", len(await engine.retry(*ids))) if ids else _NOTHING
+
+
+async def _cancel(engine: QueueEngine, form: Form) -> Done:
+    ids = _given(form, "job")
+    reason = form.get("reason", "").strip() or None
+
+    for job_id in ids:
+        await engine.cancel(job_id, reason=reason)
+
+    return Done("cancelled", len(ids)) if ids else _NOTHING
+
+
+async def _delete(engine: QueueEngine, form: Form) -> Done:
+    ids = _given(form, "job")
+
+    for job_id in ids:
+        # One that is gone already is what was asked for.
+        with suppress(JobNotFoundError):
+            await engine.delete(job_id)
+
+    return Done("deleted", len(ids)) if ids else _NOTHING
+
+
+async def _run_now(engine: QueueEngine, form: Form) -> Done:
+    ids = _given(form, "job")
+    return Done("due", len(await engine.run_now(*ids))) if ids else _NOTHING
+
+
+async def _dlq_retry(engine: QueueEngine, form: Form) -> Done:
+    return Done("retried", await engine.dlq.retry_all(_reason(form)))
+
+
+async def _dlq_purge(engine: QueueEngine, form: Form) -> Done:
+    return Done("purged", await engine.dlq.purge(_reason(form)))
+
+
+async def _purge(engine: QueueEngine, form: Form) -> Done:
+    states = _given(form, "state")
+
+    if not states:
+        return _NOTHING
+
+    older_than = form.get("older_than", "").strip()
+    since = parse_duration(older_than) if older_than else 0.0
+    return Done("purged", await engine.purge(states, older_than=since))
+
+
+async def _drain(engine: QueueEngine, form: Form) -> Done:
+    return await _stop_workers(engine, form, code="draining", now=False)
+
+
+async def _stop(engine: QueueEngine, form: Form) -> Done:
+    return await _stop_workers(engine, form, code="stopping", now=True)
+
+
+async def _stop_workers(engine: QueueEngine, form: Form, *, code: str, now: bool) -> Done:
+    ids = _given(form, "worker")
+
+    if not ids:
+        return _NOTHING
+
+    # They are told, and go when they can; the page shows it.
+    with suppress(WaitTimeoutError):
+        await engine.stop_workers(ids, now=now, timeout=0)
+
+    return Done(code, len(ids))
+
+
+async def _unset_config(engine: QueueEngine, form: Form) -> Done:
+    await engine.config.unset(form.get("key", ""))
+    return Done("unset")
+
+
+# By the name of the route: what it does, and the page that it belongs to.
+_ACTIONS: Final[Mapping[str, tuple[Action, str]]] = {
+    "retry": (_retry, "jobs"),
+    "cancel": (_cancel, "jobs"),
+    "delete": (_delete, "jobs"),
+    "run_now": (_run_now, "scheduled"),
+    "dlq_retry": (_dlq_retry, "dlq"),
+    "dlq_purge": (_dlq_purge, "dlq"),
+    "purge": (_purge, "database"),
+    "drain": (_drain, "workers"),
+    "stop": (_stop, "workers"),
+    "config_unset": (_unset_config, "config"),
+}
+
+
+async def _set_config(request: Request) -> Response:
+    """Set a key; a value that is refused is shown again, with the reason."""
+    form = await read_form(request)
+    config = state_of(request).engine.config
+    key, value = form.get("key", ""), form.get("value", "")
+
+    try:
+        await config.set(key, value)
+    except ConfigError as error:
+        if key not in SETTINGS:
+            raise
+
+        refused = Refused(key=key, value=value, message=str(error))
+        view = config_view(await config.show(), refused=refused)
+        return render(request, "config", view, status=422)
+
+    return RedirectResponse(noted(_links(request).to("config"), "set"), 303)
+
+
+async def _enqueue(request: Request) -> Response:
+    """Add a job; what is refused is shown again, with the reason."""
+    form = await read_form(request)
+    entered = dict(form)
+
+    try:
+        [job] = await state_of(request).engine.enqueue_many([parse_job(_job_json(entered))])
+    except InvalidJobError as error:
+        view = enqueue_view(entered, problem=error.problem, field=error.field)
+        return render(request, "enqueue", view, status=422)
+    except DuplicateJobError as error:
+        view = enqueue_view(entered, problem=str(error), field="id")
+        return render(request, "enqueue", view, status=422)
+
+    place = _links(request).to("job", job_id=job.id)
+    return RedirectResponse(noted(place, "enqueued"), 303)
+
+
+def _job_json(entered: Mapping[str, str]) -> bytes:
+    """
+    Return what was entered as the JSON of a job, which is checked where it is read.
+
+    Raises:
+        InvalidJobError: A number is none.
+    """
+    said = {name: entered[name] for name in _TEXTS if entered.get(name, "").strip()}
+    # As it was typed, but for the ends of lines, which forms send as two characters:
+    # a shell would take the first for a part of the line.
+    command = entered.get("command", "").replace("\r\n", "\n")
+    job: dict[str, object] = {**said, "command": command}
+    job |= {name: _whole(name, entered[name]) for name in _NUMBERS if entered.get(name, "").strip()}
+    tags = [tag.strip() for tag in entered.get("tags", "").split(",")]
+    return msgspec.json.encode(job | {"tags": [tag for tag in tags if tag]})
+
+
+_TEXTS: Final = ("id", "timeout", "delay", "run_at", "cwd")
+_NUMBERS: Final = ("priority", "max_retries")
+
+
+def _whole(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise InvalidJobError(f"{text[:40]!r} is not a whole number", field=name) from None
+
+
+def _reason(form: Form) -> str | None:
+    """
+    Return the cause that is meant, None for all.
+
+    Raises:
+        InvalidValueError: Neither was said; all of them is not guessed.
+    """
+    reason = form.get("reason")
+
+    if reason:
+        return reason
+
+    if form.get("all") != "yes":
+        raise InvalidValueError("say which: a reason, or all")
+
+    return None
+
+
+def _given(form: Form, name: str) -> list[str]:
+    """Return the values of a field that may be there several times, each once."""
+    return list(dict.fromkeys(_filled(form.getlist(name))))
+
+
+def _filled(values: Iterable[str]) -> Iterable[str]:
+    return (value for value in values if value)
+
+
+def _links(request: Request) -> Links:
+    return Links(request.scope.get("root_path", "").rstrip("/"))

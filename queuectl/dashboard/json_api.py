@@ -1,0 +1,256 @@
+"""The JSON API: what the pages show and do, for programs; described by `openapi`."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from queuectl import (
+    InvalidValueError,
+    Job,
+    JobState,
+    QueueEngine,
+    job_detail_record,
+    job_record,
+    parse_job,
+    status_record,
+)
+from queuectl.dashboard.links import PATHS
+from queuectl.dashboard.openapi import (
+    CancelInput,
+    CauseRecord,
+    DlqRecord,
+    DlqRetryInput,
+    JobPageRecord,
+    RetriedRecord,
+    document,
+)
+from queuectl.dashboard.state import state_of
+
+T = TypeVar("T")
+
+Answer = Callable[[Request], Awaitable[Response]]
+Change = Callable[[QueueEngine, str, Request], Awaitable[Job]]
+
+_JSON: Final = "application/json"
+_TEXT: Final = "text/plain; charset=utf-8"
+
+# Jobs on a page, and bytes of an output, that are given at once.
+_PAGE: Final = 50
+_LARGEST_PAGE: Final = 1000
+_MOST_OUTPUT: Final = 16 * 1024 * 1024
+
+# SQLite's whole numbers.
+_LARGEST: Final = 2**63 - 1
+
+
+def routes(*, may_enqueue: bool) -> list[BaseRoute]:
+    """
+    Return the routes of the API.
+
+    Args:
+        may_enqueue: Whether jobs may be added.
+    """
+
+    async def describe(_: Request) -> Response:
+        return _json(document(may_enqueue=may_enqueue))
+
+    found: list[BaseRoute] = [
+        Route(PATHS[name], answer, name=name) for name, answer in _READING.items()
+    ]
+    found.append(Route(PATHS["api_document"], describe, name="api_document"))
+    found += [
+        Route(PATHS[name], _changing(change), methods=["POST"], name=name)
+        for name, change in _CHANGES.items()
+    ]
+    found.append(Route(PATHS["api_dlq_retry"], _dlq_retry, methods=["POST"], name="api_dlq_retry"))
+
+    if may_enqueue:
+        found.append(Route(PATHS["api_jobs"], _enqueue, methods=["POST"]))
+
+    return found
+
+
+async def _stats(request: Request) -> Response:
+    """Return the queue at a glance."""
+    tag = request.query_params.get("tag") or None
+    return _json(status_record(await state_of(request).engine.stats(tag=tag)))
+
+
+async def _jobs(request: Request) -> Response:
+    """Return a page of jobs, the newest first."""
+    query = request.query_params
+    page = await state_of(request).engine.page(
+        query.get("state") or None,
+        tag=query.get("tag") or None,
+        search=query.get("search") or None,
+        scheduled=_flag(query.get("scheduled"), "scheduled"),
+        before=_number(query.get("before"), "before", most=_LARGEST),
+        limit=_number(query.get("limit"), "limit", most=_LARGEST_PAGE) or _PAGE,
+    )
+    return _json(
+        JobPageRecord(
+            jobs=[job_record(job) for job in page.jobs],
+            older=page.older,
+            is_complete=page.is_complete,
+        )
+    )
+
+
+async def _job(request: Request) -> Response:
+    """Return a job with its runs."""
+    engine = state_of(request).engine
+    job = await engine.get(request.path_params["job_id"])
+    return _json(job_detail_record(job, await engine.attempts(job.id)))
+
+
+async def _output(request: Request) -> Response:
+    """Return what a run wrote, or the end of it."""
+    query = request.query_params
+    raw = await state_of(request).engine.output_bytes(
+        request.path_params["job_id"],
+        attempt=_number(query.get("attempt"), "attempt", most=_LARGEST),
+        last=_number(query.get("last"), "last", most=_MOST_OUTPUT) or _MOST_OUTPUT,
+    )
+    # As text, whatever it is: a browser must not take it for anything else.
+    return Response(raw.decode(errors="backslashreplace"), media_type=_TEXT)
+
+
+async def _dlq(request: Request) -> Response:
+    """Return a page of the dead letter queue, with the causes of all of it."""
+    engine = state_of(request).engine
+    query = request.query_params
+    page = await engine.page(
+        JobState.DEAD,
+        before=_number(query.get("before"), "before", most=_LARGEST),
+        limit=_number(query.get("limit"), "limit", most=_LARGEST_PAGE) or _PAGE,
+    )
+    causes = await engine.dlq.causes()
+    return _json(
+        DlqRecord(
+            jobs=[job_record(job) for job in page.jobs],
+            older=page.older,
+            is_complete=page.is_complete,
+            causes=[CauseRecord.of(cause) for cause in causes],
+        )
+    )
+
+
+async def _dlq_retry(request: Request) -> Response:
+    """Put dead jobs back to pending: some, those of a cause, or all."""
+    wanted = await _body(request, DlqRetryInput)
+    dlq = state_of(request).engine.dlq
+    ways = sum((wanted.ids is not None, wanted.reason is not None, wanted.all))
+
+    if ways != 1:
+        raise InvalidValueError("say which: ids, a reason, or all")
+
+    if wanted.ids is not None:
+        count = len(await dlq.retry(*wanted.ids))
+    else:
+        count = await dlq.retry_all(wanted.reason)
+
+    return _json(RetriedRecord(retried=count))
+
+
+async def _enqueue(request: Request) -> Response:
+    """Add a job."""
+    _check_kind(request)
+    spec = parse_job(await request.body())
+    [job] = await state_of(request).engine.enqueue_many([spec])
+    return _json(job_record(job), 201)
+
+
+async def _retry(engine: QueueEngine, job_id: str, _: Request) -> Job:
+    return (await engine.retry(job_id))[0]
+
+
+async def _cancel(engine: QueueEngine, job_id: str, request: Request) -> Job:
+    return await engine.cancel(job_id, reason=(await _body(request, CancelInput)).reason)
+
+
+async def _run_now(engine: QueueEngine, job_id: str, _: Request) -> Job:
+    return (await engine.run_now(job_id))[0]
+
+
+_READING: Final[dict[str, Answer]] = {
+    "api_stats": _stats,
+    "api_jobs": _jobs,
+    "api_job": _job,
+    "api_job_output": _output,
+    "api_dlq": _dlq,
+}
+_CHANGES: Final[dict[str, Change]] = {
+    "api_job_retry": _retry,
+    "api_job_cancel": _cancel,
+    "api_job_run_now": _run_now,
+}
+
+
+def _changing(change: Change) -> Answer:
+    """Return what answers a POST that changes one job: with the job as it is then."""
+
+    async def answer(request: Request) -> Response:
+        job_id = request.path_params["job_id"]
+        return _json(job_record(await change(state_of(request).engine, job_id, request)))
+
+    return answer
+
+
+async def _body(request: Request, kind: type[T]) -> T:
+    """
+    Return the body of a request; none is as good as an empty object.
+
+    Raises:
+        HTTPException: It is not JSON, or not what is asked for.
+    """
+    raw = await request.body()
+
+    if raw:
+        _check_kind(request)
+
+    try:
+        return msgspec.json.decode(raw or b"{}", type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise HTTPException(400, f"the body is not what is asked for: {error}") from None
+
+
+def _check_kind(request: Request) -> None:
+    """Refuse what a form of another site could send."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    if kind != _JSON:
+        raise HTTPException(415, f"the body is sent as {_JSON}")
+
+
+def _number(text: str | None, name: str, *, most: int) -> int | None:
+    """
+    Return a number of the query, None where there is none.
+
+    Raises:
+        InvalidValueError: It is not a whole number from 1 to the most.
+    """
+    if not text:
+        return None
+
+    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(most))
+
+    if not is_number or not 1 <= int(text) <= most:
+        raise InvalidValueError(f"{name} is not a whole number from 1 to {most}")
+
+    return int(text)
+
+
+def _flag(text: str | None, name: str) -> bool:
+    if text not in {None, "", "true", "false"}:
+        raise InvalidValueError(f"{name} is neither true nor false")
+
+    return text == "true"
+
+
+def _json(value: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type=_JSON)

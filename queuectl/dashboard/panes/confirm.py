@@ -1,0 +1,169 @@
+"""Asks before something is destroyed."""
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from starlette.datastructures import QueryParams
+
+from queuectl import InvalidValueError
+from queuectl.dashboard import words
+from queuectl.dashboard.text import readable_line
+
+_LONGEST: Final = 200
+_MOST_NAMES: Final = 20
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What is asked before an action.
+
+    Attributes:
+        question: One sentence.
+        consequence: What happens then.
+        button: The words on the button that does it.
+        otherwise: The route to go back to where the form does not say.
+        has_reason: Whether a reason may be given.
+    """
+
+    question: str
+    consequence: str
+    button: str
+    otherwise: str
+    has_reason: bool = False
+
+
+class ConfirmView(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A question before something is destroyed.
+
+    Attributes:
+        action: The name of the route that does it.
+        asked: The question, and the words around it.
+        fields: What is sent on, by name, as it is.
+        names: What it is about: the first few.
+        more: How many more.
+        back: Where the form came from, as it was sent.
+    """
+
+    action: str
+    asked: Question
+    fields: tuple[tuple[str, str], ...]
+    names: tuple[str, ...]
+    more: int
+    back: str | None
+
+
+def confirm_view(action: str, params: QueryParams) -> ConfirmView:
+    """
+    Return the question before an action.
+
+    Args:
+        action: ``cancel``, ``delete``, ``dlq_purge``, ``purge`` or ``stop``.
+        params: The fields of the form.
+
+    Raises:
+        InvalidValueError: There is no such action, or nothing was selected.
+    """
+    ask = _QUESTIONS.get(action)
+
+    if ask is None:
+        msg = "there is nothing to confirm here"
+        raise InvalidValueError(msg)
+
+    kept = _FIELDS[action]
+    names = params.getlist("job") or params.getlist("worker")
+
+    return ConfirmView(
+        action=action,
+        asked=ask(params),
+        fields=tuple((name, value) for name, value in params.multi_items() if name in kept),
+        names=tuple(readable_line(name, longest=_LONGEST) for name in names[:_MOST_NAMES]),
+        more=max(len(names) - _MOST_NAMES, 0),
+        back=params.get("back"),
+    )
+
+
+def _selected(params: QueryParams, field: str) -> int:
+    count = len(params.getlist(field))
+
+    if not count:
+        msg = "nothing was selected: go back and tick something first"
+        raise InvalidValueError(msg)
+
+    return count
+
+
+def _delete(params: QueryParams) -> Question:
+    count = _selected(params, "job")
+    return Question(
+        question=f"Delete {words.counted(count, 'job')}?",
+        consequence="Their runs and outputs are deleted too. This cannot be undone.",
+        button=f"Delete {words.counted(count, 'job')}",
+        otherwise="jobs",
+    )
+
+
+def _cancel(params: QueryParams) -> Question:
+    count = _selected(params, "job")
+    return Question(
+        question=f"Cancel {words.counted(count, 'job')}?",
+        consequence="What runs is ended, with all its processes. A cancelled job can be retried.",
+        button=f"Cancel {words.counted(count, 'job')}",
+        otherwise="jobs",
+        has_reason=True,
+    )
+
+
+def _purge_dead(params: QueryParams) -> Question:
+    reason = params.get("reason")
+
+    if not reason and not params.get("all"):
+        msg = "nothing was selected: name a cause, or all"
+        raise InvalidValueError(msg)
+
+    which = f"that died of {readable_line(reason, longest=_LONGEST)}" if reason else "there are"
+    return Question(
+        question=f"Delete all dead jobs {which}?",
+        consequence="Their runs and outputs are deleted too. This cannot be undone.",
+        button="Delete them",
+        otherwise="dlq",
+    )
+
+
+def _purge(params: QueryParams) -> Question:
+    _selected(params, "state")
+    states = " and ".join(readable_line(state) for state in params.getlist("state"))
+    older = readable_line(params.get("older_than") or "0", longest=_LONGEST)
+    return Question(
+        question=f"Delete all jobs that are {states} for longer than {older}?",
+        consequence="Their runs and outputs are deleted too. This cannot be undone.",
+        button="Delete them",
+        otherwise="database",
+    )
+
+
+def _stop(params: QueryParams) -> Question:
+    count = _selected(params, "worker")
+    return Question(
+        question=f"Stop {words.counted(count, 'worker')} now?",
+        consequence="Their running jobs are ended and given back to the queue: they begin anew.",
+        button=f"Stop {words.counted(count, 'worker')}",
+        otherwise="workers",
+    )
+
+
+_QUESTIONS: Final[dict[str, Callable[[QueryParams], Question]]] = {
+    "cancel": _cancel,
+    "delete": _delete,
+    "dlq_purge": _purge_dead,
+    "purge": _purge,
+    "stop": _stop,
+}
+_FIELDS: Final = {
+    "cancel": {"job"},
+    "delete": {"job"},
+    "dlq_purge": {"reason", "all"},
+    "purge": {"state", "older_than"},
+    "stop": {"worker"},
+}

@@ -1,0 +1,134 @@
+"""The dead letter queue."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from queuectl import JobState
+from queuectl.dashboard import words
+from queuectl.dashboard.panes import params as asked
+from queuectl.dashboard.panes.job_row import Rows, rows
+from queuectl.dashboard.text import readable_line
+from queuectl.dashboard.words import Moment
+
+if TYPE_CHECKING:
+    from queuectl import Cause, JobPage, QueueEngine
+
+_LONGEST: Final = 200
+
+
+class CauseRow(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Why some jobs died.
+
+    Attributes:
+        reason: As it is, for forms.
+        words: The reason, readable.
+        count: How many died of it.
+        jobs: The same with its noun: ``3 jobs``.
+        latest: When the last one died.
+        is_chosen: Whether the list shows these.
+    """
+
+    reason: str
+    words: str
+    count: str
+    jobs: str
+    latest: Moment
+    is_chosen: bool
+
+
+class DlqView(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The dead letter queue.
+
+    Attributes:
+        total: How many dead jobs there are.
+        causes: Why they died, the most frequent first.
+        rows: A page of them.
+        reason: The cause whose jobs are shown; empty for all.
+        before: Where the page begins; None for the first.
+    """
+
+    total: int
+    causes: tuple[CauseRow, ...]
+    rows: Rows
+    reason: str
+    before: int | None
+
+    @property
+    def jobs(self) -> str:
+        """How many, with the noun."""
+        return words.counted(self.total, "job")
+
+    @property
+    def shown_reason(self) -> str:
+        """The cause whose jobs are shown, readable."""
+        return readable_line(self.reason, longest=_LONGEST)
+
+    @property
+    def query(self) -> dict[str, str | int | None]:
+        """What leads here again, as the query of an address."""
+        return {"reason": self.reason, "before": self.before}
+
+
+async def load(engine: "QueueEngine", params: Mapping[str, str], now: datetime) -> DlqView:
+    """
+    Look the dead letter queue up.
+
+    Raises:
+        InvalidValueError: What was asked for makes no sense.
+    """
+    reason = params.get("reason") or None
+    before = asked.place(params, "before")
+    page = await engine.page(JobState.DEAD, search=reason, before=before, limit=asked.PAGE)
+    total = (await engine.stats()).counts[JobState.DEAD]
+    causes = await engine.dlq.causes()
+    return dlq_view(page, causes, now, total=total, reason=reason, before=before)
+
+
+def dlq_view(
+    page: "JobPage",
+    causes: "Sequence[Cause]",
+    now: datetime,
+    *,
+    total: int,
+    reason: str | None = None,
+    before: int | None = None,
+) -> DlqView:
+    """
+    Return the dead letter queue as it is shown, with what was asked for.
+
+    Args:
+        page: Dead jobs; what died of another cause is left out.
+        causes: Why jobs died.
+        now: In UTC.
+        total: How many there are.
+        reason: The cause whose jobs are to be shown, else all.
+        before: Where the page begins, None for the first.
+    """
+    if reason is not None:
+        # A search finds the words anywhere: exit_code=1 also finds exit_code=127.
+        same = tuple(job for job in page.jobs if job.reason == reason)
+        page = msgspec.structs.replace(page, jobs=same)
+
+    return DlqView(
+        total=total,
+        causes=tuple(_cause(cause, now, chosen=reason) for cause in causes),
+        rows=rows(page, now, is_first=before is None),
+        reason=reason or "",
+        before=before,
+    )
+
+
+def _cause(cause: "Cause", now: datetime, *, chosen: str | None) -> CauseRow:
+    return CauseRow(
+        reason=cause.reason,
+        words=readable_line(cause.reason, longest=_LONGEST),
+        count=words.number(cause.count),
+        jobs=words.counted(cause.count, "job"),
+        latest=words.moment(cause.latest, now),
+        is_chosen=cause.reason == chosen,
+    )

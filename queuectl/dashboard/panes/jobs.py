@@ -1,0 +1,119 @@
+"""The list of jobs."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from queuectl import JobState
+from queuectl.dashboard import words
+from queuectl.dashboard.panes import params as asked
+from queuectl.dashboard.panes.job_row import Rows, rows
+from queuectl.dashboard.text import readable_line
+
+if TYPE_CHECKING:
+    from queuectl import JobPage, QueueEngine
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A state to choose from.
+
+    Attributes:
+        state: Its name; empty for all.
+        count: How many jobs are in it.
+        is_chosen: Whether the list shows these.
+    """
+
+    state: str
+    count: str
+    is_chosen: bool
+
+
+class JobsView(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The list of jobs.
+
+    Attributes:
+        rows: The page.
+        choices: The states to choose from.
+        state: The state that was asked for; empty for all.
+        tag: The tag that was asked for; empty for all.
+        search: What was searched for; empty for nothing.
+        before: Where the page begins; None for the first.
+        is_live: Whether the page follows what happens: a search does not.
+    """
+
+    rows: Rows
+    choices: tuple[Choice, ...]
+    state: str
+    tag: str
+    search: str
+    before: int | None
+    is_live: bool
+
+    @property
+    def query(self) -> dict[str, str | int | None]:
+        """What leads here again, as the query of an address."""
+        return {**self.filter, "before": self.before}
+
+    @property
+    def filter(self) -> dict[str, str | int | None]:
+        """What was asked for, without the page."""
+        return {"state": self.state, "tag": self.tag, "search": self.search}
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether some jobs are left out."""
+        return bool(self.state or self.tag or self.search)
+
+    @property
+    def shown_tag(self) -> str:
+        """The tag, readable."""
+        return readable_line(self.tag)
+
+
+async def load(engine: "QueueEngine", params: Mapping[str, str], now: datetime) -> JobsView:
+    """
+    Look a page of jobs up.
+
+    Raises:
+        InvalidValueError: What was asked for makes no sense.
+    """
+    state = asked.state(params, "state")
+    tag = asked.text(params, "tag")
+    search = asked.text(params, "search")
+    before = asked.place(params, "before")
+    page = await engine.page(state, tag=tag, search=search, before=before, limit=asked.PAGE)
+    counts = (await engine.stats()).counts
+    return jobs_view(page, counts, now, state=state, tag=tag, search=search, before=before)
+
+
+def jobs_view(
+    page: "JobPage",
+    counts: Mapping[JobState, int],
+    now: datetime,
+    *,
+    state: JobState | None = None,
+    tag: str | None = None,
+    search: str | None = None,
+    before: int | None = None,
+) -> JobsView:
+    """Return a page of jobs as it is shown, with what was asked for."""
+    return JobsView(
+        rows=rows(page, now, is_first=before is None),
+        choices=(
+            _choice("", sum(counts.values()), is_chosen=state is None),
+            *(_choice(each.value, counts[each], is_chosen=each is state) for each in JobState),
+        ),
+        state=state or "",
+        tag=tag or "",
+        search=search or "",
+        before=before,
+        is_live=search is None,
+    )
+
+
+def _choice(state: str, count: int, *, is_chosen: bool) -> Choice:
+    return Choice(state=state, count=words.number(count), is_chosen=is_chosen)

@@ -1,0 +1,94 @@
+"""
+Server-sent events (WHATWG HTML, 9.2): a body that goes on until somebody has enough.
+
+It ends where its source ends, the browser goes, or the server is about to stop. The
+last is what keeps an open page from holding up the server: a response that goes on for
+ever is waited for otherwise.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final
+
+import anyio
+import msgspec
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+# The browser asks again after so long, in milliseconds, when a stream has ended.
+RETRY: Final = b"retry: 1000\n\n"
+
+# A line that means nothing, so that nobody between takes the stream for dead.
+PING: Final = b": ping\n\n"
+PING_SECONDS: Final = 15.0
+
+# Seconds that the end of a stream may take: its reader may have stopped reading.
+_FAREWELL: Final = 0.2
+
+_HEADERS: Final = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    # nginx would keep it until there is enough of it.
+    (b"x-accel-buffering", b"no"),
+)
+
+
+def event(kind: str, data: object) -> bytes:
+    """
+    Return an event as it is sent.
+
+    Args:
+        kind: Its name: one word.
+        data: What it says; sent as JSON, which is one line.
+    """
+    return b"event: %s\ndata: %s\n\n" % (kind.encode(), msgspec.json.encode(data))
+
+
+class EventStream(Response):
+    """
+    A response of server-sent events.
+
+    Args:
+        source: Yields events as they are sent.
+        stopping: Set when the server is about to stop.
+    """
+
+    def __init__(self, source: AsyncGenerator[bytes, None], stopping: asyncio.Event) -> None:
+        super().__init__()
+        self.raw_headers = list(_HEADERS)
+        self._source = source
+        self._stopping = stopping
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send events until the end."""
+        del scope
+
+        async with aclosing(self._source), anyio.create_task_group() as tasks:
+            tasks.start_soon(self._end_with_server, tasks.cancel_scope)
+            tasks.start_soon(_end_with_reader, receive, tasks.cancel_scope)
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await _send(send, RETRY)
+
+            async for chunk in self._source:
+                await _send(send, chunk)
+
+            tasks.cancel_scope.cancel()
+
+        with anyio.move_on_after(_FAREWELL):
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _end_with_server(self, scope: anyio.CancelScope) -> None:
+        await self._stopping.wait()
+        scope.cancel()
+
+
+async def _end_with_reader(receive: Receive, scope: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+    scope.cancel()
+
+
+async def _send(send: Send, chunk: bytes) -> None:
+    await send({"type": "http.response.body", "body": chunk, "more_body": True})

@@ -1,0 +1,27 @@
+"""What the handlers of a dashboard share."""
+
+import asyncio
+
+import msgspec
+from starlette.requests import Request
+
+from queuectl import QueueEngine
+
+
+class DashboardState(msgspec.Struct, frozen=True):
+    """
+    What an application holds as ``app.state.dashboard``.
+
+    Attributes:
+        engine: Whose jobs are shown; open.
+        stopping: Set when the server is about to stop, which ends every stream.
+    """
+
+    engine: QueueEngine
+    stopping: asyncio.Event
+
+
+def state_of(request: Request) -> DashboardState:
+    """Return what the application of a request holds."""
+    state: DashboardState = request.app.state.dashboard
+    return state

@@ -1,0 +1,246 @@
+"""What the forms do, and where they lead."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from queuectl import EventKind, JobState, QueueEngine
+from tests.dashboard.serving import Served, served
+from tests.waiting import wait_for_event
+
+
+async def post(site: Served, path: str, fields: dict[str, Any]) -> httpx2.Response:
+    """Send a form as a browser that is signed in sends it."""
+    return await site.client.post(path, data=fields, headers=site.browser())
+
+
+async def make_dead(engine: QueueEngine, *ids: str, command: str = "exit 3") -> None:
+    for job_id in ids:
+        await engine.enqueue(command, id=job_id, max_retries=0)
+
+    async with engine.workers():
+        await engine.wait_all(ids)
+
+
+async def states(engine: QueueEngine) -> dict[str, JobState]:
+    return {job.id: job.state for job in await engine.list()}
+
+
+async def test_those_that_are_ticked_run_again(site: Served) -> None:
+    await make_dead(site.engine, "a", "b", "c")
+
+    answer = await post(site, "/actions/retry", {"job": ["a", "c", "a"], "back": "/dlq?before=9"})
+
+    assert answer.status_code == 303
+    assert answer.headers["location"] == "/dlq?before=9&done=retried&count=2"
+    assert [*(await states(site.engine)).values()] == ["pending", "dead", "pending"]
+
+
+async def test_where_nothing_is_ticked_nothing_is_done(site: Served) -> None:
+    for path in ("retry", "cancel", "delete", "run-now", "purge", "workers/stop"):
+        answer = await post(site, f"/actions/{path}", {"back": "/jobs"})
+        assert answer.headers["location"] == "/jobs?done=none&count=0"
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "http://evil.example/",
+        "//evil.example/",
+        "/\\evil.example",
+        "javascript:alert(1)",
+        "/jobs\r\nset-cookie: a=b",
+        "\t//evil.example",
+        "https:evil.example",
+        "",
+    ],
+)
+async def test_a_form_leads_back_to_us_only(site: Served, back: str) -> None:
+    await site.engine.enqueue("echo hi", id="job-1")
+
+    answer = await post(site, "/actions/cancel", {"job": "job-1", "back": back})
+
+    assert answer.headers["location"] == "/jobs?done=cancelled&count=1"
+    assert "set-cookie" not in answer.headers
+
+
+async def test_a_reason_is_kept(site: Served) -> None:
+    await site.engine.enqueue("echo hi", id="job-1")
+
+    await post(site, "/actions/cancel", {"job": "job-1", "reason": "not <b>today</b>"})
+
+    assert (await site.engine.get("job-1")).reason == "not <b>today</b>"
+
+
+async def test_what_is_gone_already_counts_as_deleted(site: Served) -> None:
+    await site.engine.enqueue("echo hi", id="job-1")
+
+    answer = await post(site, "/actions/delete", {"job": ["job-1", "never-there"]})
+
+    assert answer.status_code == 303
+    assert await site.engine.list() == []
+
+
+async def test_a_job_in_another_state_is_a_conflict_in_words(site: Served) -> None:
+    await site.engine.enqueue("echo hi", id="job-1")
+
+    answer = await post(site, "/actions/retry", {"job": "job-1"})
+
+    assert answer.status_code == 409
+    assert "cannot retry job job-1: it is pending" in answer.text
+
+
+async def test_a_cause_runs_again_and_the_others_stay(site: Served) -> None:
+    await make_dead(site.engine, "a", "b")
+    await make_dead(site.engine, "c", command="exit 4")
+
+    answer = await post(site, "/actions/dlq/retry", {"reason": "exit_code=3", "back": "/dlq"})
+
+    assert answer.headers["location"] == "/dlq?done=retried&count=2"
+    assert (await states(site.engine))["c"] == "dead"
+
+
+async def test_all_of_the_dead_are_not_meant_by_nothing(site: Served) -> None:
+    await make_dead(site.engine, "a")
+
+    refused = [
+        await post(site, path, {"reason": "", "all": "no"})
+        for path in ("/actions/dlq/retry", "/actions/dlq/purge")
+    ]
+    purged = await post(site, "/actions/dlq/purge", {"all": "yes", "back": "/dlq"})
+
+    assert [answer.status_code for answer in refused] == [400, 400]
+    assert purged.headers["location"] == "/dlq?done=purged&count=1"
+
+
+async def test_what_is_finished_for_long_is_purged(site: Served) -> None:
+    await make_dead(site.engine, "a")
+
+    young = await post(site, "/actions/purge", {"state": "dead", "older_than": "7d"})
+    wrong = await post(site, "/actions/purge", {"state": "dead", "older_than": "soon"})
+    running = await post(site, "/actions/purge", {"state": "processing"})
+    every = await post(site, "/actions/purge", {"state": ["dead", "completed"]})
+
+    assert young.headers["location"].endswith("count=0")
+    assert wrong.status_code == running.status_code == 400
+    assert every.headers["location"].endswith("count=1")
+
+
+async def test_a_scheduled_job_runs_now(site: Served) -> None:
+    await site.engine.enqueue("echo hi", id="job-1", delay=3600)
+
+    await post(site, "/actions/run-now", {"job": "job-1"})
+
+    assert (await site.engine.get("job-1")).run_at <= site.engine.now()
+
+
+async def test_a_worker_is_told_to_leave_and_not_waited_for(site: Served, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    await site.engine.enqueue(f"until [ -e {gate} ]; do sleep 0.02; done", id="job-1")
+
+    async with site.engine.workers():
+        await wait_for_event(site.engine, EventKind.CLAIMED)
+        [worker] = await site.engine.list_workers()
+        answer = await post(site, "/actions/workers/drain", {"worker": worker.id})
+        [leaving] = await site.engine.list_workers()
+        gate.touch()
+
+    assert answer.headers["location"] == "/workers?done=draining&count=1"
+    assert leaving.state == "draining"
+
+
+async def test_a_worker_that_is_not_there_is_named(site: Served) -> None:
+    answer = await post(site, "/actions/workers/stop", {"worker": "w99"})
+
+    assert answer.status_code == 404
+    assert "w99" in answer.text
+
+
+async def test_a_key_is_set_and_unset(site: Served) -> None:
+    done = await post(site, "/config", {"key": "timeout-sec", "value": "10m"})
+    value = await site.engine.config.get("timeout-sec")
+    undone = await post(site, "/config/unset", {"key": "timeout-sec"})
+
+    assert done.headers["location"] == "/config?done=set&count=1"
+    assert value == 600
+    assert undone.headers["location"] == "/config?done=unset&count=1"
+    assert await site.engine.config.get("timeout-sec") == 3600
+
+
+async def test_a_value_that_is_refused_is_shown_again(site: Served) -> None:
+    answer = await post(site, "/config", {"key": "max-retries", "value": '"><script>1'})
+    unknown = await post(site, "/config", {"key": "nonsense", "value": "1"})
+
+    assert answer.status_code == 422
+    assert "<script>1" not in answer.text
+    assert "&lt;script&gt;1" in answer.text
+    assert unknown.status_code == 400
+
+
+async def test_a_job_is_added_where_that_is_allowed(engine: QueueEngine, tmp_path: Path) -> None:
+    fields = {
+        "command": "echo 'ä' <b>\r\nexit 1",
+        "id": "job-1",
+        "priority": "7",
+        "max_retries": "",
+        "timeout": "10m",
+        "tags": "a, b,,",
+        "cwd": str(tmp_path),
+    }
+
+    async with served(engine, tmp_path, allow_enqueue=True) as site:
+        answer = await post(site, "/enqueue", fields)
+
+    job = await engine.get("job-1")
+    assert answer.headers["location"] == "/jobs/job-1?done=enqueued&count=1"
+    # Browsers send a line's end in a form as two characters; a shell would not take it.
+    assert job.command == "echo 'ä' <b>\nexit 1"
+    assert (job.priority, job.timeout, job.tags) == (7, timedelta(minutes=10), ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"command": ""}, "command"),
+        ({"command": "echo", "priority": "many"}, "not a whole number"),
+        ({"command": "echo", "id": "../../etc"}, "id"),
+        ({"command": "echo", "timeout": "soon"}, "soon"),
+        ({"command": "echo <i>mine</i>", "id": "taken"}, "exists"),
+    ],
+)
+async def test_a_job_that_is_refused_is_shown_again(
+    engine: QueueEngine, tmp_path: Path, fields: dict[str, str], words: str
+) -> None:
+    await engine.enqueue("echo hi", id="taken")
+
+    async with served(engine, tmp_path, allow_enqueue=True) as site:
+        answer = await post(site, "/enqueue", fields)
+
+    assert answer.status_code == 422
+    assert words in answer.text
+    assert "<i>mine" not in answer.text
+    assert len(await engine.list()) == 1
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json", "text/plain", "multipart/form-data; boundary=x", ""]
+)
+async def test_what_is_no_form_is_refused(site: Served, kind: str) -> None:
+    headers = site.browser(**{"content-type": kind})
+
+    answer = await site.client.post("/actions/retry", content=b"job=a", headers=headers)
+
+    assert answer.status_code == 415
+
+
+async def test_bytes_that_are_no_text_are_refused(site: Served) -> None:
+    headers = site.browser(**{"content-type": "application/x-www-form-urlencoded"})
+
+    raw = await site.client.post("/actions/retry", content=b"job=\xff", headers=headers)
+    quoted = await site.client.post("/actions/retry", content=b"job=%ff%00", headers=headers)
+
+    assert raw.status_code == 400
+    assert quoted.status_code == 404

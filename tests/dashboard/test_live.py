@@ -1,0 +1,136 @@
+"""Pages that are open, and follow what happens."""
+
+from pathlib import Path
+
+import pytest
+
+from queuectl import EventKind, JobState, QueueEngine
+from tests.dashboard.serving import Served
+from tests.dashboard.streams import streaming
+from tests.waiting import wait_for_event
+
+HOSTILE = "echo '<img src=x onerror=alert(1)>' \"&amp;\" \u202ee"
+
+
+async def test_a_job_that_another_process_enqueues_appears(site: Served, db_path: Path) -> None:
+    async with streaming(site, "/live/jobs") as stream:
+        await stream.next()
+
+        async with QueueEngine(db_path) as other:
+            await other.enqueue("echo from elsewhere", id="elsewhere-1")
+
+        html = await stream.fragment("rows", "elsewhere-1")
+
+    assert "echo from elsewhere" in html
+
+
+async def test_only_what_differs_is_sent(site: Served) -> None:
+    async with streaming(site, "/live/dlq") as stream:
+        first = [await stream.next(), await stream.next()]
+        job = await site.engine.enqueue("exit 3", id="job-1", max_retries=0)
+
+        async with site.engine.workers():
+            await site.engine.wait(job.id)
+
+        html = await stream.fragment("rows", "job-1")
+
+    assert {event.data["id"] for event in first} == {"causes", "rows"}
+    assert "exit_code=3" in html
+
+
+async def test_a_hostile_command_is_text(site: Served) -> None:
+    await site.engine.enqueue(HOSTILE, id="job-1")
+
+    async with streaming(site, "/live/jobs") as stream:
+        html = await stream.fragment("rows", "job-1")
+
+    assert "<img" not in html
+    assert "\u202e" not in html
+    assert "&lt;img" in html
+
+
+async def test_a_stream_is_not_kept_by_anybody(site: Served) -> None:
+    async with streaming(site, "/live/workers") as stream:
+        headers = stream.answer.headers
+
+    assert headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert headers["cache-control"] == "no-store"
+    assert headers["x-accel-buffering"] == "no"
+    assert headers["content-security-policy"].startswith("default-src 'none'")
+
+
+@pytest.mark.parametrize(
+    "path", ["/live/nothing", "/live/config", "/live/job?job=none", "/live/output/none"]
+)
+async def test_what_is_not_there_is_not_streamed(site: Served, path: str) -> None:
+    assert (await site.client.get(path)).status_code == 404
+
+
+@pytest.mark.parametrize("attempt", ["0", "2", "99999", "-1", "x", "\u0663", "9" * 30])
+async def test_a_run_that_is_not_there_is_not_streamed(site: Served, attempt: str) -> None:
+    job = await site.engine.enqueue("echo hi", id="job-1")
+
+    async with site.engine.workers():
+        await site.engine.wait(job.id)
+
+    answer = await site.client.get("/live/output/job-1", params={"attempt": attempt})
+
+    assert answer.status_code in {400, 404}
+
+
+async def test_a_page_of_a_job_that_is_deleted_is_told(site: Served) -> None:
+    await site.engine.enqueue("echo hi", id="job-1")
+
+    async with streaming(site, "/live/job?job=job-1") as stream:
+        await stream.next()
+        await site.engine.delete("job-1")
+        seen = await stream.until("problem")
+        ended_well = await stream.ended_well()
+
+    assert "no such job" in seen[-1].data["message"]
+    assert ended_well
+
+
+async def test_output_flows_while_the_job_runs(site: Served, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    command = f"printf first; until [ -e {gate} ]; do sleep 0.02; done; printf second"
+    job = await site.engine.enqueue(command, id="job-1")
+
+    async with site.engine.workers(), streaming(site, f"/live/output/{job.id}") as stream:
+        begin = await stream.until("output")
+        running = await site.engine.get(job.id)
+        gate.touch()
+        rest = await stream.until("end")
+
+    text = "".join(event.data.get("text", "") for event in [*begin, *rest])
+    assert begin[0] == ("start", {})
+    assert running.state is JobState.PROCESSING
+    assert text == "firstsecond"
+
+
+async def test_hostile_output_is_readable_text(site: Served) -> None:
+    command = r"printf '\033]0;pwn\007\033[31mred\033[0m \342\200\256 <script> \377\r\nend'"
+    job = await site.engine.enqueue(command, id="job-1")
+
+    async with site.engine.workers():
+        await site.engine.wait(job.id)
+
+    async with streaming(site, f"/live/output/{job.id}") as stream:
+        seen = await stream.until("end")
+
+    text = "".join(event.data.get("text", "") for event in seen)
+    assert text == "\\x1b]0;pwn\\x07red \\u202e <script> \\xff\nend"
+
+
+async def test_a_long_output_begins_near_its_end(site: Served) -> None:
+    job = await site.engine.enqueue("seq 200000", id="job-1")
+
+    async with site.engine.workers():
+        await wait_for_event(site.engine, EventKind.COMPLETED, job.id)
+
+    async with streaming(site, f"/live/output/{job.id}") as stream:
+        seen = await stream.until("end")
+
+    text = "".join(event.data.get("text", "") for event in seen)
+    assert len(text) == 256 * 1024
+    assert text.endswith("199999\n200000\n")

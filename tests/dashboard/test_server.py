@@ -1,0 +1,84 @@
+"""Where a dashboard listens, and where it refuses to."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from queuectl import QueueEngine
+from queuectl.dashboard import Access, ServeError, open_server
+from queuectl.dashboard.server import _bind
+from tests.dashboard.serving import TOKEN, served, token_file
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "224.0.0.1"])  # noqa: S104 (refused)
+async def test_what_others_can_reach_needs_a_token_of_its_owner(
+    engine: QueueEngine, host: str
+) -> None:
+    with pytest.raises(ServeError, match="other machines") as caught:
+        await open_server(engine, Access(host=host, port=0))
+
+    assert "--token-file" in str(caught.value.hint)
+
+
+async def test_with_a_token_file_it_listens_everywhere(engine: QueueEngine, tmp_path: Path) -> None:
+    async with served(engine, tmp_path, host="0.0.0.0", names=("jobs.example",)) as site:  # noqa: S104 (its purpose)
+        port = site.server.link.rpartition(":")[2].strip("/")
+        assert site.server.link == f"http://jobs.example:{port}/"
+
+
+async def test_the_link_signs_in(engine: QueueEngine, tmp_path: Path) -> None:
+    async with served(engine, tmp_path, token_file=None) as site:
+        answer = await site.stranger.get(site.server.link)
+        page = await site.stranger.get("/api/openapi.json")
+
+    assert answer.status_code == 303
+    assert answer.headers["location"] == "/"
+    assert page.status_code == 200
+
+
+async def test_a_token_from_a_file_is_not_in_the_link(engine: QueueEngine, tmp_path: Path) -> None:
+    server = await open_server(engine, Access(port=0, token_file=token_file(tmp_path)))
+    server.close()
+
+    assert "token" not in server.link
+    assert TOKEN not in server.link
+
+
+async def test_a_port_that_is_taken_is_named(engine: QueueEngine) -> None:
+    first = await open_server(engine, Access(port=0))
+    port = int(first.link.partition("/?")[0].rpartition(":")[2])
+
+    try:
+        first._sockets[0].listen()
+
+        with pytest.raises(ServeError, match=f"port {port} is taken") as caught:
+            await open_server(engine, Access(port=port))
+    finally:
+        first.close()
+
+    assert "--port" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("host", ["", "no-such-host.invalid", "a..b", "\x00", "256.256.256.256"])
+async def test_a_host_that_is_none_is_named(engine: QueueEngine, host: str) -> None:
+    with pytest.raises(ServeError, match="no address"):
+        await open_server(engine, Access(host=host, port=0))
+
+
+async def test_an_address_of_another_machine_is_named(engine: QueueEngine, tmp_path: Path) -> None:
+    access = Access(host="192.0.2.1", port=0, token_file=token_file(tmp_path))
+
+    with pytest.raises(ServeError, match="this machine has no address"):
+        await open_server(engine, access)
+
+
+async def test_a_name_with_two_addresses_has_one_port_on_both() -> None:
+    sockets = _bind(["127.0.0.1", "::1"], 0)
+    ports = {bound.getsockname()[1] for bound in sockets}
+
+    for bound in sockets:
+        bound.close()
+
+    assert len(ports) == 1
+    assert sockets[0].family == socket.AF_INET
