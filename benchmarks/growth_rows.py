@@ -128,7 +128,16 @@ async def _claims(large: Path, small: Path) -> tuple[float, float]:
         stores = [await open_store(database, tasks, now=_now()) for database in (large, small)]
         workers = [
             await store.register_worker(
-                token="0" * 16, host="", pid=0, boot_id="", concurrency=_CLAIMED, now=_now()
+                token="0" * 16,
+                host="",
+                pid=0,
+                boot_id="",
+                pid_namespace="",
+                lock_file=None,
+                pipe=None,
+                can_restart=False,
+                concurrency=_CLAIMED,
+                now=_now(),
             )
             for store in stores
         ]

@@ -69,7 +69,7 @@ if TYPE_CHECKING:
         WorkerNotFoundError,
         WorkerStateError,
     )
-    from queuectl.engine.runtime.doctor import diagnose
+    from queuectl.engine.runtime.doctor.look import diagnose
     from queuectl.engine.runtime.paths import default_database
     from queuectl.engine.store.base import CheckReport
 
@@ -139,7 +139,7 @@ _HOMES = {
         "WorkerNotFoundError",
         "WorkerStateError",
     ),
-    "queuectl.engine.runtime.doctor": ("diagnose",),
+    "queuectl.engine.runtime.doctor.look": ("diagnose",),
     "queuectl.engine.runtime.paths": ("default_database",),
     "queuectl.engine.store.base": ("CheckReport",),
 }

@@ -50,9 +50,15 @@ ALLOWED_ON_THE_LOOP: Final = (
         "wake-up pipes, one for each listening process",
     ),
     (
+        "runtime/run_folder.py",
+        ("take",),
+        ("os.stat", "os.mkdir"),
+        "a worker's folder, where somebody has removed it",
+    ),
+    (
         "runtime/runfiles.py",
-        ("take", "written_at", "open_output", "write_output", "remove", "note_end", "_line"),
-        ("os.stat", "os.mkdir", "os.write", "os.unlink", "io.BufferedReader.read"),
+        ("written_at", "open_output", "write_output", "remove", "note_end", "_line"),
+        ("os.stat", "os.write", "os.unlink", "io.BufferedReader.read"),
         "small files of one run; a large output is moved, not copied",
     ),
     (
@@ -90,7 +96,6 @@ ALLOWED_ON_THE_LOOP: Final = (
         "runtime/liveness.py",
         (
             "_file_identity",
-            "_is_open_as",
             "_has_lock_open",
             "_is_of_another",
             "boot_id",

@@ -21,8 +21,8 @@ import msgspec
 
 from queuectl import WorkerRecord
 from queuectl.cli.errors import CommandError
+from queuectl.cli.signals import stop_signals
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SHOWN_LOG_LINES: Final = 20
 
 
@@ -242,9 +242,7 @@ def _handing_on_signals(children: Sequence[subprocess.Popen[bytes]]) -> Iterator
             # Does nothing to one that was waited for.
             child.send_signal(number)
 
-    # What was ignored when we were started, as by nohup, stays ignored.
-    handled = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, hand_on) for number in handled}
+    before = {number: signal.signal(number, hand_on) for number in stop_signals()}
 
     try:
         yield came

@@ -20,9 +20,10 @@ Examples:
 
 \b
 Exit codes:
-  0 ok, 1 failure, 2 usage or bad input, 3 no such job, 4 conflict,
-  5 timed out waiting, 6 a waited-for job did not complete,
-  7 the database is locked, damaged or newer than the program, 130 interrupted
+  0 ok, 1 failure, 2 usage or bad input, 3 no such job, attempt or worker,
+  4 conflict, 5 timed out waiting, 6 a waited-for job did not complete,
+  7 the database is locked, damaged, was replaced or is newer than the program,
+  130 interrupted
 """
 
 INTERRUPTED: Final = errors.ExitCode.INTERRUPTED

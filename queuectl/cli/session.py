@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import typer
 
+from queuectl.cli import screen
+
 if TYPE_CHECKING:
     from queuectl import QueueEngine
 
@@ -38,6 +40,11 @@ def start_worker_words(context: typer.Context) -> str:
     database = session_of(context).database
     words = ["queuectl", *([] if database is None else ["--db", database]), "worker", "start"]
     return shlex.join(words)
+
+
+def tell_no_worker(context: typer.Context) -> None:
+    """Say that nobody runs jobs, and how to change that."""
+    screen.note(f"no worker is alive; start one with: {start_worker_words(context)}")
 
 
 def make_engine(context: typer.Context) -> "QueueEngine":

@@ -18,28 +18,29 @@ from queuectl.engine.domain.filters import job_filter
 from queuectl.engine.domain.findings import Finding
 from queuectl.engine.domain.models import Attempt, Job, NewJob, OnCrash, QueueStats, WorkerInfo
 from queuectl.engine.domain.settings import Settings
-from queuectl.engine.domain.spec import JobSpec, check_on_crash, check_reason, duration_of, resolve
+from queuectl.engine.domain.spec import JobSpec, resolve
+from queuectl.engine.domain.spec_rules import check_on_crash, check_reason, duration_of
 from queuectl.engine.domain.states import TERMINAL, JobState, parse_state
 from queuectl.engine.errors import InvalidJobError, InvalidValueError
 from queuectl.engine.runtime.clock import Clock, SystemClock
+from queuectl.engine.runtime.context import EngineContext
 from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.ids import IdMaker
 from queuectl.engine.runtime.liveness import has_live_worker
-from queuectl.engine.runtime.opening import Opening
 from queuectl.engine.runtime.paths import current_folder, real_path
 from queuectl.engine.runtime.plans import Stop, WorkerPlan
-from queuectl.engine.runtime.runner import Runner
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.store.base import CheckReport, Purged
 
 if TYPE_CHECKING:
+    from queuectl.engine.runtime.runner import Runner
     from queuectl.engine.runtime.worker import Worker
 
 _RETRYABLE: Final = frozenset({JobState.FAILED, JobState.DEAD, JobState.CANCELLED})
 _PAGE: Final = 1000
 
 
-class QueueEngine(Opening):
+class QueueEngine(EngineContext):
     """
     A durable queue for shell commands in one database.
 
@@ -62,7 +63,7 @@ class QueueEngine(Opening):
         *,
         kill_grace: float = 5.0,
         clock: Clock | None = None,
-        runner: Runner | None = None,
+        runner: "Runner | None" = None,
     ) -> None:
         super().__init__(
             real_path(database),
@@ -88,7 +89,7 @@ class QueueEngine(Opening):
     @property
     def log_folder(self) -> Path:
         """The folder for what detached workers say."""
-        return self._open.folder.logs
+        return self._life.folder.logs
 
     def now(self) -> datetime:
         """Return the time by which the engine goes, in UTC; for ages of what it returned."""
@@ -96,7 +97,7 @@ class QueueEngine(Opening):
 
     def has_live_worker(self) -> bool:
         """Whether any worker, in any process, is alive on this database."""
-        return has_live_worker(self._open.folder)
+        return has_live_worker(self._life.folder)
 
     async def enqueue(
         self,
@@ -407,7 +408,7 @@ class QueueEngine(Opening):
             grace: Seconds to wait for running jobs when leaving, before they
                 are ended and given back; None to wait as long as they take.
         """
-        async with self._open.working(_at_least_one(concurrency), grace=seconds_of(grace)):
+        async with self._life.working(_at_least_one(concurrency), grace=seconds_of(grace)):
             yield
 
     async def run(
@@ -435,8 +436,7 @@ class QueueEngine(Opening):
             asks for.
         """
         plan = WorkerPlan(concurrency=_at_least_one(concurrency), can_restart=can_restart)
-        how = await self._open.work(plan, signals=handle_signals, started=started)
-        return how is Stop.LEAVE
+        return await self._work(plan, signals=handle_signals, started=started)
 
     async def drain(
         self,
@@ -463,8 +463,7 @@ class QueueEngine(Opening):
         plan = WorkerPlan(
             concurrency=_at_least_one(concurrency), until_settled=True, can_restart=can_restart
         )
-        how = await self._open.work(plan, signals=handle_signals, started=started)
-        return how is Stop.LEAVE
+        return await self._work(plan, signals=handle_signals, started=started)
 
     @asynccontextmanager
     async def run_here(self, spec: JobSpec) -> AsyncIterator[Job]:
@@ -481,7 +480,7 @@ class QueueEngine(Opening):
         if spec.run_at is not None or spec.delay is not None:
             raise InvalidJobError("what runs here runs now", field="run_at")
 
-        life = self._open
+        life = self._life
         claimed: builtins.list[Job] = []
 
         async def prepare(worker: "Worker") -> Job:
@@ -563,9 +562,9 @@ class QueueEngine(Opening):
         Args:
             full: Read a database of more than 1 GiB to its end, too.
         """
-        from queuectl.engine.runtime.doctor import Doctor
+        from queuectl.engine.runtime.doctor.look import Doctor
 
-        self._open.check()
+        self._life.check()
         return await Doctor(self._path, self._clock, full=full).look()
 
     async def backup(self, target: str | os.PathLike[str]) -> None:
@@ -579,11 +578,18 @@ class QueueEngine(Opening):
         """
         path = Path(current_folder(), target)
         await self._store.backup(str(path))
-        await in_thread(self._open.folder.copy_outputs, StateFolder(path))
+        await in_thread(self._life.folder.copy_outputs, StateFolder(path))
 
     async def vacuum(self) -> None:
         """Give unused space back to the file system."""
         await self._store.vacuum()
+
+    async def _work(
+        self, plan: WorkerPlan, *, signals: bool, started: Callable[[str], object] | None
+    ) -> bool:
+        """Run jobs as planned; return whether what ran was left to a successor."""
+        how = await self._life.work(plan, signals=signals, started=started)
+        return how is Stop.LEAVE
 
     def _resolve(
         self, specs: Sequence[JobSpec], now: datetime, settings: Settings
@@ -596,7 +602,7 @@ class QueueEngine(Opening):
         ]
 
     async def _remove_files(self, purged: Purged) -> None:
-        await in_thread(self._open.folder.remove_outputs, purged.large_runs)
+        await in_thread(self._life.folder.remove_outputs, purged.large_runs)
 
 
 def _at_least_one(concurrency: int) -> int:

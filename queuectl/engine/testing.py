@@ -17,6 +17,7 @@ import msgspec
 from queuectl.engine.api import QueueEngine
 from queuectl.engine.domain.events import EventKind
 from queuectl.engine.runtime.clock import Clock
+from queuectl.engine.runtime.ending import Remains
 from queuectl.engine.runtime.reaper import ProcessResult
 from queuectl.engine.runtime.runner import RunRequest
 
@@ -135,8 +136,11 @@ class FakeRunner:
         """Let the system refuse to start a command."""
         self._errors[command] = error
 
-    async def start(self, request: RunRequest) -> "FakeProcess":
-        """Pretend to start a command."""
+    async def start(self, request: RunRequest) -> "FakeProcess | None":
+        """Pretend to start a command, where it is wanted still."""
+        if not request.is_wanted():
+            return None
+
         self.started.append(request)
 
         if error := self._errors.get(request.command):
@@ -153,7 +157,6 @@ class FakeProcess:
 
     def __init__(self, run: FakeRun, clock: Clock, *, pid: int) -> None:
         self._pid = pid
-        self.is_hidden: bool = False
         self._result = ProcessResult(exit_code=run.exit_code, signal=run.signal)
         self._ended = asyncio.Event()
 
@@ -176,15 +179,15 @@ class FakeProcess:
         """Whether it has ended."""
         return self._ended.is_set()
 
-    async def end_group(self, grace: float) -> bool:  # noqa: ARG002 (it obeys at once)
+    async def end_group(self, grace: float) -> Remains:  # noqa: ARG002 (it obeys at once)
         """End it, where it has not ended."""
         if not self._ended.is_set():
             self._result = ProcessResult(exit_code=None, signal="SIGTERM")
             self._ended.set()
 
-        return True
+        return Remains.GONE
 
-    async def end_tree(self, grace: float) -> bool:
+    async def end_tree(self, grace: float) -> Remains:
         """End it as `end_group` does; it has no children."""
         return await self.end_group(grace)
 

@@ -25,15 +25,17 @@ from queuectl.engine.runtime.executor import Executor
 from queuectl.engine.runtime.marks import MARK_VARIABLE
 from queuectl.engine.runtime.outcomes import NEVER_BEGAN, run_outcome
 from queuectl.engine.runtime.process import ShellProcess, ShellRunner
-from queuectl.engine.runtime.reaper import Watched, named_result
+from queuectl.engine.runtime.reaper import ProcessResult, Watched, named_result
+from queuectl.engine.runtime.recording import EndedRun
 from queuectl.engine.runtime.recovery import Recovery
 from queuectl.engine.runtime.run import Run, StopReason
 from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.runtime.runner import RunningProcess, RunRequest
+from queuectl.engine.runtime.settling import Settler
 from queuectl.engine.runtime.tree import Listing, Members, RunTree
-from queuectl.engine.runtime.wrapper import COMMAND_VARIABLE, SHELL, wrap
+from queuectl.engine.runtime.wrapper import COMMAND_VARIABLE, SHELL, Refusals, wrap
 from queuectl.engine.store.base import WorkerRow
-from queuectl.engine.store.sqlite import operations
+from queuectl.engine.store.sqlite import statements
 
 # How long a spawn takes on a machine that is very busy, in seconds.
 _SLOW_SPAWN: Final = 1.0
@@ -41,7 +43,7 @@ _SLOW_SPAWN: Final = 1.0
 
 def finish_by_id_only() -> None:
     """Take any result for a job that runs, whichever run and worker it comes from."""
-    operations.SQL["held_job"] = "SELECT * FROM jobs WHERE seq = :seq AND state = 'processing'"
+    statements.SQL["held_job"] = "SELECT * FROM jobs WHERE seq = :seq AND state = 'processing'"
     _take_out("finish_jobs", "AND jobs.run_count = ended.run\n    AND jobs.worker = ended.worker")
     _take_out("held_runs", "AND jobs.run_count = asked.run AND jobs.worker = asked.worker")
     # Each is told that it is the one that is held.
@@ -53,10 +55,10 @@ def finish_by_id_only() -> None:
 
 def _take_out(name: str, part: str, instead: str = "") -> None:
     """Replace a part of a query that must be there."""
-    if part not in operations.SQL[name]:
+    if part not in statements.SQL[name]:
         raise ValueError(f"{name} has no {part}")
 
-    operations.SQL[name] = operations.SQL[name].replace(part, instead, 1)
+    statements.SQL[name] = statements.SQL[name].replace(part, instead, 1)
 
 
 def give_back_without_asking() -> None:
@@ -96,7 +98,7 @@ def spawn_without_shield() -> None:
 
         with anyio.CancelScope() as scope:
             spawns[run.key] = scope
-            started = await _spawn(self._runner, self._request(run.job, files))
+            started = await _spawn(self._runner, self._request(run, files))
 
         del spawns[run.key]
 
@@ -108,7 +110,8 @@ def spawn_without_shield() -> None:
 
         process_ended()
         outcome = run_outcome(run, named_result(None))
-        await self._recorder.record(run.job, outcome, started_at=started_at)
+        ended = EndedRun(job=run.job, outcome=outcome, started_at=started_at)
+        await self._recorder.record(ended)
 
     _replace(Run, "stop", stop_spawn)
     _replace(Executor, "_run_with", run_unshielded)
@@ -145,7 +148,8 @@ def capture_through_pipes() -> None:
             request.command,
             request.note,
             request.files.exit_path,
-            refusal="not begun",
+            folder=request.cwd,
+            refusals=Refusals(word="not begun", folder="not entered"),
             trap_is_safe=True,
         )
         env = {**request.env, MARK_VARIABLE: str(request.mark)}
@@ -199,10 +203,10 @@ def adopt_by_number_alone() -> None:
 def forget_exit_codes() -> None:
     """Give back, uncharged, what ended while its worker was dead, and forget its exit code."""
 
-    async def record_left(self: Recovery, job: Job, *_: Any, **__: Any) -> None:
+    async def record_left(self: Settler, job: Job, *_: Any, **__: Any) -> None:
         await self._record(job, None, NEVER_BEGAN)
 
-    _replace(Recovery, "_record_left", record_left)
+    _replace(Settler, "_record_left", record_left)
 
 
 def guess_what_is_unknown() -> None:
@@ -210,8 +214,8 @@ def guess_what_is_unknown() -> None:
     guessed = Outcome(kind=OutcomeKind.FAILED, exit_code=255, reason="exit_code=255")
     honest = outcomes.exit_outcome
 
-    def exit_outcome(code: int | None, signal: str | None) -> Outcome:
-        outcome = honest(code, signal)
+    def exit_outcome(result: ProcessResult) -> Outcome:
+        outcome = honest(result)
         return guessed if outcome.kind is OutcomeKind.LOST else outcome
 
     outcomes.exit_outcome = exit_outcome
@@ -228,8 +232,8 @@ def say_that_the_adopted_timed_out() -> None:
         liar: Any = copy.copy(self)
 
         async def judge(*given: Any) -> Any:
-            judged = await self._judge(*given)
-            return judged and (late, judged[1])
+            _, took = await self._judge(*given)
+            return late, took
 
         liar._judge = judge
         await adopt(liar, run, orphan, process_ended=process_ended)

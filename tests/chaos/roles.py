@@ -30,7 +30,7 @@ from queuectl import (
 from queuectl.engine.domain.lifecycle import Outcome
 from queuectl.engine.domain.models import OnCrash
 from queuectl.engine.runtime.clock import SystemClock
-from queuectl.engine.runtime.recording import Recorder
+from queuectl.engine.runtime.recording import EndedRun, Recorder
 from tests.chaos.copies import copy
 from tests.chaos.defects import plant
 from tests.chaos.forkserver import Role
@@ -85,13 +85,14 @@ async def take_over(given: dict[str, Any]) -> None:
         job = await engine.get(given["job"])
 
         if job.state is JobState.PROCESSING and job.run_count == given["run"]:
-            life = engine._open
+            life = engine._life
             clock = SystemClock()
-            await Recorder(life.store, clock, life.folder).record(
-                job,
-                Outcome(kind=OutcomeKind.LOST, reason="lost"),
+            ended = EndedRun(
+                job=job,
+                outcome=Outcome(kind=OutcomeKind.LOST, reason="lost"),
                 started_at=job.started_at or clock.now(),
             )
+            await Recorder(life.store, clock, life.folder).record(ended)
 
 
 async def stop(given: dict[str, Any]) -> None:

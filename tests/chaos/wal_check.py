@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from queuectl.engine.domain.events import STATE_AFTER
-from queuectl.engine.store.sqlite.operations import SQL
+from queuectl.engine.store.sqlite.statements import SQL
 from tests.chaos.wal_cuts import Cut
 
 Events = Sequence[tuple[int, int, str, int]]

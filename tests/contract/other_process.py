@@ -10,6 +10,7 @@ import os
 import signal
 import sqlite3
 import sys
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -85,13 +86,22 @@ def hold(path: Path, statement: str) -> None:
 
 def migrate(folder: Path, count: int) -> None:
     """Make databases that others make at the same moment; tell how many migrations it did."""
-    applied = 0
+    me = os.getpid()
+    databases = [folder / f"{n}.db" for n in range(count)]
 
-    for n in range(count):
+    for database in databases:
         wait_for_word()
-        applied += prepare(folder / f"{n}.db", now_ms=0)
+        # The time says whose migrations they are.
+        prepare(database, now_ms=me)
 
-    print(applied)  # noqa: T201
+    print(sum(applied_at(database, me) for database in databases))  # noqa: T201
+
+
+def applied_at(database: Path, now_ms: int) -> int:
+    """Return how many migrations were applied at that time."""
+    with closing(sqlite3.connect(database)) as connection:
+        query = "SELECT count(*) FROM migrations WHERE applied_at = ?"
+        return int(connection.execute(query, [now_ms]).fetchone()[0])
 
 
 def fork(path: Path) -> None:

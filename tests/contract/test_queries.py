@@ -7,7 +7,7 @@ import pytest
 
 import queuectl
 from queuectl.engine.store.queries import load_queries
-from queuectl.engine.store.sqlite.operations import SQL
+from queuectl.engine.store.sqlite.statements import SQL
 
 MakeModule = Callable[[str], str]
 

@@ -12,11 +12,10 @@ import pytest
 from queuectl.engine.domain.filters import JobFilter
 from queuectl.engine.domain.models import OutcomeKind
 from queuectl.engine.domain.states import TRANSITIONS, WAITING, JobState
-from queuectl.engine.store.sqlite import operations
 from queuectl.engine.store.sqlite.connection import set_up
 from queuectl.engine.store.sqlite.lookups import _listing
-from queuectl.engine.store.sqlite.operations import SQL
 from queuectl.engine.store.sqlite.setup import prepare
+from queuectl.engine.store.sqlite.statements import SQL, run_for_rows
 
 
 @pytest.fixture
@@ -198,7 +197,7 @@ def test_there_may_be_more_rows_than_one_statement_takes(database: sqlite3.Conne
     database.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 32_766)
     rows = [(0, number, "claimed", 1, None) for number in range(7000)]
 
-    operations._run_for_rows(database, "insert_events", rows)
+    run_for_rows(database, "insert_events", rows)
 
     found = database.execute("SELECT job FROM events ORDER BY seq").fetchall()
     assert [row["job"] for row in found] == list(range(7000))

@@ -4,6 +4,7 @@ from datetime import datetime
 
 import pytest
 
+from queuectl.engine.domain.models import StopOrder
 from queuectl.engine.store.base import Change, JobStore, WorkerRow
 from tests.contract.steps import add, end, take, take_one
 from tests.factories import NOW, make_new_job
@@ -11,7 +12,16 @@ from tests.factories import NOW, make_new_job
 
 async def register(store: JobStore, token: str = "a1b2", *, now: datetime = NOW) -> int:  # noqa: S107
     return await store.register_worker(
-        token=token, host="here", pid=4242, boot_id="boot", concurrency=4, now=now
+        token=token,
+        host="here",
+        pid=4242,
+        boot_id="boot",
+        pid_namespace="",
+        lock_file=None,
+        pipe=None,
+        can_restart=False,
+        concurrency=4,
+        now=now,
     )
 
 
@@ -47,13 +57,15 @@ async def test_a_worker_is_listed_with_what_others_need_to_look_at_it(store: Job
         concurrency=4,
         now=NOW,
         pid_namespace="pid:[4026531836]",
+        lock_file="2049:77",
         pipe="c3d4",
         can_restart=True,
     )
 
     [row] = await store.workers()
 
-    assert (row.pid_namespace, row.pipe, row.can_restart) == ("pid:[4026531836]", "c3d4", True)
+    assert (row.pid_namespace, row.lock_file) == ("pid:[4026531836]", "2049:77")
+    assert (row.pipe, row.can_restart) == ("c3d4", True)
 
 
 async def test_workers_are_listed_by_number_with_what_they_hold(store: JobStore) -> None:
@@ -115,8 +127,8 @@ async def test_a_worker_leaves_once(store: JobStore) -> None:
     assert not await store.unregister_worker(number)
 
 
-@pytest.mark.parametrize("stop", ["drain", "now"])
-async def test_only_who_is_asked_is_to_stop(store: JobStore, stop: str) -> None:
+@pytest.mark.parametrize("stop", StopOrder)
+async def test_only_who_is_asked_is_to_stop(store: JobStore, stop: StopOrder) -> None:
     asked, other = await register(store, "a"), await register(store, "b")
 
     await store.ask_to_stop([asked], stop=stop)
@@ -128,19 +140,19 @@ async def test_only_who_is_asked_is_to_stop(store: JobStore, stop: str) -> None:
 async def test_several_are_asked_at_once_and_missing_ones_do_no_harm(store: JobStore) -> None:
     numbers = [await register(store, token) for token in "abc"]
 
-    await store.ask_to_stop([*numbers[:2], 99], stop="drain")
+    await store.ask_to_stop([*numbers[:2], 99], stop=StopOrder.DRAIN)
 
-    assert [row.stop for row in await store.workers()] == ["drain", "drain", None]
+    assert [row.stop for row in await store.workers()] == [StopOrder.DRAIN, StopOrder.DRAIN, None]
 
 
 async def test_now_can_follow_drain_but_drain_does_not_soften_now(store: JobStore) -> None:
     number = await register(store)
 
-    await store.ask_to_stop([number], stop="drain")
-    await store.ask_to_stop([number], stop="now")
-    await store.ask_to_stop([number], stop="drain")
+    await store.ask_to_stop([number], stop=StopOrder.DRAIN)
+    await store.ask_to_stop([number], stop=StopOrder.NOW)
+    await store.ask_to_stop([number], stop=StopOrder.DRAIN)
 
-    assert (await store.orders(number)).stop == "now"
+    assert (await store.orders(number)).stop is StopOrder.NOW
 
 
 async def test_a_worker_that_is_gone_has_no_orders(store: JobStore) -> None:
@@ -162,10 +174,10 @@ async def test_who_is_to_restart_may_be_told_to_stop_as_well(store: JobStore) ->
     number = await register(store)
 
     await store.ask_to_restart([number])
-    await store.ask_to_stop([number], stop="drain")
+    await store.ask_to_stop([number], stop=StopOrder.DRAIN)
 
     orders = await store.orders(number)
-    assert (orders.restart, orders.stop) == (True, "drain")
+    assert (orders.restart, orders.stop) == (True, StopOrder.DRAIN)
 
 
 async def test_an_order_is_hinted_at(store: JobStore) -> None:
@@ -174,6 +186,6 @@ async def test_an_order_is_hinted_at(store: JobStore) -> None:
     store.on_commit(hints.append)
 
     await store.ask_to_restart([number])
-    await store.ask_to_stop([number], stop="now")
+    await store.ask_to_stop([number], stop=StopOrder.NOW)
 
     assert [Change.ORDERS in hint for hint in hints] == [True, True]

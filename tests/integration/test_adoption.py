@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from queuectl import Event, EventKind, JobState, LeftoverProcessError, OutcomeKind, QueueEngine
+from queuectl.engine.domain.models import RunKey
+from queuectl.engine.runtime.notes import run_note
 from queuectl.engine.runtime.plans import Stop
-from queuectl.engine.runtime.runfiles import RunFiles, run_note
+from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.runtime.worker import Worker
 from tests.integration.orphans import GATE, orphaned
 from tests.integration.processes import WORK, end, engine_process, is_running, pid_in
@@ -283,7 +285,7 @@ async def test_a_run_that_has_to_end_ends_for_that_although_its_adopter_has_to_g
     noted, reason = why
     job = await engine.enqueue(GATE, id="job", cwd=tmp_path, max_retries=0, on_crash="dead")
     pid = await orphaned(db_path, tmp_path)
-    RunFiles(_homes(db_path)[0], 1).note_end(run_note(job.seq, 1), noted)
+    RunFiles(_homes(db_path)[0], 1).note_end(run_note(RunKey(job.seq, 1)), noted)
     stopped_when_it_adopts(how)
 
     async with QueueEngine(db_path, kill_grace=0.3) as other:
@@ -477,7 +479,7 @@ async def test_what_a_stopped_worker_could_not_end_is_named(
     await engine.enqueue(daemon, id="job", cwd=tmp_path)
     # As for a process that has become another user's.
     monkeypatch.setattr("queuectl.engine.runtime.proc.send", lambda *_: False)
-    monkeypatch.setattr("queuectl.engine.runtime.tree._LONGEST_DEATH", 0.1)
+    monkeypatch.setattr("queuectl.engine.runtime.ending._LONGEST_DEATH", 0.1)
 
     async with QueueEngine(db_path, kill_grace=0.1) as other:
         working = asyncio.create_task(other.run())

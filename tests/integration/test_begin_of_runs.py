@@ -88,7 +88,7 @@ async def test_a_command_whose_shell_finds_the_workers_folder_removed_does_not_b
     start = ShellRunner.start
     removed: list[Path] = []
 
-    async def start_too_late(runner: ShellRunner, request: RunRequest) -> ShellProcess:
+    async def start_too_late(runner: ShellRunner, request: RunRequest) -> ShellProcess | None:
         if not removed:
             removed.append(request.files.exit_path.parent)
             await asyncio.to_thread(shutil.rmtree, removed[0])

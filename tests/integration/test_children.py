@@ -30,12 +30,28 @@ async def main():
             while not os.path.exists(folder + "/pid"):
                 await asyncio.sleep(0.01)
             shell = int(open(folder + "/pid").read())
-            os.kill(shell, signal.SIGKILL) if deed == "kill" else open(folder + "/go", "w").close()
+            match deed:
+                case "kill": os.kill(shell, signal.SIGKILL)
+                case "kill all": os.killpg(shell, signal.SIGKILL)
+                case "go": open(folder + "/go", "w").close()
             os.waitid(os.P_PID, shell, os.WEXITED | os.WNOWAIT)
             os.execv(sys.executable, [sys.executable, "-c", successor, db, "1"])
 
 asyncio.run(main())
 """
+
+# To a worker of this program the database is busy when it comes with its first result.
+REFUSED_ONCE: Final = f"""
+import sys
+from queuectl import StoreBusyError
+from queuectl.engine.store.sqlite.store import SqliteStore
+
+async def refuse(store, *given, **named):
+    SqliteStore.finish = usual
+    raise StoreBusyError(sys.argv[1], "the database is locked by another program")
+
+usual, SqliteStore.finish = SqliteStore.finish, refuse
+{WORK}"""
 
 # What is left in the shell's group lets the run be adopted.
 BUSY: Final = (
@@ -91,3 +107,14 @@ async def test_a_shell_that_ended_while_its_worker_was_replaced_is_reaped_and_he
     assert (job.state, job.reason) == (JobState.DEAD, reason)
     assert run.cpu is not None
     assert not is_zombie
+
+
+async def test_how_a_child_ended_outlives_a_database_that_does_not_take_it_at_once(
+    engine: QueueEngine, db_path: Path, tmp_path: Path
+) -> None:
+    await engine.enqueue(BUSY, id="job", cwd=tmp_path, max_retries=0)
+
+    async with engine_process(REPLACED, db_path, tmp_path, "kill all", REFUSED_ONCE):
+        job = await engine.wait("job", timeout=10)
+
+    assert (job.state, job.signal, job.reason) == (JobState.DEAD, "SIGKILL", "signal=SIGKILL")

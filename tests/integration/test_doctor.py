@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from queuectl import EngineClosedError, QueueEngine, __version__, diagnose
-from queuectl.engine.runtime import doctor
+from queuectl.engine.runtime.doctor import look
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.store.sqlite.check import check_database
-from queuectl.engine.store.sqlite.operations import SQL
+from queuectl.engine.store.sqlite.statements import SQL
 from tests.integration.doctors import NOTE, OK, PROBLEM, contents, follow, only, problems
 from tests.integration.processes import WORK, engine_process, pid_in
 from tests.waiting import wait_until
@@ -305,7 +305,7 @@ async def test_another_programs_database_is_a_problem(db_path: Path) -> None:
 async def test_a_large_database_is_read_to_its_end_when_that_is_asked_for(
     made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "_LARGE", 1000)
+    monkeypatch.setattr(look, "_LARGE", 1000)
     short = only(await diagnose(made), "integrity")
 
     assert short.verdict is NOTE

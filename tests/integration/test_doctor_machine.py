@@ -6,8 +6,8 @@ from typing import Final
 import pytest
 
 from queuectl import QueueEngine, Verdict, diagnose
-from queuectl.engine.runtime import filesystem, machine
-from queuectl.engine.runtime.filesystem import Mount, judge_mount, judge_room, mount_of
+from queuectl.engine.runtime.doctor import filesystem, machine
+from queuectl.engine.runtime.doctor.filesystem import Mount, judge_mount, judge_room, mount_of
 from queuectl.engine.store.sqlite.driver import Version, check_library, has_wal_reset_bug
 from tests.integration.doctors import NOTE, OK, PROBLEM, follow, only
 
@@ -114,7 +114,7 @@ def test_where_nothing_is_said_nothing_is_found() -> None:
     ],
 )
 def test_a_file_system_is_judged_by_its_kind(kind: str, verdict: Verdict) -> None:
-    mount = Mount(point="/", kind=kind, source="x")
+    mount = Mount(point="/", kind=kind)
 
     assert judge_mount(Path("/srv"), mount).verdict is verdict
 

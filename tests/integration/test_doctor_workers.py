@@ -8,7 +8,7 @@ import pytest
 
 from queuectl import Finding, QueueEngine, diagnose
 from queuectl.engine.domain.models import WorkerInfo, WorkerState
-from queuectl.engine.runtime import doctor
+from queuectl.engine.runtime.doctor import look
 from tests.integration.doctors import NOTE, OK, PROBLEM, follow, only
 from tests.integration.orphans import orphaned
 from tests.integration.processes import WORK, end, engine_process
@@ -93,13 +93,13 @@ def worker(name: str, state: WorkerState, *, busy: int) -> WorkerInfo:
 def test_runs_of_a_dead_worker_are_only_noted_where_another_is_alive(db_path: Path) -> None:
     dead = worker("w3", WorkerState.DEAD, busy=2)
     alive = worker("w4", WorkerState.RUNNING, busy=0)
-    _, found = doctor._workers(db_path, [dead, alive])
+    _, found = look._workers(db_path, [dead, alive])
 
     assert (found.verdict, "is dead, and has 2 jobs" in found.words) == (NOTE, True)
     assert found.advice == "nothing has to be done: the live workers settle what it left"
 
 
 def test_a_worker_that_does_not_answer_is_a_problem(db_path: Path) -> None:
-    _, found = doctor._workers(db_path, [worker("w3", WorkerState.UNRESPONSIVE, busy=1)])
+    _, found = look._workers(db_path, [worker("w3", WorkerState.UNRESPONSIVE, busy=1)])
 
     assert (found.verdict, "w3 (pid 77 on here)" in found.words) == (PROBLEM, True)

@@ -191,7 +191,7 @@ async def test_who_still_reads_when_the_engine_is_closed_is_told_so(db_path: Pat
         await engine.enqueue("true", id="job")
         waiting = (follow(), hear(), engine.wait("job"))
         tasks = [asyncio.create_task(each) for each in waiting]
-        await wait_until(lambda: len(engine._open.bus._listeners) == len(tasks))
+        await wait_until(lambda: len(engine._life.bus._listeners) == len(tasks))
 
     results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
     assert [type(each) for each in results] == [EngineClosedError] * 3
@@ -303,7 +303,7 @@ async def test_waiting_for_a_job_that_is_deleted_meanwhile_is_told_so(
 ) -> None:
     await engine.enqueue("true", id="job", delay=3600)
     waiting = asyncio.create_task(engine.wait("job"))
-    await wait_until(lambda: len(engine._open.bus._listeners) > 0)
+    await wait_until(lambda: len(engine._life.bus._listeners) > 0)
 
     await engine.delete("job")
 

@@ -22,7 +22,7 @@ def waits_for(name: str) -> str:
 
 async def followed(engine: QueueEngine) -> None:
     """Return when somebody waits for changes of this engine's jobs."""
-    await wait_until(lambda: len(engine._open.bus._listeners) > 0)
+    await wait_until(lambda: len(engine._life.bus._listeners) > 0)
 
 
 async def test_a_job_that_has_not_started_is_waited_for(engine: QueueEngine) -> None:
@@ -154,7 +154,16 @@ async def test_a_job_that_is_given_back_before_it_starts_is_followed_all_the_sam
     store = engine._store
     now = (await engine.get("job")).created_at
     worker = await store.register_worker(
-        token=secrets.token_hex(8), host="", pid=1, boot_id="", concurrency=1, now=now
+        token=secrets.token_hex(8),
+        host="",
+        pid=1,
+        boot_id="",
+        pid_namespace="",
+        lock_file=None,
+        pipe=None,
+        can_restart=False,
+        concurrency=1,
+        now=now,
     )
     claim = await store.claim(worker, 1, now=now)
     following = asyncio.create_task(all_of(engine.follow("job")))

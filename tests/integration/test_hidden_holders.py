@@ -8,6 +8,7 @@ import pytest
 
 from queuectl import QueueEngine
 from queuectl.engine.runtime import proc
+from queuectl.engine.runtime.ending import Remains
 from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.marks import Mark
 from queuectl.engine.runtime.runfiles import RunFiles
@@ -91,11 +92,11 @@ async def test_a_run_of_ours_is_not_gone_while_somebody_unseen_has_its_lock(
 
     async with a_process(STAY, files.lock):
         files.close_lock()
-        was_gone = await tree.end(0)
+        remained = await tree.end(0)
 
-    is_gone = await tree.end(0)
+    remains = await tree.end(0)
     files.close()
-    assert (was_gone, tree.is_hidden, is_gone) == (False, True, True)
+    assert (remained, remains) == (Remains.HIDDEN, Remains.GONE)
 
 
 @pytest.mark.usefixtures("hidden")
@@ -107,11 +108,11 @@ async def test_an_adopted_run_is_not_gone_while_somebody_unseen_has_its_output(
     async with a_process(STAY, files.output):
         files.close()
         assert files.open_output(tmp_path / "nowhere")
-        was_gone = await run_tree(tmp_path, files).end(0)
+        remained = await run_tree(tmp_path, files).end(0)
 
-    is_gone = await run_tree(tmp_path, files).end(0)
+    remains = await run_tree(tmp_path, files).end(0)
     files.close()
-    assert (was_gone, is_gone) == (False, True)
+    assert (remained, remains) == (Remains.HIDDEN, Remains.GONE)
 
 
 async def test_what_left_the_group_of_a_run_and_is_to_be_left_does_not_keep_it(
@@ -121,9 +122,9 @@ async def test_what_left_the_group_of_a_run_and_is_to_be_left_does_not_keep_it(
 
     async with a_process(STAY, files.lock):
         files.close()
-        is_gone = await run_tree(tmp_path, files).end(0, group_only=True)
+        remains = await run_tree(tmp_path, files).end(0, group_only=True)
 
-    assert is_gone
+    assert remains is Remains.GONE
 
 
 @pytest.mark.parametrize("knows_its_leader", [True, False])
@@ -140,10 +141,10 @@ async def test_a_run_that_left_its_group_is_not_gone_where_nothing_can_be_listed
     async with a_process(STAY, files.lock):
         files.close()
         members = tree.look()
-        was_gone = await tree.end(0)
+        remained = await tree.end(0)
 
     assert (members.ours, members.is_held) == ((), True)
-    assert (was_gone, await tree.end(0)) == (False, True)
+    assert (remained, await tree.end(0)) == (Remains.HIDDEN, Remains.GONE)
 
 
 @pytest.mark.usefixtures("hidden")

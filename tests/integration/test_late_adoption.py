@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from queuectl import EventKind, JobState, LeftoverProcessError, QueueEngine, StoreDamagedError
-from queuectl.engine.runtime.recovery import Recovery
+from queuectl.engine.runtime.settling import Settler
 from queuectl.engine.runtime.worker import Worker
 from queuectl.engine.store.sqlite.store import SqliteStore
 from tests.integration.orphans import GATE
@@ -89,7 +89,7 @@ async def test_a_worker_that_is_told_to_stop_adopts_no_more(
     monkeypatch: pytest.MonkeyPatch,
     stopped: asyncio.Event,
 ) -> None:
-    held = Held(monkeypatch, Recovery, "_settle_seen")
+    held = Held(monkeypatch, Settler, "_settle_seen")
 
     async with recovering(engine, db_path, tmp_path, held) as (working, pid):
         stopping = asyncio.create_task(engine.stop_workers(["w2"], timeout=10))

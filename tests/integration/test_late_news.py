@@ -4,10 +4,13 @@ import asyncio
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from queuectl import JobState, QueueEngine
+from queuectl.engine.runtime.process import ShellProcess, ShellRunner
 from queuectl.engine.runtime.run import Run, StopReason
+from queuectl.engine.runtime.runner import RunRequest
 from queuectl.engine.testing import FakeClock, FakeProcess, FakeRun
 from tests.factories import NOW, make_job
 from tests.integration.processes import WORK, engine_process, is_running, pid_in
@@ -55,3 +58,101 @@ async def test_an_end_that_nobody_has_heard_of_yet_comes_before_a_stop() -> None
 
     assert result is not None
     assert (result.exit_code, run.stop_reason) == (0, None)
+
+
+async def test_an_end_that_nobody_has_heard_of_yet_comes_before_a_stop_during_the_start() -> None:
+    run = Run(make_job())
+    run.stop(StopReason.SHUTDOWN)
+    result = await run.ended_or_stopped(Unheard())
+
+    assert result is not None
+    assert (result.exit_code, run.stop_reason) == (0, None)
+
+
+async def test_what_a_worker_that_died_had_decided_comes_before_an_end() -> None:
+    run = Run(make_job())
+    run.stop_as_before(StopReason.TIMEOUT)
+
+    assert await run.ended_or_stopped(Unheard()) is None
+    assert run.stop_reason is StopReason.TIMEOUT
+
+
+class LeavingError(Exception):
+    """What a program is left by, with its workers."""
+
+
+class ToldLate(ShellRunner):
+    """One whose starts return when what they started has ended, and is wanted no more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_at_it = asyncio.Event()
+
+    async def start(self, request: RunRequest) -> ShellProcess | None:
+        process = await super().start(request)
+        assert process is not None
+        await wait_until(process.has_ended)
+        self.is_at_it.set()
+        await wait_until(lambda: not request.is_wanted())
+        return process
+
+
+class ToldSoon(ToldLate):
+    """One whose turn to start something comes when that is wanted no more."""
+
+    async def start(self, request: RunRequest) -> ShellProcess | None:
+        self.is_at_it.set()
+        await wait_until(lambda: not request.is_wanted())
+        return await ShellRunner.start(self, request)
+
+
+async def left_while_starting(engine: QueueEngine, runner: ToldLate) -> None:
+    """Leave the workers of a program, which ends what they run, while they are at a start."""
+    with suppress(LeavingError):
+        async with engine.workers():
+            await runner.is_at_it.wait()
+            raise LeavingError
+
+
+async def test_a_command_that_ended_before_its_worker_was_stopped_is_not_run_again(
+    db_path: Path, tmp_path: Path
+) -> None:
+    runner = ToldLate()
+
+    async with QueueEngine(db_path, runner=runner) as engine:
+        await engine.enqueue("exit 7", id="job", cwd=tmp_path, max_retries=0)
+        await left_while_starting(engine, runner)
+        job = await engine.get("job")
+
+    assert (job.state, job.exit_code, job.run_count) == (JobState.DEAD, 7, 1)
+
+
+async def test_a_command_whose_worker_was_stopped_before_it_began_is_not_begun(
+    db_path: Path, tmp_path: Path
+) -> None:
+    runner = ToldSoon()
+
+    async with QueueEngine(db_path, runner=runner) as engine:
+        await engine.enqueue("echo >> ran", id="job", cwd=tmp_path)
+        await left_while_starting(engine, runner)
+        job = await engine.get("job")
+        [run] = await engine.attempts("job")
+
+    assert not (tmp_path / "ran").exists()
+    assert (job.state, job.attempts, job.interruptions) == (JobState.PENDING, 0, 1)
+    assert run.reason == "its worker was stopped before it began"
+
+
+async def test_a_command_that_was_cancelled_before_it_began_is_not_begun(
+    db_path: Path, tmp_path: Path
+) -> None:
+    runner = ToldSoon()
+
+    async with QueueEngine(db_path, runner=runner) as engine, engine.workers():
+        await engine.enqueue("echo >> ran", id="job", cwd=tmp_path)
+        await runner.is_at_it.wait()
+        await engine.cancel("job", reason="not today")
+        job = await engine.wait("job", timeout=10)
+
+    assert not (tmp_path / "ran").exists()
+    assert (job.state, job.reason) == (JobState.CANCELLED, "not today")

@@ -36,7 +36,7 @@ from queuectl import QueueEngine
 
 class Finder:
     def find_spec(self, name, *_):
-        if name == "queuectl.engine.runtime.supervisor":
+        if name == "queuectl.engine.runtime.worker_life":
             print(threading.current_thread() is threading.main_thread())
 
 async def main():

@@ -14,6 +14,7 @@ import anyio
 import pytest
 
 from queuectl import EventKind, JobState, OnCrash, QueueEngine
+from queuectl.engine.domain.models import RunKey
 from queuectl.engine.runtime.adoption import Orphan
 from queuectl.engine.runtime.clock import SystemClock
 from queuectl.engine.runtime.folder import StateFolder
@@ -26,10 +27,12 @@ from queuectl.engine.runtime.liveness import (
     sets_counted,
 )
 from queuectl.engine.runtime.locks import is_locked, open_private
+from queuectl.engine.runtime.notes import run_note
 from queuectl.engine.runtime.outcomes import left_outcome
 from queuectl.engine.runtime.recording import Recorder
 from queuectl.engine.runtime.recovery import Recovery
-from queuectl.engine.runtime.runfiles import RunFiles, RunFilesPool, has_gaps, run_note
+from queuectl.engine.runtime.run_folder import RunFilesPool, has_gaps
+from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.store.base import JobStore, WorkerRow
 from tests.factories import NOW, make_job
 from tests.integration.orphans import GATE, orphaned
@@ -271,9 +274,9 @@ def test_a_set_of_files_that_could_not_be_made_is_not_missed_afterwards(
     pool = RunFilesPool(home.path, count=home.count_sets)
 
     with _refused_once(monkeypatch, name, errno.ENOSPC, at=at), pytest.raises(OSError, match="No"):
-        pool.take(run_note(1, 1))
+        pool.take(run_note(RunKey(1, 1)))
 
-    kept, dropped = pool.take(run_note(1, 1)), pool.take(run_note(2, 1))
+    kept, dropped = pool.take(run_note(RunKey(1, 1))), pool.take(run_note(RunKey(2, 1)))
     pool.give_back(kept)
     dropped.close()
     pool.drop(dropped)
@@ -308,7 +311,7 @@ def test_a_worker_that_cannot_make_its_lock_leaves_no_folder(
 
 def test_a_run_whose_output_is_gone_ended_for_the_reason_that_was_noted(tmp_path: Path) -> None:
     job = make_job(run_count=1)
-    note = run_note(job.seq, job.run_count)
+    note = run_note(job.run_key)
     files = RunFiles(tmp_path, 1)
     assert files.open(note)
     files.note_end(note, "timeout")

@@ -17,6 +17,7 @@ from queuectl.engine.runtime.clock import SystemClock
 from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.recording import Recorder
 from queuectl.engine.runtime.recovery import Recovery
+from queuectl.engine.runtime.settling import Settler
 from queuectl.engine.store.base import JobStore
 from tests.conftest import OpenStore
 from tests.integration.processes import WORK, end, engine_process, is_running, pid_in
@@ -166,16 +167,16 @@ async def test_a_job_that_fails_to_be_settled_in_a_way_nobody_foresaw_keeps_no_o
             await pid_in(tmp_path / f"pid-{name}")
         await dying.kill()
 
-    settle = Recovery._settle_job
+    settle = Settler.settle
 
-    async def fail_for_one(self: Recovery, worker: Any, job: Job, *rest: Any, **named: Any) -> None:
+    async def fail_for_one(self: Settler, worker: Any, job: Job, *rest: Any, **named: Any) -> None:
         if job.id == "bad":
             raise ValueError("not foreseen")
 
         await settle(self, worker, job, *rest, **named)
 
     with monkeypatch.context() as failing:
-        failing.setattr(Recovery, "_settle_job", fail_for_one)
+        failing.setattr(Settler, "settle", fail_for_one)
 
         async with engine.workers():
             await wait_for_event(engine, EventKind.ADOPTED, "good")
@@ -230,15 +231,15 @@ def made_recovery(
 
 def on_settling(monkeypatch: pytest.MonkeyPatch, call: Callable[[str], object]) -> None:
     """Call a function with the id of each job before it is settled."""
-    settle = Recovery._settle_job
+    settle = Settler.settle
 
     async def call_and_settle(
-        self: Recovery, worker: Any, job: Job, *rest: Any, **named: Any
+        self: Settler, worker: Any, job: Job, *rest: Any, **named: Any
     ) -> None:
         call(job.id)
         await settle(self, worker, job, *rest, **named)
 
-    monkeypatch.setattr(Recovery, "_settle_job", call_and_settle)
+    monkeypatch.setattr(Settler, "settle", call_and_settle)
 
 
 async def test_a_locked_database_ends_the_look_at_a_dead_worker_and_the_next_look_settles_it(

@@ -10,12 +10,15 @@ import anyio
 import pytest
 
 from queuectl import EventKind, JobState, OnCrash, OutcomeKind, QueueEngine
+from queuectl.engine.domain.models import RunKey
 from queuectl.engine.errors import StoreError
-from queuectl.engine.runtime import executor
+from queuectl.engine.runtime import watching
 from queuectl.engine.runtime.adoption import OrphanProcess
+from queuectl.engine.runtime.ending import Remains
+from queuectl.engine.runtime.notes import run_note
 from queuectl.engine.runtime.process import ShellProcess
 from queuectl.engine.runtime.run import StopReason
-from queuectl.engine.runtime.runfiles import RunFiles, run_note
+from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.runtime.tree import RunTree
 from queuectl.engine.store.sqlite.store import SqliteStore
 from tests.integration.orphans import GATE, orphaned
@@ -32,7 +35,7 @@ def opened_gate(tmp_path: Path) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executor, "_STUCK_PAUSE", 0.01)
+    monkeypatch.setattr(watching, "_STUCK_PAUSE", 0.01)
 
 
 def fail_once(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,7 +62,7 @@ async def test_a_run_that_a_dead_worker_was_stopping_is_ended_although_that_fail
 ) -> None:
     job = await engine.enqueue(GATE, id="job", cwd=tmp_path)
     shell = await orphaned(db_path, tmp_path)
-    files_of_first_run(db_path).note_end(run_note(job.seq, 1), StopReason.SHUTDOWN)
+    files_of_first_run(db_path).note_end(run_note(RunKey(job.seq, 1)), StopReason.SHUTDOWN)
     monkeypatch.setattr(RunTree, "end", fail_once(RunTree.end))
 
     async with engine.workers():
@@ -78,7 +81,7 @@ async def test_a_run_that_was_left_to_a_successor_goes_on_although_it_cannot_be_
 ) -> None:
     job = await engine.enqueue(GATE, id="job", cwd=tmp_path, on_crash=OnCrash.KILL)
     await orphaned(db_path, tmp_path)
-    files_of_first_run(db_path).note_end(run_note(job.seq, 1), StopReason.LEAVE)
+    files_of_first_run(db_path).note_end(run_note(RunKey(job.seq, 1)), StopReason.LEAVE)
     monkeypatch.setattr(OrphanProcess, "wait", fail_once(OrphanProcess.wait))
 
     async with engine.workers():
@@ -105,9 +108,9 @@ async def test_the_files_of_an_adopted_run_that_is_somebody_elses_by_now_are_lef
         await wait_for_event(engine, EventKind.ADOPTED, "job")
         (tmp_path / "go").touch()
 
-    left = files.exit_note(run_note(job.seq, 1))
+    left = files.exit_note(run_note(RunKey(job.seq, 1)))
     assert left is not None
-    assert (files.note(), left.code) == (run_note(job.seq, 1), 0)
+    assert (files.note(), left.code) == (run_note(RunKey(job.seq, 1)), 0)
 
 
 async def test_that_a_run_was_left_is_struck_out_when_it_is_adopted_although_that_fails_at_first(
@@ -115,7 +118,7 @@ async def test_that_a_run_was_left_is_struck_out_when_it_is_adopted_although_tha
 ) -> None:
     job = await engine.enqueue(GATE, id="job", cwd=tmp_path, on_crash=OnCrash.KILL)
     await orphaned(db_path, tmp_path)
-    files, note = files_of_first_run(db_path), run_note(job.seq, 1)
+    files, note = files_of_first_run(db_path), run_note(RunKey(job.seq, 1))
     files.note_end(note, StopReason.LEAVE)
     monkeypatch.setattr(RunFiles, "note_end", fail_once(RunFiles.note_end))
 
@@ -152,8 +155,8 @@ async def test_an_engine_can_be_left_while_what_a_shell_wrote_cannot_be_read(
 async def test_how_a_run_ended_is_not_lost_where_a_worker_goes_before_what_it_left_has_ended(
     engine: QueueEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(*_: object) -> bool:
-        return False
+    async def refuse(*_: object) -> Remains:
+        return Remains.LEFT
 
     with monkeypatch.context() as meanwhile:
         meanwhile.setattr(ShellProcess, "end_group", refuse)

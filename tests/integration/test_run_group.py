@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from queuectl.engine.runtime import proc
+from queuectl.engine.runtime.ending import Remains
 from queuectl.engine.runtime.group import RunGroup
 from queuectl.engine.runtime.reaper import ProcessResult
 from tests.integration.orphans import STAY, a_process
@@ -28,7 +29,7 @@ async def test_whoever_got_the_number_of_a_group_that_is_gone_is_not_signalled()
     async with a_process(STAY) as stranger:
         group = RunGroup(stranger, lambda: result)
 
-        assert await group.end(0.1)
+        assert await group.end(0.1) is Remains.GONE
         assert is_running(stranger)
 
 
@@ -37,7 +38,7 @@ async def test_a_group_of_which_nothing_was_left_is_not_even_looked_at() -> None
         # It began before, and is not of it all the same.
         result = reaped(seconds_ago=0, group_is_gone=True)
 
-        assert await RunGroup(stranger, lambda: result).end(0.1)
+        assert await RunGroup(stranger, lambda: result).end(0.1) is Remains.GONE
         assert is_running(stranger)
 
 
@@ -45,7 +46,7 @@ async def test_what_was_in_the_group_when_its_shell_was_reaped_is_ended() -> Non
     async with a_process(STAY) as left:
         result = reaped(seconds_ago=0)
 
-        assert await RunGroup(left, lambda: result).end(5)
+        assert await RunGroup(left, lambda: result).end(5) is Remains.GONE
         assert not is_running(left)
 
 
@@ -54,9 +55,9 @@ async def test_a_number_is_not_signalled_any_more_once_the_group_was_seen_gone()
 
     async with a_process(STAY) as stranger:
         group = RunGroup(stranger, lambda: results[-1])
-        assert await group.end(0.1)
+        assert await group.end(0.1) is Remains.GONE
 
         # Whoever began before this moment would be of it, were it not known to be gone.
         results.append(reaped(seconds_ago=0))
-        assert await group.end(0.1)
+        assert await group.end(0.1) is Remains.GONE
         assert is_running(stranger)

@@ -13,6 +13,7 @@ import pytest
 
 from queuectl import QueueEngine
 from queuectl.engine.runtime import proc
+from queuectl.engine.runtime.ending import Remains
 from queuectl.engine.runtime.marks import MARK_VARIABLE, Mark
 from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.runtime.threads import in_thread
@@ -163,9 +164,9 @@ async def test_a_run_that_was_hidden_at_one_look_and_is_seen_at_the_next_has_its
         # Who was to be killed at the third look is gone by then.
         await wait_until(lambda: looks >= 5 or ending.done())
         (tmp_path / "go").touch()
-        is_gone = await ending
+        remains = await ending
 
-    assert is_gone
+    assert remains is Remains.GONE
     assert (tmp_path / "obeyed").exists()
 
 

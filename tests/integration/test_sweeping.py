@@ -1,5 +1,6 @@
 """What dead workers left: ended and removed, whatever gets in the way."""
 
+import ctypes
 import errno
 import logging
 import os
@@ -14,11 +15,11 @@ import pytest
 
 from queuectl.engine.runtime import proc, sweep
 from queuectl.engine.runtime.folder import StateFolder
-from queuectl.engine.runtime.liveness import LOCK_NAME
-from queuectl.engine.runtime.locks import is_locked, try_lock
+from queuectl.engine.runtime.liveness import LOCK_NAME, open_lock
+from queuectl.engine.runtime.locks import is_locked, release, try_lock
 from queuectl.engine.runtime.marks import Mark
 from queuectl.engine.runtime.proc import Process
-from queuectl.engine.runtime.runfiles import FoundRun, find_runs, has_gaps
+from queuectl.engine.runtime.run_folder import FoundRun, find_runs, has_gaps
 from queuectl.engine.runtime.sweep import Sweeper, end_leftovers
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.store.base import JobStore
@@ -66,7 +67,7 @@ async def test_what_the_system_refuses_for_one_process_is_done_for_the_others(
         left = await end_leftovers(home, str(folder.database), 0.3)
         running = [is_running(pid) for pid in (first, second, third)]
 
-    assert [leftover.words for leftover in left] == [(second, 1, 1)]
+    assert [(found.process.pid, *found.key) for found in left] == [(second, 1, 1)]
     assert running == [False, True, False]
 
 
@@ -98,6 +99,31 @@ async def test_a_sweep_that_is_cancelled_keeps_no_lock(
     assert not is_locked(home / LOCK_NAME)
 
 
+@pytest.mark.parametrize("by_file", [True, False])
+def test_a_child_that_is_forked_meanwhile_does_not_keep_a_dead_workers_lock(
+    folder: StateFolder, *, by_file: bool
+) -> None:
+    home = left_home(folder, "0123456789abcdef")
+    lock = open_lock(home, by_file=by_file)
+    assert try_lock(lock)
+    # It does not go on as Python, which would close it.
+    child = ctypes.CDLL(None).fork()
+
+    if not child:
+        signal.pause()
+
+    try:
+        release(lock)
+        again = open_lock(home, by_file=by_file)
+        is_free = try_lock(again)
+        release(again)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+    assert is_free
+
+
 async def test_a_lock_that_the_system_refuses_is_not_kept_open(
     store: JobStore, folder: StateFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,7 +150,7 @@ async def test_each_process_that_cannot_be_ended_is_reported_once(
 ) -> None:
     tokens = ["one", "two"]
     monkeypatch.setattr(sweep, "_GRACE", 0.0)
-    monkeypatch.setattr("queuectl.engine.runtime.tree._LONGEST_DEATH", 0.0)
+    monkeypatch.setattr("queuectl.engine.runtime.ending._LONGEST_DEATH", 0.0)
     # As for a process that has become another user's.
     monkeypatch.setattr(proc, "send", lambda *_: False)
     sweeper = Sweeper(store, folder)

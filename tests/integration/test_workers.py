@@ -182,7 +182,7 @@ async def test_draining_waits_for_the_jobs_of_other_workers(
     async with engine.workers(), QueueEngine(db_path) as other:
         await pid_in(tmp_path / "pid")
         draining = asyncio.create_task(other.drain())
-        await wait_until(lambda: len(other._open._workers) == 1)
+        await wait_until(lambda: len(other._life._workers) == 1)
         more = await other.enqueue("true")
         await other.wait(more.id, timeout=5)
         was_done = draining.done()
@@ -298,7 +298,7 @@ async def test_a_listener_is_still_told_after_a_time_without_free_descriptors(
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
         try:
-            other._open.bus.tell(Change.STATE)
+            other._life.bus.tell(Change.STATE)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 

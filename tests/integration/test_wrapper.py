@@ -10,8 +10,15 @@ import msgspec
 import pytest
 
 from queuectl.engine.runtime import wrapper
-from queuectl.engine.runtime.runfiles import ExitNote, RunFiles
-from queuectl.engine.runtime.wrapper import COMMAND_VARIABLE, NOT_BEGUN, TRAP_PROBE, wrap
+from queuectl.engine.runtime.notes import ExitNote
+from queuectl.engine.runtime.runfiles import RunFiles
+from queuectl.engine.runtime.wrapper import (
+    COMMAND_VARIABLE,
+    NOT_BEGUN,
+    TRAP_PROBE,
+    Refusals,
+    wrap,
+)
 
 COMMANDS: Final = {
     "builtin": "true",
@@ -125,6 +132,7 @@ COMMANDS: Final = {
 }
 
 NOTE: Final = "12 3"
+REFUSALS: Final = Refusals(word="not begun", folder="not entered")
 
 # The number of the session that a command is in, and an end of what leads it.
 SESSION: Final = '$(cut -d" " -f6 /proc/self/stat)'
@@ -194,7 +202,12 @@ def _without_line_numbers(text: str) -> str:
 def is_guarded(shell: Path, command: str) -> bool:
     """Whether a command gets a shell of its own inside the wrapping."""
     is_safe = not run(shell, TRAP_PROBE).output
-    return wrap(command, NOTE, Path("0.exit"), refusal="not begun", trap_is_safe=is_safe)[1]
+    return wrapped(command, Path("0.exit"), is_safe=is_safe)[1]
+
+
+def wrapped(command: str, exit_file: Path, *, is_safe: bool) -> tuple[str, bool]:
+    """Wrap a command that is to run in the first folder."""
+    return wrap(command, NOTE, exit_file, folder="/", refusals=REFUSALS, trap_is_safe=is_safe)
 
 
 def as_a_shell_says(ended: Ended, *, is_guarded: bool) -> Ended:
@@ -208,7 +221,7 @@ def as_a_shell_says(ended: Ended, *, is_guarded: bool) -> Ended:
 def run_wrapped(shell: Path, command: str, exit_file: Path) -> Wrapped:
     """Run a command in its wrapping, chosen as the runner chooses it."""
     is_safe = not run(shell, TRAP_PROBE).output
-    code, in_variable = wrap(command, NOTE, exit_file, refusal="not begun", trap_is_safe=is_safe)
+    code, in_variable = wrapped(command, exit_file, is_safe=is_safe)
     return run_numbered(shell, code, **({COMMAND_VARIABLE: command} if in_variable else {}))
 
 

@@ -84,9 +84,8 @@ def test_a_new_database_has_the_schema_of_the_snapshot(db_path: Path) -> None:
 
 
 def test_a_new_database_records_every_migration(db_path: Path) -> None:
-    applied = prepare(db_path, now_ms=1234)
+    prepare(db_path, now_ms=1234)
 
-    assert applied == len(MIGRATIONS)
     assert rows(db_path, "SELECT number, name, checksum, applied_at FROM migrations") == [
         (each.number, each.name, each.checksum, 1234) for each in MIGRATIONS
     ]
@@ -96,7 +95,7 @@ def test_a_database_that_is_up_to_date_is_left_as_it_is(db_path: Path) -> None:
     prepare(db_path, now_ms=0)
     before = db_path.read_bytes()
 
-    assert prepare(db_path, now_ms=1) == 0
+    prepare(db_path, now_ms=1)
 
     assert db_path.read_bytes() == before
 
@@ -109,15 +108,14 @@ def test_an_older_database_gets_only_what_it_lacks(
         connection.execute("INSERT INTO settings VALUES ('max-retries', '9')")
     add_migration(monkeypatch, GOOD)
 
-    applied = prepare(db_path, now_ms=1)
+    prepare(db_path, now_ms=1)
 
-    assert applied == 1
     assert rows(db_path, "PRAGMA user_version") == [(NEXT,)]
     assert rows(db_path, "SELECT key, value FROM settings") == [
         ("max-retries", "9"),
         ("priority", "7"),
     ]
-    assert rows(db_path, "SELECT number FROM migrations")[-1] == (NEXT,)
+    assert rows(db_path, "SELECT number FROM migrations WHERE applied_at = 1") == [(NEXT,)]
 
 
 @pytest.mark.parametrize(
@@ -144,8 +142,9 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(
     # The error tells of the migration, not of how it was undone.
     assert "rollback" not in str(caught.value)
     monkeypatch.undo()
-    applied = prepare(db_path, now_ms=2)
-    assert applied == (len(MIGRATIONS) if is_new else 0)
+    prepare(db_path, now_ms=2)
+    applied = rows(db_path, "SELECT number FROM migrations WHERE applied_at = 2")
+    assert len(applied) == (len(MIGRATIONS) if is_new else 0)
     assert rows(db_path, "SELECT * FROM settings") == []
     assert dump_schema(db_path) == before or is_new
 

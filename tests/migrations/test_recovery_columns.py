@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from queuectl.engine.domain.models import OnCrash, OutcomeKind
+from queuectl.engine.domain.models import OnCrash, OutcomeKind, StopOrder
 from queuectl.engine.domain.states import JobState
 from queuectl.engine.store.base import JobStore
 from queuectl.engine.store.sqlite import setup
@@ -45,7 +45,7 @@ def older(db_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A database as the first migration alone makes it, with jobs in every state."""
     with monkeypatch.context() as patch:
         patch.setattr(setup, "MIGRATIONS", MIGRATIONS[:1])
-        assert prepare(db_path, now_ms=0) == 1
+        prepare(db_path, now_ms=0)
 
     with closing(sqlite3.connect(db_path)) as connection:
         connection.execute("PRAGMA foreign_keys = ON")
@@ -84,9 +84,8 @@ def test_the_older_queue_has_a_job_in_every_state_and_every_table_has_rows(older
 def test_nothing_is_lost_and_what_is_new_says_nothing(older: Path) -> None:
     before = content(older)
 
-    applied = prepare(older, now_ms=1)
+    prepare(older, now_ms=1)
 
-    assert applied == len(MIGRATIONS) - 1
     assert content(older) == with_new_columns(before)
 
 
@@ -117,10 +116,13 @@ async def test_workers_of_before_are_read_and_can_be_told_to_stop(
 ) -> None:
     store = await opened(older)
 
-    await store.ask_to_stop([3], stop="now")
+    await store.ask_to_stop([3], stop=StopOrder.NOW)
 
     rows = await store.workers()
-    assert [(row.number, row.stop, row.busy) for row in rows] == [(3, "now", 1), (7, "drain", 1)]
+    assert [(row.number, row.stop, row.busy) for row in rows] == [
+        (3, StopOrder.NOW, 1),
+        (7, StopOrder.DRAIN, 1),
+    ]
     assert {(row.pid_namespace, row.pipe, row.can_restart) for row in rows} == {("", None, False)}
     assert (await store.orders(7)).cancels == {(4, 1): "enough"}
 

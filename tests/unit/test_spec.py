@@ -6,13 +6,8 @@ import pytest
 from hypothesis import example, given, strategies as st
 
 from queuectl.engine.domain.models import NewJob, OnCrash
-from queuectl.engine.domain.spec import (
-    JobSpec,
-    check_id,
-    check_on_crash,
-    check_reason,
-    resolve,
-)
+from queuectl.engine.domain.spec import JobSpec, resolve
+from queuectl.engine.domain.spec_rules import check_id, check_on_crash, check_reason
 from queuectl.engine.errors import InvalidJobError
 from tests.factories import NOW, make_settings, make_spec
 

@@ -6,8 +6,8 @@ from typing import Final
 
 import pytest
 
-from queuectl.engine.domain.spec import MAX_COMMAND_BYTES
-from queuectl.engine.runtime.wrapper import wrap
+from queuectl.engine.domain.spec_rules import MAX_COMMAND_BYTES
+from queuectl.engine.runtime.wrapper import Refusals, wrap
 
 # What the shell turns into no other command than it looks like.
 PLAIN: Final = [
@@ -122,7 +122,9 @@ HIDDEN: Final = [
 
 def has_second_shell(command: str) -> bool:
     """Whether a command is handed to a shell of its own."""
-    return wrap(command, "1 1", Path("0.exit"), refusal="not begun", trap_is_safe=True)[1]
+    refusals = Refusals(word="not begun", folder="not entered")
+    exit_file = Path("0.exit")
+    return wrap(command, "1 1", exit_file, folder="/", refusals=refusals, trap_is_safe=True)[1]
 
 
 @pytest.mark.parametrize("command", PLAIN)

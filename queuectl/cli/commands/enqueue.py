@@ -9,7 +9,7 @@ import typer
 
 from queuectl.cli import options, progress, render, screen
 from queuectl.cli.errors import UsageError
-from queuectl.cli.session import start_worker_words, with_engine
+from queuectl.cli.session import tell_no_worker, with_engine
 
 if TYPE_CHECKING:
     from queuectl import Job, JobSpec, QueueEngine
@@ -120,7 +120,7 @@ def enqueue(
     _print(jobs, request, render.form_of(as_json=as_json, quiet=quiet))
 
     if jobs and not has_worker and not quiet:
-        screen.note(f"no worker is alive; start one with: {start_worker_words(context)}")
+        tell_no_worker(context)
 
 
 def _enqueue(

@@ -10,7 +10,7 @@ import typer
 from queuectl import JobState, QueueCtlError, format_duration
 from queuectl.cli import options, progress, render, screen
 from queuectl.cli.errors import CommandError, ExitCode, UsageError, explain
-from queuectl.cli.session import start_worker_words, with_engine
+from queuectl.cli.session import start_worker_words, tell_no_worker, with_engine
 
 if TYPE_CHECKING:
     from queuectl import Attempt, Job, QueueEngine
@@ -107,11 +107,10 @@ def wait(
 
         # With --json there is one object on stderr, or nothing.
         if left and not as_json and not engine.has_live_worker():
-            screen.note(f"no worker is alive; start one with: {start_worker_words(context)}")
+            tell_no_worker(context)
 
         async with progress.waiting_bar(engine, job_ids):
-            seconds = None if timeout is None else timeout.total_seconds()
-            return await engine.wait_all(job_ids, timeout=seconds)
+            return await engine.wait_all(job_ids, timeout=timeout)
 
     jobs = with_engine(context, work)
     _print_jobs(jobs, render.form_of(as_json=as_json, quiet=quiet), render.one_line)
@@ -159,7 +158,12 @@ def cancel(
 
 
 async def _has_worker(engine: "QueueEngine") -> bool:
-    """Whether any worker is alive, even one whose files were taken away."""
+    """
+    Whether any worker is alive, even one whose files were taken away.
+
+    `QueueEngine.has_live_worker` looks for locks in the state folder and nowhere else.
+    That is enough for a hint, and costs an enqueue no question to the database.
+    """
     return any(worker.is_alive for worker in await engine.list_workers())
 
 

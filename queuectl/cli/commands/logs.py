@@ -9,7 +9,7 @@ import typer
 from queuectl import JobState, RunNotFoundError
 from queuectl.cli import options, render, screen
 from queuectl.cli.errors import CommandError
-from queuectl.cli.session import start_worker_words, with_engine
+from queuectl.cli.session import tell_no_worker, with_engine
 
 if TYPE_CHECKING:
     from queuectl import QueueEngine
@@ -169,7 +169,7 @@ async def _follow(
         screen.note(f"job {job.id} is {job.state}; waiting for it to start")
 
         if not engine.has_live_worker():
-            screen.note(f"no worker is alive; start one with: {start_worker_words(context)}")
+            tell_no_worker(context)
     elif wanted.lines is not None and number <= job.run_count:
         output = await engine.output_bytes(job.id, attempt=number)
         shower.show(number, _last_lines(output, wanted.lines))

@@ -12,6 +12,7 @@ import typer
 from queuectl.cli import log, options, render, screen
 from queuectl.cli.errors import CommandError, UsageError
 from queuectl.cli.session import session_of, with_engine
+from queuectl.cli.signals import stop_signals
 
 if TYPE_CHECKING:
     from queuectl import Job, JobSpec, QueueEngine
@@ -28,7 +29,6 @@ Exit codes beside the command's own:
   124 it timed out, 126 it could not be started, 128+n a signal n ended it
 """
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TIMED_OUT: Final = 124
 _NOT_STARTED: Final = 126
 _BY_SIGNAL: Final = 128
@@ -61,8 +61,9 @@ def run(
     """
     Run a command here and now as a job, and exit as it does.
 
-    Its output is shown and kept. It is not retried. Ctrl-C cancels it. With
-    --json the output goes to stderr, and the job, when it has ended, to stdout.
+    Its output is shown and kept. It is not retried. Ctrl-C cancels it, and so do
+    TERM and HUP. With --json the output goes to stderr, and the job, when it has
+    ended, to stdout.
     """
     from queuectl import JobSpec
 
@@ -181,8 +182,7 @@ def _catching_signals() -> "Iterator[asyncio.Queue[int]]":
     """Put signals into a queue inside the context, instead of being ended by them."""
     loop = asyncio.get_running_loop()
     came: asyncio.Queue[int] = asyncio.Queue()
-    # What was ignored when we were started, as by nohup, stays ignored.
-    handled = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    handled = stop_signals()
 
     for number in handled:
         loop.add_signal_handler(number, came.put_nowait, number)

@@ -225,13 +225,12 @@ def stop(
     quiet: options.Quiet = False,
 ) -> None:
     """Stop workers of any process, and wait until they are gone."""
-    seconds = None if timeout is None else timeout.total_seconds()
     workers, others = with_engine(
         context,
         lambda engine: _ordered(
             context,
             engine,
-            engine.stop_workers(worker_ids or None, now=now, timeout=seconds),
+            engine.stop_workers(worker_ids or None, now=now, timeout=timeout),
         ),
     )
 
@@ -266,11 +265,10 @@ def restart(
     goes on with the jobs that run. It prints the new workers. A worker that is part of
     another program, as of queuectl run, is left as it is.
     """
-    seconds = None if timeout is None else timeout.total_seconds()
     workers, others = with_engine(
         context,
         lambda engine: _ordered(
-            context, engine, engine.restart_workers(worker_ids or None, timeout=seconds)
+            context, engine, engine.restart_workers(worker_ids or None, timeout=timeout)
         ),
     )
 

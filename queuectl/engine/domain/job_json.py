@@ -9,7 +9,8 @@ import msgspec
 from queuectl.engine.domain.durations import check_duration, parse_duration, parse_time
 from queuectl.engine.domain.job_messages import explain
 from queuectl.engine.domain.models import Discreet
-from queuectl.engine.domain.spec import JobSpec, check, check_backoff_base, check_on_crash
+from queuectl.engine.domain.spec import JobSpec, check
+from queuectl.engine.domain.spec_rules import check_backoff_base, check_on_crash
 from queuectl.engine.errors import (
     InvalidInputError,
     InvalidJobError,

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -20,6 +20,19 @@ class Discreet(msgspec.Struct, frozen=True):
         """Write what may be shown."""
         shown = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
         return f"{type(self).__name__}({shown})"
+
+
+class RunKey(NamedTuple):
+    """
+    What a run is known by.
+
+    Attributes:
+        seq: The sequence number of its job.
+        run: Its own number: 1 for the job's first run.
+    """
+
+    seq: int
+    run: int
 
 
 class OnCrash(StrEnum):
@@ -132,6 +145,11 @@ class Job(Discreet, frozen=True, kw_only=True, gc=False):
     worker: str | None
 
     @property
+    def run_key(self) -> RunKey:
+        """What its last run is known by."""
+        return RunKey(self.seq, self.run_count)
+
+    @property
     def is_finished(self) -> bool:
         """Whether only a person's hand can move it on: completed, dead or cancelled."""
         return self.state in TERMINAL
@@ -202,6 +220,13 @@ class WorkerState(StrEnum):
     STOPPING = "stopping"
     UNRESPONSIVE = "unresponsive"
     DEAD = "dead"
+
+
+class StopOrder(StrEnum):
+    """How a worker was asked to stop; the values are what the database holds."""
+
+    DRAIN = "drain"
+    NOW = "now"
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""A run that another worker started: watched, ended and judged without being its parent."""
+"""A run that another worker started: taken over, watched and ended without being its parent."""
 
 import asyncio
 import os
@@ -7,12 +7,15 @@ from typing import Final
 
 import msgspec
 
-from queuectl.engine.domain.models import Job
+from queuectl.engine.domain.models import Job, OnCrash
 from queuectl.engine.runtime import proc
 from queuectl.engine.runtime.clock import SystemClock, sleep
+from queuectl.engine.runtime.ending import Remains
 from queuectl.engine.runtime.liveness import is_in_sight
+from queuectl.engine.runtime.outcomes import noted_outcome, noted_reason
 from queuectl.engine.runtime.proc import Process
 from queuectl.engine.runtime.reaper import ProcessResult, reap_own
+from queuectl.engine.runtime.run import Run, StopReason
 from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.runtime.tree import RunTree, began_before
 from queuectl.engine.store.base import WorkerRow
@@ -46,8 +49,7 @@ class Orphan(msgspec.Struct, frozen=True, kw_only=True):
 
     def ended_at(self) -> datetime | None:
         """Return when it left its exit code, None where it left none."""
-        left = self.files.exit_note(self.note)
-        return None if left is None or left.code is None else self.files.written_at()
+        return None if self.files.exit_code(self.note) is None else self.files.written_at()
 
     def reap(self) -> ProcessResult | None:
         """Return how its shell ended, None where it has not, or is no child of ours."""
@@ -72,30 +74,26 @@ class OrphanProcess:
 
     def __init__(self, orphan: Orphan) -> None:
         self._orphan = orphan
+        self._reaped: ProcessResult | None = None
 
     @property
     def pid(self) -> int:
         """The shell's number, also of one that is gone; 0 where it is not known."""
         return self._orphan.leader or 0
 
-    @property
-    def is_hidden(self) -> bool:
-        """Whether all that kept it from being ended, at the last try, is not to be seen."""
-        return self._orphan.tree.is_hidden
-
     async def wait(self) -> ProcessResult:
         """Return when the shell has ended, with the exit code that it left."""
         while True:
             is_there = self._is_there()
             # After that look: it writes first, and ends then.
-            reaped = self._orphan.reap()
-            left = self._orphan.files.exit_note(self._orphan.note)
+            self._reaped = self._reaped or self._orphan.reap()
+            code = self._orphan.files.exit_code(self._orphan.note)
 
-            if left is not None and left.code is not None:
-                return _with_code(left.code, reaped)
+            if code is not None:
+                return _with_code(code, self._reaped)
 
-            if reaped is not None:
-                return reaped
+            if self._reaped is not None:
+                return self._reaped
 
             if not is_there:
                 return ProcessResult(exit_code=None, signal=None)
@@ -104,15 +102,15 @@ class OrphanProcess:
 
     def has_ended(self) -> bool:
         """Whether the shell has left its exit code, or is gone without."""
-        left = self._orphan.files.exit_note(self._orphan.note)
-        return (left is not None and left.code is not None) or not self._is_there()
+        code = self._orphan.files.exit_code(self._orphan.note)
+        return code is not None or not self._is_there()
 
-    async def end_group(self, grace: float) -> bool:
-        """End all of its group that is left; return whether it is gone."""
+    async def end_group(self, grace: float) -> Remains:
+        """End all of its group that is left."""
         return await self._orphan.tree.end(grace, group_only=True)
 
-    async def end_tree(self, grace: float) -> bool:
-        """End all that is left of the run; return whether it is gone."""
+    async def end_tree(self, grace: float) -> Remains:
+        """End all that is left of the run."""
         return await self._orphan.tree.end(grace)
 
     def age(self) -> float | None:
@@ -156,6 +154,34 @@ def _with_code(code: int, reaped: ProcessResult | None) -> ProcessResult:
         return ProcessResult(exit_code=code, signal=None)
 
     return msgspec.structs.replace(reaped, exit_code=code, signal=None)
+
+
+def take_over(run: Run, orphan: Orphan) -> OrphanProcess:
+    """
+    Return the shell of a run that is ours from here on.
+
+    What was so before counts, and only then what our worker has been told meanwhile:
+    how it ended, why its last worker was ending it, or that its job wants an end.
+
+    Raises:
+        OSError: Its files cannot be read, or written; nothing is changed.
+    """
+    run.known_outcome = noted_outcome(orphan.files, orphan.note)
+    reason = noted_reason(orphan.files, orphan.note)
+
+    if run.known_outcome is not None:
+        run.mark_ended()
+    elif reason is not None and reason is not StopReason.LEAVE:
+        run.stop_as_before(reason, run.job.cancel_reason)
+    elif orphan.files.exit_code(orphan.note) is not None:
+        run.mark_ended()
+    elif reason is None and run.job.on_crash is not OnCrash.ADOPT:
+        run.stop_as_before(StopReason.CRASH)
+    elif reason is StopReason.LEAVE and run.stop_reason is None:
+        # Else it would be taken for left once more, where we die.
+        orphan.files.note_end(run.note)
+
+    return OrphanProcess(orphan)
 
 
 def own_child(worker: WorkerRow, leader: int | None, files: RunFiles) -> Process | None:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
 
-from queuectl.engine.runtime.clock import SystemClock, sleep
+from queuectl.engine.runtime.clock import until
 from queuectl.engine.store.base import Change
 
 _log = logging.getLogger(__name__)
@@ -124,17 +124,10 @@ class Bus:
         if path == self._pipe or not _write(path, _NOTHING):
             return True
 
-        clock = SystemClock()
-        deadline = clock.monotonic() + seconds
-        looks = iter(_LOOKS)
+        async def is_empty() -> bool:
+            return not _has_unread(path)
 
-        while _has_unread(path):
-            if clock.monotonic() >= deadline:
-                return False
-
-            await sleep(clock, next(looks, _LOOKS[-1]))
-
-        return True
+        return await until(is_empty, seconds, _LOOKS)
 
     @contextmanager
     def listening(self, listener: Callable[[Change], None]) -> Iterator[None]:

@@ -1,7 +1,7 @@
-"""The only reader of the clocks."""
+"""The only reader of the time of day; and how to wait."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -58,3 +58,30 @@ async def sleep(clock: Clock, seconds: float) -> None:
         await passed.wait()
     finally:
         timer.cancel()
+
+
+async def until(
+    look: Callable[[], Awaitable[bool | None]], seconds: float, pauses: Sequence[float]
+) -> bool:
+    """
+    Look again and again until something outside this program is so, in real time.
+
+    Args:
+        look: Returns whether it is so; None where to wait for it any longer is no use.
+        seconds: To wait for it at the most.
+        pauses: Seconds between two looks, one after the other; the last one stays.
+
+    Returns:
+        Whether it is so.
+    """
+    clock = SystemClock()
+    deadline = clock.monotonic() + seconds
+    rest = iter(pauses)
+
+    while not (is_so := await look()):
+        if is_so is None or clock.monotonic() >= deadline:
+            return False
+
+        await sleep(clock, next(rest, pauses[-1]))
+
+    return True

@@ -1,35 +1,38 @@
-"""One attempt: prepare, spawn, wait, name the outcome, decide, finish."""
+"""One attempt, ours or adopted: its files, its start, and its outcome once it has ended."""
 
+import errno
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeGuard, TypeVar
+from typing import Final
 
 from queuectl.engine.domain.lifecycle import Outcome
 from queuectl.engine.domain.models import Job
-from queuectl.engine.runtime.adoption import Orphan, OrphanProcess
-from queuectl.engine.runtime.clock import Clock, Timer, sleep
+from queuectl.engine.runtime import proc
+from queuectl.engine.runtime.adoption import Orphan, OrphanProcess, take_over
+from queuectl.engine.runtime.clock import Clock
 from queuectl.engine.runtime.marks import Mark
-from queuectl.engine.runtime.outcomes import run_outcome, system_outcome
+from queuectl.engine.runtime.outcomes import (
+    run_outcome,
+    spawn_outcome,
+    system_outcome,
+    unstarted_outcome,
+)
 from queuectl.engine.runtime.reaper import ProcessResult
-from queuectl.engine.runtime.recording import Recorder
-from queuectl.engine.runtime.run import Run, StopReason
-from queuectl.engine.runtime.runfiles import RunFiles, RunFilesPool, run_note
+from queuectl.engine.runtime.recording import EndedRun, Recorder
+from queuectl.engine.runtime.run import Run
+from queuectl.engine.runtime.run_folder import RunFilesPool
+from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.runtime.runner import Runner, RunningProcess, RunRequest
-from queuectl.engine.runtime.takeover import note_end, started_unwatched, take_over
-from queuectl.engine.runtime.tree import HELD_UNSEEN
-
-T = TypeVar("T")
+from queuectl.engine.runtime.tree import RunTree
+from queuectl.engine.runtime.watching import RunWatcher
 
 _log = logging.getLogger(__name__)
 
 _NO_TIME: Final = timedelta()
-
-# Seconds between two tries to end what cannot be ended.
-_STUCK_PAUSE: Final = 1.0
 
 
 class Executor:
@@ -63,7 +66,7 @@ class Executor:
         self._runner = runner
         self._clock = clock
         self._files = files
-        self._grace = grace
+        self._watcher = RunWatcher(recorder, clock, grace)
         # What is ours is set anew for each job: a worker may itself run as one.
         self._environ = {
             name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_")
@@ -81,15 +84,12 @@ class Executor:
         started_at = self._clock.now()
 
         try:
-            files = self._files.take(run_note(run.job.seq, run.job.run_count))
+            files = self._files.take(run.note)
         except OSError as error:
             process_ended()
-            await self._recorder.record(
-                run.job,
-                system_outcome(error.strerror),
-                started_at=started_at,
-                has_to_go=run.has_to_go,
-            )
+            outcome = system_outcome(error.strerror)
+            ended = EndedRun(job=run.job, outcome=outcome, started_at=started_at)
+            await self._recorder.record(ended, has_to_go=run.has_to_go)
             return
 
         try:
@@ -131,14 +131,18 @@ class Executor:
 
     async def _watch(self, run: Run, orphan: Orphan, started_at: datetime) -> ProcessResult | None:
         """Wait for the end of an adopted run, whatever keeps us from watching it for a while."""
+
+        async def take() -> OrphanProcess:
+            return take_over(run, orphan)
+
         # Once: it overwrites what it goes by.
-        process = await self._insist(run, partial(take_over, run, orphan))
+        process = await self._watcher.insist(run, take)
 
         if process is None:
             return None
 
         wait = partial(self._wait_for_orphan, run, process, orphan.files, started_at)
-        return await self._insist_on_end(run, wait)
+        return await self._watcher.insist(run, wait)
 
     async def _wait_for_orphan(
         self, run: Run, process: OrphanProcess, files: RunFiles, started_at: datetime
@@ -149,7 +153,7 @@ class Executor:
         age = process.age()
         # The shell's age, as far as that is known: the wall clock may have jumped.
         gone = self._clock.now() - started_at if age is None else timedelta(seconds=age)
-        return await self._wait(run, process, files, gone=gone)
+        return await self._watcher.wait(run, process, files, gone=gone)
 
     async def _settle(
         self,
@@ -165,66 +169,26 @@ class Executor:
         Returns:
             False where that is left to somebody else, with its files as they are.
         """
-        judged = await self._judge(run, result, took)
+        judged = await self._watcher.insist(run, partial(self._judge, run, result, took))
 
         if judged is None:
             return False
 
         outcome, duration = judged
-        return await self._recorder.record(
-            run.job,
-            outcome,
+        ended = EndedRun(
+            job=run.job,
+            outcome=outcome,
             started_at=started_at,
             took=duration,
             result=result,
-            files=run.files,
-            has_to_go=run.has_to_go,
-            evidence=files,
+            output_of=run.files,
         )
+        return await self._recorder.record(ended, has_to_go=run.has_to_go, note_in=files)
 
     async def _judge(
         self, run: Run, result: ProcessResult, took: Callable[[], timedelta]
-    ) -> tuple[Outcome, timedelta] | None:
-        return await self._insist(run, lambda: (run_outcome(run, result), took()))
-
-    async def _insist(self, run: Run, look: Callable[[], T]) -> T | None:
-        """
-        Look at the files of a run, as soon as the system allows it.
-
-        Args:
-            run: The run.
-            look: What to do; raises OSError where that cannot be done now.
-
-        Returns:
-            None where the worker has to go before: whoever comes after it looks at them.
-        """
-        while True:
-            try:
-                return look()
-            except OSError as error:
-                if not await self._may_try_again(run, error):
-                    return None
-
-    async def _insist_on_end(
-        self, run: Run, wait: Callable[[], Awaitable[ProcessResult | None]]
-    ) -> ProcessResult | None:
-        """Wait for the end of a run, as `_insist` looks at its files."""
-        while True:
-            try:
-                return await wait()
-            except OSError as error:
-                if not await self._may_try_again(run, error):
-                    return None
-
-    async def _may_try_again(self, run: Run, error: OSError) -> bool:
-        """Wait for a moment where the system refuses something; False where we have to go."""
-        _log.error("job %s: cannot look at its files: %s", run.job.id, error)
-
-        if run.has_to_go():
-            return False
-
-        await sleep(self._clock, _STUCK_PAUSE)
-        return True
+    ) -> tuple[Outcome, timedelta]:
+        return run_outcome(run, result), took()
 
     async def _run_with(
         self,
@@ -245,17 +209,17 @@ class Executor:
 
         if process is None or isinstance(process, Outcome):
             process_ended()
-            return process is not None and await self._recorder.record(
-                run.job,
-                process,
-                started_at=started_at,
-                has_to_go=run.has_to_go,
-                evidence=files,
-            )
+
+            if process is None:
+                return False
+
+            ended = EndedRun(job=run.job, outcome=process, started_at=started_at)
+            return await self._recorder.record(ended, has_to_go=run.has_to_go, note_in=files)
 
         files.close_lock()
         run.files = files
-        result = await self._insist_on_end(run, partial(self._wait, run, process, files))
+        wait = partial(self._watcher.wait, run, process, files)
+        result = await self._watcher.insist(run, wait)
         process_ended()
 
         if result is None:
@@ -279,22 +243,24 @@ class Executor:
             An outcome where nothing was started; None where nobody can say yet
             whether it was, and the worker has to go.
         """
-        request = self._request(run.job, files)
+        request = self._request(run, files)
 
         try:
-            return await self._runner.start(request)
+            return await self._runner.start(request) or unstarted_outcome(run)
         except (OSError, ValueError, RuntimeError) as error:
             # Else it would tell of nobody but us.
             files.close_lock()
-            return await self._insist(run, partial(started_unwatched, run.job, request, error))
+            look = partial(_started_unwatched, run.job, request, error)
+            return await self._watcher.insist(run, look)
 
     def _mark(self, job: Job) -> Mark:
-        return Mark(token=self._token, seq=job.seq, run=job.run_count, database=self._database)
+        return Mark.of(self._token, job.run_key, self._database)
 
-    def _request(self, job: Job, files: RunFiles) -> RunRequest:
+    def _request(self, run: Run, files: RunFiles) -> RunRequest:
+        job = run.job
         return RunRequest(
             command=job.command,
-            note=run_note(job.seq, job.run_count),
+            note=run.note,
             mark=self._mark(job),
             cwd=job.cwd,
             env={
@@ -305,95 +271,45 @@ class Executor:
                 "QUEUECTL_MAX_RETRIES": str(job.max_retries),
             },
             files=files,
+            is_wanted=run.is_wanted,
         )
 
-    async def _wait(
-        self, run: Run, process: RunningProcess, files: RunFiles, *, gone: timedelta = _NO_TIME
-    ) -> ProcessResult | None:
-        """
-        Wait for the process, end it where it is to be ended, and end what it left.
 
-        Args:
-            run: The run.
-            process: Its process.
-            files: Its files.
-            gone: How much of its time is gone.
+async def _started_unwatched(
+    job: Job, request: RunRequest, error: OSError | ValueError | RuntimeError
+) -> OrphanProcess | Outcome:
+    """
+    Return the shell of a run that was started although its start has failed.
 
-        Returns:
-            None where it is left to a successor.
-        """
-        timer = self._deadline(run, gone)
+    From Python 3.14 on asyncio begins to watch a process only after it has
+    started it, and may fail at that: as an orphan it is watched without asyncio.
 
-        try:
-            result = await run.ended_or_stopped(process)
-        finally:
-            if timer is not None:
-                timer.cancel()
+    Returns:
+        What the error means, where nothing was started.
 
-        run.ended_at = self._clock.monotonic()
+    Raises:
+        OSError: It cannot be seen now whether anything was.
+    """
+    files = request.files
+    is_held = files.is_held()
+    # After that look: it writes first, and ends then.
+    left = files.exit_note(request.note)
 
-        if result is None:
-            note_end(files, run)
+    if left is not None and left.leader is not None:
+        orphan = Orphan(
+            job=job,
+            note=request.note,
+            files=files,
+            tree=RunTree(request.mark, files, left.leader, files.written_at()),
+            shell=proc.find_process(left.leader) if is_held else None,
+            leader=left.leader,
+        )
+        return OrphanProcess(orphan)
 
-        if run.stop_reason is StopReason.LEAVE:
-            return None
+    if is_held:
+        raise BlockingIOError(errno.EAGAIN, "its shell has not come to its first word")
 
-        if not await self._end(run, process, result):
-            if _is_known(result):
-                self._recorder.leave(run.job, run_outcome(run, result), files)
-
-            return None
-
-        if result is None:
-            result = await process.wait()
-            run.ended_at = self._clock.monotonic()
-
-        return result
-
-    def _deadline(self, run: Run, gone: timedelta) -> Timer | None:
-        """Return what stops a run at its timeout, None where it has none."""
-        if run.job.timeout is None:
-            return None
-
-        # No clock, however it was set, gives a run more than its time.
-        left = max(run.job.timeout - max(gone, _NO_TIME), _NO_TIME).total_seconds()
-        return self._clock.call_later(left, lambda: run.stop(StopReason.TIMEOUT))
-
-    async def _end(self, run: Run, process: RunningProcess, result: ProcessResult | None) -> bool:
-        """
-        End what is left of a run, however long it takes: else it might run twice.
-
-        What has left the group of a run that ended by itself has been let go.
-
-        Returns:
-            False where that was given up, because the worker has to go.
-        """
-        end = process.end_group if _is_known(result) else process.end_tree
-
-        while not await _try(end, self._grace):
-            words = f"processes of session {process.pid} cannot be ended"
-            await self._recorder.mark_stuck(run.job, HELD_UNSEEN if process.is_hidden else words)
-
-            if run.has_to_go():
-                return False
-
-            await sleep(self._clock, _STUCK_PAUSE)
-
-        return True
-
-
-def _is_known(result: ProcessResult | None) -> TypeGuard[ProcessResult]:
-    """Whether a run ended by itself, and the system could say how."""
-    return result is not None and (result.exit_code, result.signal) != (None, None)
-
-
-async def _try(end: Callable[[float], Awaitable[bool]], grace: float) -> bool:
-    """End processes; where the system does not let us look for them, they are not ended."""
-    try:
-        return await end(grace)
-    except OSError as error:
-        _log.error("cannot look for what is to be ended: %s", error)
-        return False
+    return spawn_outcome(error)
 
 
 def _drop(pool: RunFilesPool, files: RunFiles) -> None:

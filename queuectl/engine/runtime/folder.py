@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from queuectl.engine.domain.models import RunKey
 from queuectl.engine.errors import StoreError
+from queuectl.engine.store.places import state_folder
 
 
 class StateFolder:
@@ -22,7 +24,7 @@ class StateFolder:
 
     def __init__(self, database: Path) -> None:
         self.database: Path = database
-        self.path: Path = database.with_name(database.name + "-run")
+        self.path: Path = state_folder(database)
 
     def make(self) -> None:
         """
@@ -58,9 +60,9 @@ class StateFolder:
         """Return the folder of a worker."""
         return self.workers / token
 
-    def output(self, seq: int, run: int) -> Path:
+    def output(self, run: RunKey) -> Path:
         """Return the file of a run's large output."""
-        return self.outputs / str(seq // 1000) / f"{seq}.{run}.log"
+        return self.outputs / str(run.seq // 1000) / f"{run.seq}.{run.run}.log"
 
     def remove_drafts(self, before: float) -> None:
         """
@@ -81,10 +83,10 @@ class StateFolder:
             make_private(other.path)
             shutil.copytree(self.outputs, other.outputs, dirs_exist_ok=True)
 
-    def remove_outputs(self, runs: Iterable[tuple[int, int]]) -> None:
-        """Remove the large outputs of these runs, given as sequence number and run."""
-        for seq, run in runs:
-            self.output(seq, run).unlink(missing_ok=True)
+    def remove_outputs(self, runs: Iterable[RunKey]) -> None:
+        """Remove the large outputs of these runs."""
+        for run in runs:
+            self.output(run).unlink(missing_ok=True)
 
 
 def make_private(folder: Path) -> None:

@@ -5,20 +5,18 @@ As long as its shell is there, or is not reaped, the group's number is the run's
 After that it is only while something of the group is left; then it may be anybody's.
 """
 
-import signal
 from collections.abc import Callable
+from signal import Signals
 from typing import Final
 
 from queuectl.engine.runtime import proc
-from queuectl.engine.runtime.clock import SystemClock, sleep
+from queuectl.engine.runtime.clock import until
+from queuectl.engine.runtime.ending import Remains, steps
 from queuectl.engine.runtime.reaper import ProcessResult
 
-# How often a group is looked at while it is being ended, in seconds: often at
-# first, for most are gone at once.
+# Seconds between two looks while it is being ended: soon at first, for most are
+# gone at once.
 _LOOKS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
-
-# Only a process that the kernel itself holds outlives a KILL for so long, in seconds.
-_LONGEST_DEATH: Final = 5.0
 
 
 class RunGroup:
@@ -27,44 +25,35 @@ class RunGroup:
 
     Args:
         leader: The shell's number.
-        end: Returns how the shell ended, None as long as it is not reaped.
+        result_of: Returns how the shell ended, None as long as it is not reaped.
     """
 
-    def __init__(self, leader: int, end: Callable[[], ProcessResult | None]) -> None:
+    def __init__(self, leader: int, result_of: Callable[[], ProcessResult | None]) -> None:
         self._leader = leader
-        self._end = end
+        self._result_of = result_of
         self._is_gone = False
         # Process numbers and start times of those that were proved to be in it.
         self._known: set[tuple[int, int]] = set()
 
-    async def end(self, grace: float) -> bool:
-        """End all that is left of it: TERM, ``grace`` seconds, KILL; return whether it is gone."""
-        for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, _LONGEST_DEATH)):
-            if not self._signal(number) or await self._is_gone_within(seconds):
-                return True
+    async def end(self, grace: float) -> Remains:
+        """End all that is left of it: TERM, ``grace`` seconds, KILL."""
+        for number, seconds in steps(grace):
+            # Most runs leave nothing behind: then nobody is signalled, and nobody waits.
+            if not self._signal(number) or await until(self._is_over, seconds, _LOOKS):
+                return Remains.GONE
 
-        return False
+        return Remains.LEFT
 
-    def _signal(self, number: signal.Signals) -> bool:
+    def _signal(self, number: Signals) -> bool:
         """Signal it; return whether there is anybody to be signalled."""
         return self._is_there() and proc.signal_group(self._leader, number)
 
-    async def _is_gone_within(self, seconds: float) -> bool:
-        clock = SystemClock()
-        deadline = clock.monotonic() + seconds
-        looks = iter(_LOOKS)
-
-        while self._is_there() and self._has_living_member():
-            if clock.monotonic() >= deadline:
-                return False
-
-            await sleep(clock, next(looks, _LOOKS[-1]))
-
-        return True
+    async def _is_over(self) -> bool:
+        return not (self._is_there() and self._has_living_member())
 
     def _is_there(self) -> bool:
         """Whether a group of this number is there, and is still the run's."""
-        result = self._end()
+        result = self._result_of()
 
         if result is not None and not self._is_gone:
             self._is_gone = result.group_is_gone or not self._is_still_ours(result)

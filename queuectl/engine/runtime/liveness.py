@@ -15,9 +15,12 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from queuectl.engine.descriptors import close_own, keep_from_forks
+from queuectl.engine.runtime import proc
 from queuectl.engine.runtime.folder import StateFolder, make_private
-from queuectl.engine.runtime.locks import close_own, is_locked, keep_from_forks, open_private
+from queuectl.engine.runtime.locks import is_locked, open_folder, open_private
 from queuectl.engine.store.base import WorkerRow
+from queuectl.engine.store.places import database_of
 
 LOCK_NAME: Final = "lock"
 
@@ -75,8 +78,8 @@ class Home:
         """Return what the lock is known by, wherever its file goes."""
         return _identity(os.fstat(self._lock))
 
-    def leave(self) -> None:
-        """Let go of the lock; whoever recovers what is left needs the files."""
+    def let_go(self) -> None:
+        """Let go of the lock, and leave the folder: whoever recovers what is left needs it."""
         close_own(self._lock)
 
     def remove(self) -> None:
@@ -103,6 +106,24 @@ def sets_counted(home: Path) -> int | None:
 def _write_count(lock: int, count: int) -> None:
     # As long each time: what is written over needs no room on the disk.
     os.pwrite(lock, f"{count:<9}\n".encode(), 0)
+
+
+def open_lock(home: Path, *, by_file: bool) -> int:
+    """
+    Open what a dead worker's lock is taken by.
+
+    Args:
+        home: The worker's folder.
+        by_file: Whether the lock file is there. One that was deleted is not made anew:
+            that it is missing says that other files may be, and the folder has to do.
+
+    Returns:
+        A descriptor, not locked, for `locks.release`.
+
+    Raises:
+        OSError: It is a link, or cannot be opened.
+    """
+    return keep_from_forks(open_private(home / LOCK_NAME) if by_file else open_folder(home))
 
 
 def is_alive(folder: StateFolder, worker: WorkerRow) -> bool:
@@ -197,25 +218,16 @@ def _has_lock_open(folder: StateFolder, worker: WorkerRow) -> bool:
     if not os.path.isdir("/proc/self") or worker.lock_file is None:
         return has_process(worker.pid)
 
-    open_files = f"/proc/{worker.pid}/fd"
+    device, inode = map(int, worker.lock_file.split(":"))
     try:
         return any(
-            _is_open_as(path, worker.lock_file) and not _is_of_another(folder, path)
-            for path in (f"{open_files}/{name}" for name in os.listdir(open_files))
+            found.identity == (device, inode) and not _is_of_another(folder, found.path)
+            for found in proc.open_files(worker.pid, {inode})
         )
     except FileNotFoundError:
         return False
     except PermissionError:
         return True
-
-
-def _is_open_as(path: str, identity: str) -> bool:
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return False
-
-    return _identity(found) == identity
 
 
 def _is_of_another(folder: StateFolder, path: str) -> bool:
@@ -226,10 +238,8 @@ def _is_of_another(folder: StateFolder, path: str) -> bool:
     if len(parents) < len(("TOKEN", "workers", "queue.db-run")):
         return False
 
-    state_folder = parents[2]
-    database = Path(str(state_folder).removesuffix("-run"))
-    is_elsewhere = database not in {state_folder, folder.database}
-    return is_elsewhere and os.path.lexists(database)
+    database = database_of(parents[2])
+    return database is not None and database != folder.database and os.path.lexists(database)
 
 
 def has_process(pid: int) -> bool:

@@ -8,43 +8,11 @@ that inherit the file, and is free the moment the last of them is gone.
 import fcntl
 import os
 from pathlib import Path
-from typing import Final
+
+from queuectl.engine.descriptors import close_own
 
 _HIGHEST_NAMED = 9
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-# What a process that the host program forks is to close: it would hold our locks
-# when we are dead, and be taken for a part of our runs.
-_OURS: Final[set[int]] = set()
-
-
-def keep_from_forks(descriptor: int) -> int:
-    """Have a descriptor closed in processes that are forked and go on as Python."""
-    _OURS.add(descriptor)
-    return descriptor
-
-
-def forget(descriptor: int) -> None:
-    """Leave the closing of a descriptor that `keep_from_forks` was told of to somebody else."""
-    _OURS.discard(descriptor)
-
-
-def close_own(descriptor: int) -> None:
-    """Close a descriptor that `keep_from_forks` was told of."""
-    _OURS.discard(descriptor)
-    os.close(descriptor)
-
-
-def _close_in_fork() -> None:
-    for descriptor in _OURS:
-        os.close(descriptor)
-
-    _OURS.clear()
-
-
-# A command is not forked so: it keeps what it is given.
-os.register_at_fork(after_in_child=_close_in_fork)
 
 
 def open_private(path: Path, flags: int = 0) -> int:
@@ -97,6 +65,19 @@ def try_lock(descriptor: int) -> bool:
         return False
 
     return True
+
+
+def release(descriptor: int) -> None:
+    """
+    Give up the lock of an open file, and close it.
+
+    A process that the host program has just forked may have it open still, and
+    would keep the lock.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    finally:
+        close_own(descriptor)
 
 
 def is_locked(path: Path) -> bool:

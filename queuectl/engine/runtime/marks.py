@@ -6,6 +6,8 @@ from typing import Final, Self
 
 import msgspec
 
+from queuectl.engine.domain.models import RunKey
+
 MARK_VARIABLE: Final = "QUEUECTL_RUN"
 
 _NUMBER: Final = r"([0-9]{1,18})"
@@ -34,6 +36,18 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.token}.{self.seq}.{self.run}:{self.database}"
 
     @classmethod
+    def of(cls, token: str, key: RunKey, database: str) -> Self:
+        """
+        Return the mark of a run.
+
+        Args:
+            token: Of the worker that started it.
+            key: The run.
+            database: As an absolute path.
+        """
+        return cls(token=token, seq=key.seq, run=key.run, database=database)
+
+    @classmethod
     def read(cls, environ: bytes) -> Self | None:
         """
         Return the mark in an environment, None where there is none.
@@ -54,9 +68,9 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     @property
-    def key(self) -> tuple[int, int]:
-        """The run, by the job's sequence number and its own."""
-        return self.seq, self.run
+    def key(self) -> RunKey:
+        """The run that it names."""
+        return RunKey(self.seq, self.run)
 
     def is_of(self, database: str) -> bool:
         """

@@ -9,9 +9,10 @@ import msgspec
 
 from queuectl.engine.domain.lifecycle import Outcome
 from queuectl.engine.domain.models import Job, OutcomeKind
+from queuectl.engine.runtime.notes import LONGEST_OUTCOME
 from queuectl.engine.runtime.reaper import ProcessResult
 from queuectl.engine.runtime.run import Run, StopReason
-from queuectl.engine.runtime.runfiles import LONGEST_OUTCOME, RunFiles
+from queuectl.engine.runtime.runfiles import RunFiles
 
 # The system's fault, not the command's: given back uncharged, tried later. ESRCH is
 # said of a shell that ended, without a word, before it was watched.
@@ -45,7 +46,11 @@ def spawn_outcome(error: OSError | ValueError | RuntimeError) -> Outcome:
     if isinstance(error, OSError) and error.errno in _SYSTEM_ERRORS:
         return system_outcome(error.strerror)
 
-    return Outcome(kind=OutcomeKind.SPAWN_FAILED, reason=f"could not start: {_words(error)}")
+    return _refused_outcome(_words(error))
+
+
+def _refused_outcome(words: str) -> Outcome:
+    return Outcome(kind=OutcomeKind.SPAWN_FAILED, reason=f"could not start: {words}")
 
 
 def _words(error: OSError | ValueError | RuntimeError) -> str:
@@ -66,6 +71,14 @@ def system_outcome(words: str | None) -> Outcome:
         reason=f"the system could not start it: {words}",
         pause=_SYSTEM_PAUSE,
     )
+
+
+def unstarted_outcome(run: Run) -> Outcome:
+    """Name the outcome of a run that was told to end before it was started: no fault of the job."""
+    if run.stop_reason is StopReason.CANCEL:
+        return Outcome(kind=OutcomeKind.CANCELLED, reason=run.stop_words or "cancelled")
+
+    return Outcome(kind=OutcomeKind.INTERRUPTED, reason="its worker was stopped before it began")
 
 
 def run_outcome(run: Run, result: ProcessResult) -> Outcome:
@@ -90,12 +103,25 @@ def _named_outcome(run: Run, result: ProcessResult) -> Outcome:
             kind, reason = OutcomeKind.INTERRUPTED, "interrupted"
         case StopReason.CRASH:
             kind, reason = OutcomeKind.LOST, "worker died"
-        case _ if not result.has_begun:
-            return system_outcome("its shell could not write its first word")
         case _:
-            return exit_outcome(code, signal)
+            return _own_outcome(run, result)
 
     return Outcome(kind=kind, exit_code=code, signal=signal, reason=reason)
+
+
+def _own_outcome(run: Run, result: ProcessResult) -> Outcome:
+    """Name how a run ended that nobody ended."""
+    if not result.has_begun:
+        return system_outcome("its shell could not write its first word")
+
+    if result.refused is None:
+        return exit_outcome(result)
+
+    if run.files is not None:
+        # Our own shell's words, in place of the command's.
+        run.files.cut_output(0)
+
+    return _refused_outcome(result.refused)
 
 
 def _is_over_limit(run: Run) -> bool:
@@ -174,10 +200,12 @@ def unbegun_outcome(files: RunFiles, note: str) -> Outcome:
     return noted_outcome(files, note) or NEVER_BEGAN
 
 
-def exit_outcome(code: int | None, signal: str | None) -> Outcome:
+def exit_outcome(result: ProcessResult) -> Outcome:
     """Name the outcome of a command that ended by itself; of which nothing is known is lost."""
-    if code is None and signal is None:
+    if not result.is_known:
         return LOST
+
+    code, signal = result.exit_code, result.signal
 
     if code == 0:
         return Outcome(kind=OutcomeKind.COMPLETED, exit_code=0)

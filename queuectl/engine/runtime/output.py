@@ -9,12 +9,14 @@ from typing import Final
 import anyio
 import msgspec
 
-from queuectl.engine.domain.models import Job, worker_name
+from queuectl.engine.domain.models import Job, RunKey, worker_name
 from queuectl.engine.domain.states import JobState
 from queuectl.engine.errors import OutputMissingError, RunNotFoundError
 from queuectl.engine.runtime.bus import Bus, Changes
 from queuectl.engine.runtime.folder import StateFolder
-from queuectl.engine.runtime.runfiles import RunFiles, find_run, run_note
+from queuectl.engine.runtime.notes import run_note
+from queuectl.engine.runtime.run_folder import find_run
+from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.store.base import INLINE_OUTPUT_BYTES, JobStore
 
@@ -161,7 +163,7 @@ class OutputReader:
             return _NOTHING
 
         if run.output_bytes > INLINE_OUTPUT_BYTES:
-            path = str(self._folder.output(job.seq, number))
+            path = str(self._folder.output(RunKey(job.seq, number)))
             return _LargeFile(job_id=job.id, number=number, path=path)
 
         return _Kept(content=await self._store.output(job.seq, number) or b"")
@@ -174,7 +176,7 @@ class OutputReader:
         if token is None:
             return None
 
-        note = run_note(job.seq, job.run_count)
+        note = run_note(job.run_key)
 
         look = partial(find_run, self._folder.workers, note, token=token)
         run = await in_thread(look)

@@ -1,7 +1,6 @@
 """What a worker works with, what it is to be, and how far its end has come."""
 
 from enum import IntEnum
-from pathlib import Path
 
 import msgspec
 
@@ -21,16 +20,14 @@ class Stop(IntEnum):
     LEAVE = 3
 
 
-class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+class EngineParts(msgspec.Struct, frozen=True, kw_only=True):
     """
     What every worker of an engine shares.
 
     Attributes:
-        database: The file, absolute.
         grace: Seconds between TERM and KILL.
     """
 
-    database: Path
     store: JobStore
     clock: Clock
     bus: Bus

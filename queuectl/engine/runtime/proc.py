@@ -1,5 +1,6 @@
 """Processes as the system lists them; only on Linux, elsewhere nothing is listed."""
 
+import errno
 import os
 import signal
 import sys
@@ -15,6 +16,9 @@ _TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 
 # What can be met while a process ends, or where it is another user's.
 _GONE_OR_HIDDEN: Final = (FileNotFoundError, ProcessLookupError, PermissionError)
+
+# What is said of an open file that was closed, or whose file system is gone or another's.
+_NO_FILE: Final = frozenset({errno.ENOENT, errno.ESRCH, errno.ENOTCONN, errno.ESTALE, errno.EACCES})
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,40 +123,90 @@ def was_given(pid: int, files: set[tuple[int, int]]) -> bool:
         pid: The process.
         files: By device and inode.
     """
-    folder = f"/proc/{pid}/fd"
-
     try:
-        names = os.listdir(folder)
+        found = list(open_files(pid, {inode for _, inode in files}))
     except _GONE_OR_HIDDEN:
         return False
 
-    for name in names:
+    return any(o.identity in files and o.has_lock and not o.flags & os.O_CLOEXEC for o in found)
+
+
+class OpenFile(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A file that a process has open.
+
+    Attributes:
+        path: What leads to it as long as that is so; a link.
+        identity: Its device and inode.
+        flags: How it was opened, as ``os.O_CLOEXEC``.
+        has_lock: Whether it was locked through this descriptor, or one that it is a
+            copy of.
+    """
+
+    path: str
+    identity: tuple[int, int]
+    flags: int
+    has_lock: bool
+
+
+def open_files(pid: int, inodes: set[int]) -> Iterator[OpenFile]:
+    """
+    Yield what a process has open of the files of these numbers.
+
+    Of the others the kernel is asked, and not their file system: one that is gone
+    answers with errors, or not at all, and any process may have something open there.
+
+    Args:
+        pid: The process.
+        inodes: By their inodes.
+
+    Raises:
+        FileNotFoundError: It is gone.
+        PermissionError: That is hidden.
+    """
+    folder = f"/proc/{pid}/fd"
+
+    for name in os.listdir(folder):
+        path = f"{folder}/{name}"
+
         try:
-            found = os.stat(f"{folder}/{name}")
-        except _GONE_OR_HIDDEN:
+            # Sockets, pipes and the like have names that are no paths.
+            known = _read_fdinfo(pid, name) if os.readlink(path).startswith("/") else None
+        except (FileNotFoundError, ProcessLookupError):
             continue
 
-        if (found.st_dev, found.st_ino) in files and _is_locked_and_kept(pid, name):
-            return True
+        # Before Linux 5.14 the kernel does not say the inode.
+        if known is None or (b"ino" in known and int(known[b"ino"]) not in inodes):
+            continue
 
-    return False
+        identity = _identity(path)
+
+        if identity is not None:
+            flags = int(known[b"flags"], 8)
+            yield OpenFile(path=path, identity=identity, flags=flags, has_lock=b"lock" in known)
 
 
-def _is_locked_and_kept(pid: int, descriptor: str) -> bool:
+def _identity(path: str) -> tuple[int, int] | None:
+    """Return device and inode; None where there is no file, or no file system to ask."""
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            return None
+        raise
+
+    return found.st_dev, found.st_ino
+
+
+def _read_fdinfo(pid: int, descriptor: str) -> dict[bytes, bytes]:
     """
-    Whether a descriptor has its file's lock and outlasts exec.
+    Return what the kernel says of a descriptor, by its names for that.
 
     https://man7.org/linux/man-pages/man5/proc_pid_fdinfo.5.html
     """
-    try:
-        with open(f"/proc/{pid}/fdinfo/{descriptor}", "rb") as file:
-            lines = file.read().splitlines()
-    except _GONE_OR_HIDDEN:
-        return False
-
-    flags = next(line for line in lines if line.startswith(b"flags:"))
-    has_lock = any(line.startswith(b"lock:") for line in lines)
-    return has_lock and not int(flags.split()[1], 8) & os.O_CLOEXEC
+    with open(f"/proc/{pid}/fdinfo/{descriptor}", "rb") as file:
+        parts = (line.partition(b":") for line in file)
+        return {name: value.strip() for name, _, value in parts}
 
 
 def send(process: Process, number: signal.Signals) -> bool:

@@ -1,12 +1,16 @@
 """Shell processes; the one door to ``asyncio.create_subprocess_shell``."""
 
 import asyncio
+import errno
+import os
+import stat
 import subprocess
 from typing import Final
 
 import anyio
 import msgspec
 
+from queuectl.engine.runtime.ending import Remains
 from queuectl.engine.runtime.group import RunGroup
 from queuectl.engine.runtime.marks import MARK_VARIABLE, Mark
 from queuectl.engine.runtime.reaper import (
@@ -18,8 +22,16 @@ from queuectl.engine.runtime.reaper import (
     named_result,
 )
 from queuectl.engine.runtime.runner import RunRequest
+from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.runtime.tree import RunTree
-from queuectl.engine.runtime.wrapper import COMMAND_VARIABLE, NOT_BEGUN, SHELL, TRAP_PROBE, wrap
+from queuectl.engine.runtime.wrapper import (
+    COMMAND_VARIABLE,
+    NOT_BEGUN,
+    SHELL,
+    TRAP_PROBE,
+    Refusals,
+    wrap,
+)
 
 # Longer than all that a shell writes which does not begin its command, in bytes.
 _LONGEST_REFUSAL: Final = 16 * 1024
@@ -34,27 +46,33 @@ class ShellRunner:
         # A spawn holds the loop until the shell is there: between two, others have a turn.
         self._turn = asyncio.Lock()
 
-    async def start(self, request: RunRequest) -> "ShellProcess":
+    async def start(self, request: RunRequest) -> "ShellProcess | None":
         """
-        Start a command.
+        Start a command, unless it is not wanted any more when its turn has come.
 
         The caller shields it: a cancelled spawn would leave a process that nobody knows.
         """
         async with self._turn:
-            process = await self._spawn(request)
+            if self._trap_is_safe is None:
+                self._trap_is_safe = await _probe_trap(self._reaper)
+
+            if not request.is_wanted():
+                return None
+
+            process = await self._spawn(request, trap_is_safe=self._trap_is_safe)
 
         return ShellProcess(process, self._reaper.take(process.pid), request)
 
-    async def _spawn(self, request: RunRequest) -> asyncio.subprocess.Process:
-        if self._trap_is_safe is None:
-            self._trap_is_safe = await _probe_trap(self._reaper)
-
+    async def _spawn(
+        self, request: RunRequest, *, trap_is_safe: bool
+    ) -> asyncio.subprocess.Process:
         code, in_variable = wrap(
             request.command,
             request.note,
             request.files.exit_path,
-            refusal=_refusal(request.mark),
-            trap_is_safe=self._trap_is_safe,
+            folder=request.cwd,
+            refusals=_refusals(request.mark),
+            trap_is_safe=trap_is_safe,
         )
         env = {**request.env, MARK_VARIABLE: str(request.mark)}
 
@@ -67,7 +85,9 @@ class ShellRunner:
                 stdin=subprocess.DEVNULL,
                 stdout=request.files.output,
                 stderr=request.files.output,
-                cwd=request.cwd,
+                # Into its own folder goes the shell, for that may not answer: a spawn holds
+                # the loop, and with it every other run, until the shell is there.
+                cwd="/",
                 env=env,
                 executable=SHELL,
                 start_new_session=True,
@@ -90,7 +110,6 @@ class ShellProcess:
         self._ended = ended
         self._request = request
         self._reaped: ProcessResult | None = None
-        self.is_hidden: bool = False
         self._group = RunGroup(process.pid, self._result)
 
     @property
@@ -113,24 +132,27 @@ class ShellProcess:
         else:
             result = await asyncio.shield(self._ended)
 
-        is_known = (result.exit_code, result.signal) != (None, None)
-
-        if is_known and result.exit_code != NOT_BEGUN:
+        if result.is_known and result.exit_code != NOT_BEGUN:
             return result
 
         left = self._request.files.exit_note(self._request.note)
+        refusals = _refusals(self._request.mark)
 
-        if left is None or (left.leader is None and self._is_refused()):
+        if left is None or (left.leader is None and self._has_said(refusals.word)):
             return msgspec.structs.replace(result, has_begun=False)
 
-        return result if is_known else msgspec.structs.replace(result, exit_code=left.code)
+        if result.is_known and self._has_said(refusals.folder):
+            why = await in_thread(_why_closed, self._request.cwd)
+            return msgspec.structs.replace(result, refused=why)
 
-    def _is_refused(self) -> bool:
-        """Whether the shell's last words are that it did not begin the command."""
+        return result if result.is_known else msgspec.structs.replace(result, exit_code=left.code)
+
+    def _has_said(self, words: str) -> bool:
+        """Whether these are the shell's last words, and it came to few before."""
         files = self._request.files
         size = files.output_size()
-        last = f"{_refusal(self._request.mark)}\n".encode()
-        return size <= _LONGEST_REFUSAL and files.read_output(size).endswith(last)
+        is_short = size <= _LONGEST_REFUSAL
+        return is_short and files.read_output(size).endswith(f"{words}\n".encode())
 
     def has_ended(self) -> bool:
         """Whether the shell has ended, whether that was heard of or not."""
@@ -139,18 +161,16 @@ class ShellProcess:
 
         return self._ended.done() or has_child_ended(self.pid)
 
-    async def end_group(self, grace: float) -> bool:
+    async def end_group(self, grace: float) -> Remains:
         """End all of the group that is left, and see that it is gone."""
         return await self._group.end(grace)
 
-    async def end_tree(self, grace: float) -> bool:
+    async def end_tree(self, grace: float) -> Remains:
         """End the group, and then what has left it and carries the run's mark."""
-        is_gone = await self.end_group(grace)
+        group = await self.end_group(grace)
         request = self._request
-        tree = RunTree(request.mark, request.files, self.pid)
-        has_no_more = await tree.end(grace)
-        self.is_hidden = is_gone and tree.is_hidden
-        return has_no_more and is_gone
+        tree = await RunTree(request.mark, request.files, self.pid).end(grace)
+        return tree if group is Remains.GONE else group
 
     def _result(self) -> ProcessResult | None:
         """Return how the shell ended, None as long as its number is its own."""
@@ -160,9 +180,21 @@ class ShellProcess:
         return self._ended.result() if self._ended.done() else None
 
 
-def _refusal(mark: Mark) -> str:
+def _refusals(mark: Mark) -> Refusals:
     """Return what the shell of just this run says where it does not begin the command."""
-    return f"queuectl: the run {mark.token}.{mark.seq}.{mark.run} was not begun"
+    run = f"queuectl: the run {mark.token}.{mark.seq}.{mark.run}"
+    return Refusals(word=f"{run} was not begun", folder=f"{run} cannot enter its folder")
+
+
+def _why_closed(folder: str) -> str:
+    """Return why a shell could not enter a folder. Blocking, for as long as the disk takes."""
+    try:
+        mode = os.stat(folder).st_mode
+        number = errno.EACCES if stat.S_ISDIR(mode) else errno.ENOTDIR
+    except OSError as error:
+        number = error.errno or errno.ENOENT
+
+    return f"{os.strerror(number)}: {folder}"
 
 
 async def _probe_trap(reaper: Reaper) -> bool:

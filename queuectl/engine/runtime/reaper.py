@@ -13,8 +13,8 @@ from typing import Any, Final, Self
 
 import msgspec
 
+from queuectl.engine.descriptors import forget, keep_from_forks
 from queuectl.engine.runtime import proc
-from queuectl.engine.runtime.locks import forget, keep_from_forks
 
 # The policy is the process's: engines in two threads take turns at it.
 _STANDING_IN: Final = threading.Lock()
@@ -35,8 +35,8 @@ class ProcessResult(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         exit_code: None where a signal ended it.
-        signal: The signal that ended it, as ``SIGKILL``. Where this is None as
-            well, nobody can say how it ended.
+        signal: The signal that ended it, as ``SIGKILL``; None with a code. Where
+            both are None, nobody can say how it ended.
         cpu: Processor time of it and the children it waited for; None where
             unknown.
         max_rss_bytes: The largest resident set among them; None where unknown.
@@ -45,6 +45,7 @@ class ProcessResult(msgspec.Struct, frozen=True, kw_only=True):
         group_is_gone: Whether nothing was left of its group then.
         has_begun: Whether the command was begun; False where its shell has
             proved that it was not.
+        refused: Why the command could not be run where it was to, None where it could.
     """
 
     exit_code: int | None
@@ -54,6 +55,12 @@ class ProcessResult(msgspec.Struct, frozen=True, kw_only=True):
     reaped_at: float | None = None
     group_is_gone: bool = False
     has_begun: bool = True
+    refused: str | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the system could say how it ended."""
+        return (self.exit_code, self.signal) != (None, None)
 
 
 class Reaper:
@@ -280,13 +287,8 @@ def named_result(
         cpu=None if usage is None else timedelta(seconds=usage.ru_utime + usage.ru_stime),
         max_rss_bytes=None if usage is None else _max_rss_bytes(usage),
         reaped_at=None if reaped is None else proc.uptime(),
-        group_is_gone=reaped is not None and _is_group_gone(reaped),
+        group_is_gone=reaped is not None and not proc.has_group(reaped),
     )
-
-
-def _is_group_gone(leader: int) -> bool:
-    """Whether nothing is left of a group whose leader was reaped just now."""
-    return not proc.has_group(leader)
 
 
 def _max_rss_bytes(usage: Any) -> int | None:

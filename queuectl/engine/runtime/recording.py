@@ -7,15 +7,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from queuectl.engine.domain.lifecycle import Outcome, decide
 from queuectl.engine.domain.models import Job, OutcomeKind
 from queuectl.engine.domain.settings import DEFAULTS
 from queuectl.engine.errors import StoreBusyError, StoreError, StoreUnusableError
 from queuectl.engine.runtime.clock import Clock, sleep
 from queuectl.engine.runtime.folder import StateFolder
+from queuectl.engine.runtime.notes import run_note
 from queuectl.engine.runtime.outcomes import note_outcome
 from queuectl.engine.runtime.reaper import ProcessResult
-from queuectl.engine.runtime.runfiles import RunFiles, run_note
+from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.store.base import INLINE_OUTPUT_BYTES, JobStore, RunRecord
 
@@ -27,6 +30,27 @@ _LONGEST_PAUSE: Final = 5.0
 
 # How often to offer it still when the worker has to go.
 _LAST_TRIES: Final = 4
+
+
+class EndedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A run that has ended, as it is to be recorded.
+
+    Attributes:
+        job: As claimed.
+        outcome: How it ended.
+        started_at: When it started.
+        took: How long it took.
+        result: What the system said of it, where it did.
+        output_of: Its files, with the output open; None where it has none.
+    """
+
+    job: Job
+    outcome: Outcome
+    started_at: datetime
+    took: timedelta = timedelta()
+    result: ProcessResult | None = None
+    output_of: RunFiles | None = None
 
 
 class Recorder:
@@ -47,30 +71,20 @@ class Recorder:
 
     async def record(
         self,
-        job: Job,
-        outcome: Outcome,
+        ended: EndedRun,
         *,
-        started_at: datetime,
-        took: timedelta = timedelta(),
-        result: ProcessResult | None = None,
-        files: RunFiles | None = None,
         tries: int | None = None,
         has_to_go: Callable[[], bool] = lambda: False,
-        evidence: RunFiles | None = None,
+        note_in: RunFiles | None = None,
     ) -> bool:
         """
         Record a run that has ended.
 
         Args:
-            job: As claimed.
-            outcome: How it ended.
-            started_at: When it started.
-            took: How long it took.
-            result: What the system said of it, where it did.
-            files: Its files, with the output open; None where it has none.
+            ended: The run.
             tries: How often to try at the most; None for as often as it takes.
             has_to_go: Whether the worker cannot wait any longer: then a few times more.
-            evidence: Where to write it down then; None where it has no files.
+            note_in: Where to write its outcome down then; None where it has no files.
 
         Returns:
             False where it is somebody else's to record: the claim is not ours any
@@ -85,7 +99,7 @@ class Recorder:
 
         while True:
             try:
-                return await self._record_once(job, outcome, started_at, took, result, files)
+                return await self._record_once(ended)
             except StoreUnusableError:
                 raise
             except (StoreError, OSError) as error:
@@ -98,28 +112,28 @@ class Recorder:
                     if not has_to_go():
                         raise
 
-                    _log.error("job %s: its result is left in its files: %s", job.id, error)
-                    self.leave(job, outcome, evidence)
+                    _log.error("job %s: its result is left in its files: %s", ended.job.id, error)
+                    self.note_outcome(ended.job, ended.outcome, note_in)
                     return False
 
                 level = logging.INFO if isinstance(error, StoreBusyError) else logging.ERROR
-                _log.log(level, "job %s: its result waits: %s", job.id, error)
+                _log.log(level, "job %s: its result waits: %s", ended.job.id, error)
                 await sleep(self._clock, pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def leave(self, job: Job, outcome: Outcome, evidence: RunFiles | None) -> None:
+    def note_outcome(self, job: Job, outcome: Outcome, note_in: RunFiles | None) -> None:
         """Write down how a run ended that is somebody else's to record, as far as that goes."""
-        if evidence is None:
+        if note_in is None:
             return
 
         try:
-            note_outcome(evidence, run_note(job.seq, job.run_count), outcome)
+            note_outcome(note_in, run_note(job.run_key), outcome)
         except OSError as error:
             _log.warning("job %s: cannot note how its run ended: %s", job.id, error)
 
     def output_path(self, job: Job) -> Path:
         """Return where a run's output is kept, if it is large."""
-        return self._folder.output(job.seq, job.run_count)
+        return self._folder.output(job.run_key)
 
     async def mark_stuck(self, job: Job, words: str) -> None:
         """Say why a run is neither over nor goes on, as far as the database takes it."""
@@ -131,19 +145,12 @@ class Recorder:
         except StoreError as error:
             _log.error("job %s: cannot say that it is stuck: %s", job.id, error)
 
-    async def _record_once(
-        self,
-        job: Job,
-        outcome: Outcome,
-        started_at: datetime,
-        took: timedelta,
-        result: ProcessResult | None,
-        files: RunFiles | None,
-    ) -> bool:
-        size, output = await self._keep_output(job, files)
+    async def _record_once(self, ended: EndedRun) -> bool:
+        outcome, result = ended.outcome, ended.result
+        size, output = await self._keep_output(ended.job, ended.output_of)
         run = RunRecord(
-            started_at=started_at,
-            finished_at=started_at + took,
+            started_at=ended.started_at,
+            finished_at=ended.started_at + ended.took,
             outcome=outcome.kind,
             exit_code=outcome.exit_code,
             signal=outcome.signal,
@@ -153,7 +160,7 @@ class Recorder:
             output_bytes=size,
             output=output,
         )
-        return await self._offer(job, outcome, run)
+        return await self._offer(ended.job, outcome, run)
 
     async def _keep_output(self, job: Job, files: RunFiles | None) -> tuple[int, bytes | None]:
         """

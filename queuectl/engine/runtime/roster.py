@@ -5,7 +5,13 @@ import builtins
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from queuectl.engine.domain.models import WorkerInfo, WorkerState, worker_name, worker_number
+from queuectl.engine.domain.models import (
+    StopOrder,
+    WorkerInfo,
+    WorkerState,
+    worker_name,
+    worker_number,
+)
 from queuectl.engine.errors import (
     LeftoverProcessError,
     WaitTimeoutError,
@@ -22,8 +28,8 @@ from queuectl.engine.store.base import JobReader, JobStore, WorkerRow
 
 _STATES: Final = {
     None: WorkerState.RUNNING,
-    "drain": WorkerState.DRAINING,
-    "now": WorkerState.STOPPING,
+    StopOrder.DRAIN: WorkerState.DRAINING,
+    StopOrder.NOW: WorkerState.STOPPING,
 }
 
 # Seconds in which a worker that is well reads a hint, however busy the machine.
@@ -66,7 +72,8 @@ class Roster:
                 not: of those that they started, or of those that they adopted.
         """
         wanted = await self._chosen(worker_ids)
-        await self._store.ask_to_stop(_numbers(wanted), stop="now" if now else "drain")
+        order = StopOrder.NOW if now else StopOrder.DRAIN
+        await self._store.ask_to_stop(_numbers(wanted), stop=order)
         await self._until(lambda alive: [w for w in wanted if w in alive], timeout)
         await self._check_left(wanted)
         return [_info(row, _state(row)) for row in wanted.values()]
@@ -88,17 +95,7 @@ class Roster:
             # What cannot be, or is leaving anyway, is not meant by "all".
             wanted = {w: row for w, row in wanted.items() if row.can_restart and row.stop is None}
 
-        for worker_id, row in wanted.items():
-            if row.stop is not None:
-                raise WorkerStateError(worker_id, "is stopping", hint="start a worker instead")
-
-            if not row.can_restart:
-                raise WorkerStateError(
-                    worker_id,
-                    "is part of another program",
-                    hint="restart that program; what it runs is adopted by other workers",
-                )
-
+        _refuse_unrestartable(wanted)
         await self._store.ask_to_restart(_numbers(wanted))
         # A process that replaces itself keeps its number; another machine's may have the same.
         successors: dict[str, WorkerRow] = {}
@@ -118,18 +115,14 @@ class Roster:
     async def _check_left(self, workers: dict[str, WorkerRow]) -> None:
         """Raise where something of workers' runs is there, and belongs to nobody any more."""
         jobs = await running_jobs(self._store)
-        going_on = {
-            (job.seq, job.run_count)
-            for job in jobs
-            if job.stuck is None and job.worker not in workers
-        }
+        going_on = {job.run_key for job in jobs if job.stuck is None and job.worker not in workers}
         database = str(self._folder.database)
         pids: set[int] = set()
         is_hidden = False
 
         for worker_id, row in workers.items():
             found = await in_thread(find_leftovers, self._folder.worker(row.token), database)
-            pids |= {left.process.pid for left in found if (left.seq, left.run) not in going_on}
+            pids |= {left.process.pid for left in found if left.key not in going_on}
 
             # What is in its name goes on unattended, wherever the files are.
             for job in (job for job in jobs if job.worker == worker_id):
@@ -194,6 +187,20 @@ async def list_workers(store: JobReader, folder: StateFolder, bus: Bus) -> list[
         return _info(row, _state(row))
 
     return list(await asyncio.gather(*map(look_at, await store.workers())))
+
+
+def _refuse_unrestartable(wanted: dict[str, WorkerRow]) -> None:
+    """Raise where a worker cannot replace itself, or is leaving anyway."""
+    for worker_id, row in wanted.items():
+        if row.stop is not None:
+            raise WorkerStateError(worker_id, "is stopping", hint="start a worker instead")
+
+        if not row.can_restart:
+            raise WorkerStateError(
+                worker_id,
+                "is part of another program",
+                hint="restart that program; what it runs is adopted by other workers",
+            )
 
 
 def _check_processes(wanted: dict[str, WorkerRow], alive: dict[str, WorkerRow]) -> None:

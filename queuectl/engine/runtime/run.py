@@ -5,9 +5,10 @@ from enum import StrEnum
 import anyio
 
 from queuectl.engine.domain.lifecycle import Outcome
-from queuectl.engine.domain.models import Job
+from queuectl.engine.domain.models import Job, RunKey
+from queuectl.engine.runtime.notes import run_note
 from queuectl.engine.runtime.reaper import ProcessResult
-from queuectl.engine.runtime.runfiles import RunFiles, run_note
+from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.runtime.runner import RunningProcess
 
 
@@ -42,18 +43,23 @@ class Run:
         self.known_outcome: Outcome | None = None
         self._has_to_go = False
         self._is_over = False
+        self._was_stopped_before = False
         # While it is waited for.
         self._scope: anyio.CancelScope | None = None
 
     @property
-    def key(self) -> tuple[int, int]:
-        """What it is known by: the job's sequence number and the run's number."""
-        return self.job.seq, self.job.run_count
+    def key(self) -> RunKey:
+        """What it is known by."""
+        return self.job.run_key
 
     @property
     def note(self) -> str:
         """What its files say: whose they are."""
-        return run_note(*self.key)
+        return run_note(self.key)
+
+    def is_wanted(self) -> bool:
+        """Whether nobody has told it to end."""
+        return self.stop_reason is None
 
     def has_to_go(self) -> bool:
         """Whether its worker cannot wait for it any longer."""
@@ -75,10 +81,11 @@ class Run:
 
     def stop_as_before(self, reason: StopReason, words: str | None = None) -> None:
         """End it for a reason that was there before it was ours, whatever we were told since."""
+        self._was_stopped_before = True
         self.stop_reason = reason
         self.stop_words = words
 
-    def end(self) -> None:
+    def mark_ended(self) -> None:
         """Take it for one that has ended by itself: whoever wants to stop it comes too late."""
         self._is_over = True
         self.stop_reason = None
@@ -90,8 +97,9 @@ class Run:
         Raises:
             OSError: That cannot be seen now.
         """
-        # Its end was decided before, perhaps by a worker that died over it.
-        if self.stop_reason is not None:
+        # Where it was decided by a worker that died over it, that had begun to end it. Where
+        # we decided it while it was being started, it may have ended by itself since.
+        if self.stop_reason is not None and (self._was_stopped_before or not process.has_ended()):
             return None
 
         # Anew: an adopted run may have to be watched more than once.
@@ -107,10 +115,10 @@ class Run:
             result = await process.wait()
         except OSError:
             if process.has_ended():
-                self.end()
+                self.mark_ended()
             raise
 
         # It was faster than whoever wanted to end it, now or while what it
         # left running is being ended.
-        self.end()
+        self.mark_ended()
         return result

@@ -8,52 +8,21 @@ says which run it serves, so that nothing of one run is taken for another's.
 
 import errno
 import os
-import re
 import stat
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
+from queuectl.engine.descriptors import close_own, fsync_folder, keep_from_forks
+from queuectl.engine.runtime import notes
 from queuectl.engine.runtime.folder import make_private
-from queuectl.engine.runtime.locks import (
-    close_own,
-    is_locked,
-    keep_from_forks,
-    lift,
-    open_private,
-    try_lock,
-)
-
-_LONGEST_NOTE: Final = 64
-# What is written down of an outcome, in bytes.
-LONGEST_OUTCOME: Final = 1024
-_LOCK_FILE_SIZE: Final = 2 * (_LONGEST_NOTE + 1) + LONGEST_OUTCOME + 1
-_EXIT_FILE_SIZE: Final = 2 * _LONGEST_NOTE + 1
+from queuectl.engine.runtime.locks import is_locked, lift, open_private, try_lock
+from queuectl.engine.runtime.notes import ExitNote
 
 # Missing, a link, a folder, a socket, or in a folder that is none.
 _NOT_A_FILE: Final = frozenset(
     {errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENOTDIR}
 )
-_NOTE: Final = re.compile(r"([0-9]{1,18}) ([0-9]{1,18})")
-
-# A file of a set: its number, and what it is.
-_NAME: Final = re.compile(r"([1-9][0-9]{0,17})\.([a-z]+)")
-
-# What a run's shell writes of itself: the run's note, its own process number, which is not
-# that of the system's first process, and what the command exited with.
-_WORD: Final = re.compile(
-    rf"(?P<note>{_NOTE.pattern}) (?!1(?: |$))(?P<leader>[1-9][0-9]{{0,9}})"
-    r"(?: (?P<code>[0-9]{1,10}))?"
-)
-
-# What the file for that holds before its first run.
-_NO_WORD: Final = b" " * (_EXIT_FILE_SIZE - 1) + b"\n"
-
-# Of what a command exits with, the system keeps the last byte; some shells keep it all.
-_EXIT_CODE: Final = 0xFF
 
 
 class RunFiles:
@@ -98,7 +67,7 @@ class RunFiles:
 
             if try_lock(self.lock) and try_lock(self.output):
                 self.has_output_lock = True
-                os.pwrite(self.lock, _lines(note), 0)
+                os.pwrite(self.lock, notes.lock_lines(note), 0)
                 os.ftruncate(self.output, 0)
                 return True
         except BaseException:
@@ -175,11 +144,7 @@ class RunFiles:
         if self.output_path.exists():
             self.output_path.rename(target)
 
-        folder = os.open(target.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        fsync_folder(target.parent)
 
     def cut_output(self, size: int) -> None:
         """Give back the room of what is more than this."""
@@ -207,7 +172,7 @@ class RunFiles:
 
     def note(self) -> str | None:
         """Return the note of the run it serves or served last."""
-        return _line(self.lock_path, 0)
+        return self._line(0)
 
     def note_end(self, note: str, why: str = "", outcome: bytes = b"") -> None:
         """
@@ -220,7 +185,7 @@ class RunFiles:
         Args:
             note: Says which run.
             why: In one word; empty where it goes on, or has ended.
-            outcome: In one line, of `LONGEST_OUTCOME` bytes at the most.
+            outcome: In one line, of `notes.LONGEST_OUTCOME` bytes at the most.
 
         Raises:
             OSError: It cannot be written.
@@ -228,17 +193,17 @@ class RunFiles:
         descriptor = open_private(self.lock_path)
 
         try:
-            os.pwrite(descriptor, _lines(note, why, outcome), 0)
+            os.pwrite(descriptor, notes.lock_lines(note, why, outcome), 0)
         finally:
             os.close(descriptor)
 
     def noted_end(self, note: str) -> str | None:
         """Return why a run was being ended, None where nobody was ending it."""
-        return _line(self.lock_path, 1) or None if self.note() == note else None
+        return self._line(1) or None if self.note() == note else None
 
     def noted_outcome(self, note: str) -> str | None:
         """Return how a run ended that its worker could not record, None where that is not said."""
-        return _line(self.lock_path, 2) or None if self.note() == note else None
+        return self._line(2) or None if self.note() == note else None
 
     def make_exit_file(self) -> None:
         """
@@ -252,217 +217,26 @@ class RunFiles:
         descriptor = open_private(self.exit_path)
 
         try:
-            os.pwrite(descriptor, _NO_WORD, 0)
+            os.pwrite(descriptor, notes.NO_WORD, 0)
         finally:
             os.close(descriptor)
 
     def has_whole_exit_file(self) -> bool:
         """Whether the file for the exit code is as the worker made it, or a run's shell left it."""
-        return _is_whole(_read(self.exit_path))
+        return notes.is_whole_exit(_read(self.exit_path))
 
-    def exit_note(self, note: str) -> "ExitNote | None":
+    def exit_note(self, note: str) -> ExitNote | None:
         """Return what a run's shell wrote of itself, None where it did not come to that."""
-        content = _read(self.exit_path)
-        word = _word(content)
+        return notes.exit_note(_read(self.exit_path), note)
 
-        if word is not None and word["note"] == note:
-            code = None if word["code"] is None else int(word["code"]) & _EXIT_CODE
-            return ExitNote(leader=int(word["leader"]), code=code)
+    def exit_code(self, note: str) -> int | None:
+        """Return the exit code that a run's shell left, None where it left none so far."""
+        left = self.exit_note(note)
+        return None if left is None else left.code
 
-        # Else the worker made it so, or the shell of an earlier run left it: somebody,
-        # as the command, has removed it or written into it since.
-        return None if _is_whole(content) else ExitNote(leader=None, code=None)
-
-
-class ExitNote(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    What the shell of a run writes down.
-
-    Attributes:
-        leader: Its process number, which is its session's and its group's too;
-            None where what stands there cannot be that.
-        code: The exit code; None until it ends.
-    """
-
-    leader: int | None
-    code: int | None
-
-
-class RunFilesPool:
-    """
-    The sets of one worker.
-
-    Args:
-        folder: The worker's own.
-        count: Told how many sets there are, whenever that changes.
-    """
-
-    def __init__(self, folder: Path, *, count: Callable[[int], None]) -> None:
-        self._folder = folder
-        self._count = count
-        self._free: list[RunFiles] = []
-        # The number of the last one that was begun, and how many were finished and not dropped.
-        self._last = 0
-        self._whole = 0
-
-    def take(self, note: str) -> RunFiles:
-        """
-        Return a set that is open for a run.
-
-        Raises:
-            OSError: The files cannot be opened.
-        """
-        try:
-            return self._take(note)
-        except FileNotFoundError:
-            # Somebody, as a command, has removed the worker's folder.
-            os.makedirs(self._folder, 0o700, exist_ok=True)
-            self._free.clear()
-            return self._take(note)
-
-    def _take(self, note: str) -> RunFiles:
-        while True:
-            files = self._free.pop() if self._free else self._make()
-
-            # A set that an escaped process still holds is left to it.
-            if files.open(note):
-                return files
-
-    def _make(self) -> RunFiles:
-        # Also of one that fails: something else may be in its place.
-        self._last += 1
-        files = RunFiles(self._folder, self._last)
-        files.make_exit_file()
-        self._whole += 1
-        # Before it serves a run: who removes it afterwards is found out.
-        self._count(self._whole)
-        return files
-
-    def give_back(self, files: RunFiles) -> None:
-        """Close a set whose run is recorded, for the next run."""
-        files.close()
-        self._free.append(files)
-
-    def drop(self, files: RunFiles) -> None:
-        """Remove a set whose run is recorded, and that is of no use to another."""
-        self._whole -= 1
-        self._count(self._whole)
-        files.remove()
-
-
-class FoundRun(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    A set of files as another process finds it.
-
-    Attributes:
-        note: Says which run it serves.
-        files: The set, not open.
-    """
-
-    note: str
-    files: RunFiles
-
-    @property
-    def token(self) -> str:
-        """The worker that made it."""
-        return self.files.lock_path.parent.name
-
-    @property
-    def key(self) -> tuple[int, int] | None:
-        """Sequence number and run that the note names, None where it names none."""
-        found = _NOTE.fullmatch(self.note)
-        return None if found is None else (int(found[1]), int(found[2]))
-
-
-def find_runs(folder: Path) -> list[FoundRun]:
-    """Return the sets in a worker's folder; empty where there is none."""
-    sets = [RunFiles(folder, number) for number in _numbers(folder, "lock")]
-    return [FoundRun(note=note, files=files) for files in sets if (note := files.note())]
-
-
-def has_gaps(folder: Path, counted: int | None) -> bool:
-    """
-    Whether somebody has removed, emptied or overwritten files of a set. Blocking.
-
-    Args:
-        folder: The worker's.
-        counted: How many sets it had made; None where that is not known any more.
-    """
-    locks, exits = set(_numbers(folder, "lock")), set(_numbers(folder, "exit"))
-    whole = sum(RunFiles(folder, number).has_whole_exit_file() for number in locks & exits)
-    # One that was being made when the worker died has no exit file yet, and is not counted.
-    return counted is None or whole < counted or not exits <= locks
-
-
-def find_run(workers: Path, note: str, *, token: str) -> FoundRun | None:
-    """
-    Return the set of a run, wherever it is: an adopted run's stays where it was made.
-
-    Also by what its shell wrote down, where somebody has emptied or replaced its lock
-    file: a run that began is not to be taken for one that did not. Blocking.
-
-    Args:
-        workers: The folder of all workers' folders.
-        note: Says which run.
-        token: The worker to begin with.
-    """
-    folders = [workers / token, *(path for path in workers.iterdir() if path.name != token)]
-    found = (run for folder in folders for run in find_runs(folder) if run.note == note)
-    return next(found, None) or next(
-        (run for folder in folders for run in _begun(folder, note)), None
-    )
-
-
-def _begun(folder: Path, note: str) -> Iterator[FoundRun]:
-    """Yield the sets in a folder whose exit file says that this run began, with a lock of sorts."""
-    for number in sorted({*_numbers(folder, "exit")} & {*_numbers(folder, "lock")}):
-        files = RunFiles(folder, number)
-        left = files.exit_note(note)
-
-        if left is not None and left.leader is not None:
-            yield FoundRun(note=note, files=files)
-
-
-def _numbers(folder: Path, kind: str) -> list[int]:
-    """Return the numbers of the sets that have a file of this kind."""
-    try:
-        names = [] if os.path.islink(folder) else os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        # Something that somebody put among the workers' folders.
-        return []
-
-    parts = [found for name in names if (found := _NAME.fullmatch(name))]
-    return [int(found[1]) for found in parts if found[2] == kind]
-
-
-def run_note(seq: int, run: int) -> str:
-    """Return what a run's files say: whose they are."""
-    return f"{seq} {run}"
-
-
-def _lines(note: str, why: str = "", outcome: bytes = b"") -> bytes:
-    """Return what a lock file holds: whose it is, why that is being ended, how it ended."""
-    head = f"{note:<{_LONGEST_NOTE}}\n{why:<{_LONGEST_NOTE}}\n".encode()
-    return b"%b%b\n" % (head, outcome.ljust(LONGEST_OUTCOME))
-
-
-def _is_whole(content: bytes) -> bool:
-    """Whether this is an exit file as only a worker, or a shell in one of a worker's, leaves it."""
-    is_long = len(content) >= _EXIT_FILE_SIZE
-    return is_long and (content == _NO_WORD or _word(content) is not None)
-
-
-def _word(content: bytes) -> re.Match[str] | None:
-    """Return what the shell of a run, of whichever, wrote into an exit file."""
-    line, end, _ = content.partition(b"\n")
-    return _WORD.fullmatch(line.decode(errors="replace").strip()) if end else None
-
-
-def _line(path: Path, number: int) -> str | None:
-    """Return a line of a small file, None where it is missing, not whole or no file."""
-    lines = _read(path).split(b"\n")
-    # Behind the last line's end there is one more piece.
-    return lines[number].decode(errors="replace").strip() if number < len(lines) - 1 else None
+    def _line(self, number: int) -> str | None:
+        """Return a line of the lock file, None where it is missing, not whole or no file."""
+        return notes.lock_line(_read(self.lock_path), number)
 
 
 def _read(path: Path) -> bytes:
@@ -473,7 +247,7 @@ def _read(path: Path) -> bytes:
         return b""
 
     try:
-        return os.pread(descriptor, _LOCK_FILE_SIZE, 0)
+        return os.pread(descriptor, notes.LOCK_FILE_SIZE, 0)
     finally:
         os.close(descriptor)
 

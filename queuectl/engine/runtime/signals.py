@@ -1,4 +1,8 @@
-"""Signals that stop a worker: the first drains, the second ends, the third leaves."""
+"""
+Signals that stop a worker: the first drains, the second ends, the third leaves.
+
+``queuectl run`` takes them itself, and cancels its job.
+"""
 
 import asyncio
 import logging

@@ -5,7 +5,6 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -14,16 +13,17 @@ import anyio
 import msgspec
 
 from queuectl.engine.domain.filters import JobFilter
-from queuectl.engine.domain.models import Job
+from queuectl.engine.domain.models import Job, RunKey
 from queuectl.engine.domain.states import JobState
-from queuectl.engine.errors import EngineClosedError, StoreError, StoreUnusableError
 from queuectl.engine.runtime.clock import SystemClock
 from queuectl.engine.runtime.folder import StateFolder
-from queuectl.engine.runtime.liveness import LOCK_NAME
-from queuectl.engine.runtime.locks import open_folder, open_private, try_lock
+from queuectl.engine.runtime.liveness import LOCK_NAME, open_lock
+from queuectl.engine.runtime.locks import release, try_lock
 from queuectl.engine.runtime.marks import Mark
+from queuectl.engine.runtime.notes import run_note
 from queuectl.engine.runtime.proc import Process
-from queuectl.engine.runtime.runfiles import find_run, find_runs, run_note
+from queuectl.engine.runtime.reporting import reported
+from queuectl.engine.runtime.run_folder import find_run, find_runs
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.runtime.tree import Listing, Members, RunTree
 from queuectl.engine.store.base import JobReader, JobStore
@@ -46,41 +46,11 @@ class Leftover(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         process: The process.
-        seq: The sequence number of the run's job.
-        run: The run's number.
+        key: The run.
     """
 
     process: Process
-    seq: int
-    run: int
-
-    @property
-    def words(self) -> tuple[int, int, int]:
-        """Its process number, and whose it is."""
-        return self.process.pid, self.seq, self.run
-
-
-@contextmanager
-def reported(words: str, *, but: type[StoreError] = StoreUnusableError) -> Iterator[None]:
-    """
-    Report what keeps one thing from being done: it keeps no other, and the next look tries again.
-
-    Args:
-        words: What cannot be done, and to whom.
-        but: Another error that keeps the others too, and so is raised.
-
-    Raises:
-        StoreUnusableError: Nothing can be done any more.
-        EngineClosedError: The same.
-    """
-    try:
-        yield
-    except (StoreUnusableError, EngineClosedError, but):
-        raise
-    except (StoreError, OSError) as error:
-        _log.error("%s: %s", words, error)
-    except Exception:  # noqa: BLE001 (nobody has foreseen it; the log says where it was)
-        _log.exception("%s", words)
+    key: RunKey
 
 
 def has_held_files(home: Path) -> bool:
@@ -102,7 +72,7 @@ def find_leftovers(home: Path, database: str) -> list[Leftover]:
     found = {leftover.process: leftover for leftover in _holders(home, database, listed)}
 
     for process, mark in listed.marked(home.name, database).items():
-        found[process] = Leftover(process=process, seq=mark.seq, run=mark.run)
+        found[process] = Leftover(process=process, key=mark.key)
 
     return list(found.values())
 
@@ -112,16 +82,18 @@ async def end_leftovers(
     database: str,
     grace: float,
     *,
-    but: frozenset[tuple[int, int]] = frozenset(),
+    but: frozenset[RunKey] = frozenset(),
+    known: frozenset[Leftover] = frozenset(),
 ) -> list[Leftover]:
     """
-    End what is left of a worker's runs.
+    End what is left of a worker's runs, and report what cannot be ended.
 
     Args:
         home: The worker's folder.
         database: The worker's, as an absolute path.
         grace: Seconds between TERM and KILL.
-        but: Runs to leave alone, as sequence number and run.
+        but: Runs to leave alone.
+        known: What is reported already.
 
     Returns:
         What could not be ended.
@@ -129,33 +101,39 @@ async def end_leftovers(
 
     def look() -> list[Leftover]:
         found = find_leftovers(home, database)
-        return [left for left in found if (left.seq, left.run) not in but]
+        return [left for left in found if left.key not in but]
 
-    runs = {(left.seq, left.run) for left in await in_thread(look)}
+    runs = {left.key for left in await in_thread(look)}
     files = {found.key: found.files for found in await in_thread(find_runs, home)} if runs else {}
 
     async with anyio.create_task_group() as ending:
-        for seq, run in sorted(runs):
-            mark = Mark(token=home.name, seq=seq, run=run, database=database)
-            ending.start_soon(_end, RunTree(mark, files.get(mark.key)), mark, grace)
+        for key in sorted(runs):
+            mark = Mark.of(home.name, key, database)
+            ending.start_soon(_end, RunTree(mark, files.get(key)), key, grace)
 
-    return await in_thread(look) if runs else []
+    left = await in_thread(look) if runs else []
+
+    for leftover in left:
+        if leftover not in known:
+            pid, key = leftover.process.pid, leftover.key
+            _log.error("process %d of run %d.%d cannot be ended", pid, *key)
+
+    return left
 
 
-async def _end(tree: RunTree, mark: Mark, grace: float) -> None:
+async def _end(tree: RunTree, key: RunKey, grace: float) -> None:
     """End a run; who asked looks at the end what is left."""
-    with reported(f"cannot end what is left of run {mark.seq}.{mark.run}"):
+    with reported(f"cannot end what is left of run {key.seq}.{key.run}"):
         await tree.end(grace)
 
 
 def _holders(home: Path, database: str, listed: Listing) -> Iterator[Leftover]:
     for found in find_runs(home):
         if found.key is not None and found.files.is_held():
-            seq, run = found.key
-            mark = Mark(token=home.name, seq=seq, run=run, database=database)
+            mark = Mark.of(home.name, found.key, database)
 
             for process in RunTree(mark, found.files).look(listed).ours:
-                yield Leftover(process=process, seq=seq, run=run)
+                yield Leftover(process=process, key=found.key)
 
 
 def look_at_run(folder: StateFolder, job: Job, token: str) -> Members:
@@ -167,14 +145,14 @@ def look_at_run(folder: StateFolder, job: Job, token: str) -> Members:
         job: As it is held.
         token: The worker in whose folder to begin to look.
     """
-    note = run_note(job.seq, job.run_count)
+    note = run_note(job.run_key)
     found = find_run(folder.workers, note, token=token)
 
     if found is None:
         return Members(ours=(), is_held=False)
 
     database = str(folder.database)
-    mark = Mark(token=found.token, seq=job.seq, run=job.run_count, database=database)
+    mark = Mark.of(found.token, job.run_key, database)
     left = found.files.exit_note(note)
     return RunTree(mark, found.files, None if left is None else left.leader).look()
 
@@ -197,7 +175,7 @@ class Sweeper:
         self._store = store
         self._folder = folder
         # What is reported already, by worker.
-        self._known: dict[str, set[Leftover]] = {}
+        self._known: dict[str, frozenset[Leftover]] = {}
 
     async def sweep(self) -> None:
         """Look once, and remove what can be removed."""
@@ -221,15 +199,15 @@ class Sweeper:
             return
 
         try:
-            running = {(job.seq, job.run_count) for job in await running_jobs(self._store)}
+            running = {job.run_key for job in await running_jobs(self._store)}
 
             # An adopted run has its files here; what is left waits for its end.
             if not running & {run.key for run in await in_thread(find_runs, home)}:
                 await self._empty(home, frozenset(running))
         finally:
-            os.close(lock)
+            release(lock)
 
-    async def _empty(self, home: Path, running: frozenset[tuple[int, int]]) -> None:
+    async def _empty(self, home: Path, running: frozenset[RunKey]) -> None:
         """
         End what is left of a worker's runs, and remove its folder where nothing is any more.
 
@@ -239,12 +217,9 @@ class Sweeper:
                 one's although its lock is not here any more: its mark says so.
         """
         database = str(self._folder.database)
-        left = set(await end_leftovers(home, database, _GRACE, but=running))
-
-        for leftover in left - self._known.get(home.name, set()):
-            _log.error("process %d of run %d.%d cannot be ended", *leftover.words)
-
-        self._known[home.name] = left
+        known = self._known.get(home.name, frozenset())
+        left = await end_leftovers(home, database, _GRACE, but=running, known=known)
+        self._known[home.name] = frozenset(left)
 
         if await in_thread(_is_empty, home, database):
             await in_thread(partial(shutil.rmtree, home, ignore_errors=True))
@@ -276,7 +251,7 @@ def _lock_left(home: Path) -> int | None:
         if not has_lock and age < _BEING_MADE:
             return None
 
-        lock = open_private(home / LOCK_NAME) if has_lock else open_folder(home)
+        lock = open_lock(home, by_file=has_lock)
     except FileNotFoundError:
         return None
 
@@ -284,8 +259,8 @@ def _lock_left(home: Path) -> int | None:
         if try_lock(lock):
             return lock
     except BaseException:
-        os.close(lock)
+        release(lock)
         raise
 
-    os.close(lock)
+    release(lock)
     return None

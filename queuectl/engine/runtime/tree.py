@@ -10,23 +10,22 @@ may be the shell by its age, nothing is done to it, and the job waits.
 
 import math
 import os
-import signal
 from datetime import datetime
+from signal import Signals
 from typing import Final, Self
 
 import msgspec
 
 from queuectl.engine.runtime import proc
-from queuectl.engine.runtime.clock import SystemClock, sleep
+from queuectl.engine.runtime.clock import SystemClock, until
+from queuectl.engine.runtime.ending import Remains, steps
 from queuectl.engine.runtime.marks import Mark
 from queuectl.engine.runtime.proc import Process
 from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.runtime.threads import in_thread
 
-# Seconds to wait for what was killed; only the kernel itself can hold it longer.
-_LONGEST_DEATH: Final = 5.0
-
-# Seconds between two looks: soon at first, for most are gone at once.
+# Seconds between two looks while it is being ended: soon at first, for most are
+# gone at once.
 _LOOKS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 # Seconds that the last of a process may keep its files when the rest of it is gone,
@@ -63,9 +62,12 @@ class Members(msgspec.Struct, frozen=True, kw_only=True):
         return self.is_held and not self.ours
 
     @property
-    def is_there(self) -> bool:
-        """Whether anything of the run is there, seen or not."""
-        return self.is_held or bool(self.ours)
+    def remains(self) -> Remains:
+        """What there is of the run: nothing, who is seen, or who is not."""
+        if self.is_hidden:
+            return Remains.HIDDEN
+
+        return Remains.LEFT if self.ours else Remains.GONE
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,8 +140,6 @@ class RunTree:
         self._files = files
         self._leader = leader
         self._began_at = began_at
-        # Whether all that kept it from being ended at the last try is not to be seen.
-        self.is_hidden: bool = False
 
     def look(self, listed: Listing | None = None) -> Members:
         """
@@ -193,7 +193,7 @@ class RunTree:
         # not it is somebody who got the number of one that is gone.
         return ([], rest) if self._may_be_the_shell(leader) else ([], [])
 
-    async def end(self, grace: float, *, group_only: bool = False) -> bool:
+    async def end(self, grace: float, *, group_only: bool = False) -> Remains:
         """
         End all of it: TERM, ``grace`` seconds, KILL.
 
@@ -202,38 +202,45 @@ class RunTree:
             group_only: Leave what has left the shell's process group.
 
         Returns:
-            Whether it is gone: nothing of it is seen, and, but for what is left on
-            purpose, nobody holds its files.
+            GONE where nothing of it is seen and, but for what is left on purpose,
+            nobody holds its files.
         """
-        if await self._ended_by(signal.SIGTERM, grace, group_only=group_only):
-            return True
+        remains = Remains.LEFT
 
-        return await self._ended_by(signal.SIGKILL, _LONGEST_DEATH, group_only=group_only)
+        for number, seconds in steps(grace):
+            remains = await self._end_by(number, seconds, group_only=group_only)
 
-    async def _ended_by(self, number: signal.Signals, seconds: float, *, group_only: bool) -> bool:
+            if remains is Remains.GONE:
+                break
+
+        return remains
+
+    async def _end_by(self, number: Signals, seconds: float, *, group_only: bool) -> Remains:
         clock = SystemClock()
-        deadline = clock.monotonic() + seconds
+        remains = Remains.GONE
         let_go_by = math.inf
-        looks = iter(_LOOKS)
         told: set[tuple[int, int]] = set()
 
-        # It may fork meanwhile, so who is there is asked again each time.
-        while (members := await in_thread(self._look_for, group_only)).is_there:
+        # It may fork meanwhile, so who is there is asked, and told, again each time.
+        async def is_gone() -> bool | None:
+            nonlocal remains, let_go_by
+            members = await in_thread(self._look_for, group_only)
+            remains = members.remains
+
+            if remains is Remains.GONE:
+                return True
+
             news = [p for p in members.ours if (p.pid, p.started) not in told]
             await in_thread(self._signal, news, number)
-            told |= {(p.pid, p.started) for p in news}
+            told.update((p.pid, p.started) for p in news)
             now = clock.monotonic()
-            self.is_hidden = members.is_hidden
 
             # Who is not seen cannot be told to end, and takes what time it likes.
             let_go_by = min(let_go_by, now + _LETTING_GO) if members.is_hidden else math.inf
+            return None if now >= let_go_by else False
 
-            if now >= min(deadline, let_go_by):
-                return False
-
-            await sleep(clock, next(looks, _LOOKS[-1]))
-
-        return True
+        await until(is_gone, seconds, _LOOKS)
+        return remains
 
     def _look_for(self, group_only: bool) -> Members:  # noqa: FBT001 (called by position)
         members = self.look()
@@ -244,19 +251,14 @@ class RunTree:
         group = tuple(p for p in members.ours if p.group == self._leader)
         return Members(ours=group, is_held=False)
 
-    def _signal(self, members: list[Process], number: signal.Signals) -> None:
+    def _signal(self, members: list[Process], number: Signals) -> None:
         # The whole group first, for nothing in it can fork away from that.
-        if any(process.group == self._leader for process in members):
-            self._signal_group(number)
+        if self._leader is not None and any(p.group == self._leader for p in members):
+            proc.signal_group(self._leader, number)
 
         for process in members:
             if process.group != self._leader:
                 proc.send(process, number)
-
-    def _signal_group(self, number: signal.Signals) -> None:
-        """Signal the run's own group, one of which was there and proved just now."""
-        if self._leader is not None:
-            proc.signal_group(self._leader, number)
 
     def _may_be_the_shell(self, process: Process) -> bool:
         """

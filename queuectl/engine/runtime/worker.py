@@ -11,32 +11,23 @@ from typing import Final
 import anyio
 import msgspec
 
-from queuectl.engine.domain.models import Job, worker_name
+from queuectl.engine.domain.models import Job, RunKey, StopOrder, worker_name
 from queuectl.engine.domain.settings import DEFAULTS
-from queuectl.engine.errors import StoreError, StoreUnusableError, WorkerStateError
+from queuectl.engine.errors import WorkerStateError
 from queuectl.engine.runtime.adoption import Orphan
+from queuectl.engine.runtime.ahead import Ahead
 from queuectl.engine.runtime.bus import Bus
 from queuectl.engine.runtime.clock import Clock, Timer
 from queuectl.engine.runtime.executor import Executor
 from queuectl.engine.runtime.output_guard import OutputGuard
 from queuectl.engine.runtime.plans import Stop
 from queuectl.engine.runtime.pool import TaskPool
+from queuectl.engine.runtime.reporting import store_errors_logged
 from queuectl.engine.runtime.run import Run, StopReason
 from queuectl.engine.runtime.slots import Slots
-from queuectl.engine.store.base import Change, JobStore, Orders
+from queuectl.engine.store.base import Change, Claim, JobStore
 
 _log = logging.getLogger(__name__)
-
-# Jobs shorter than this are claimed ahead, so that a free slot does not wait
-# for a commit: a commit takes about one millisecond. In seconds.
-_SHORT_JOB: Final = 0.02
-_MOST_AHEAD: Final = 32
-
-# What is claimed ahead is given back when no slot became free for this long.
-_LONGEST_AHEAD: Final = 0.05
-
-# How much one more job changes the worker's idea of how long jobs take.
-_WEIGHT: Final = 0.2
 
 # Seconds between two looks for orders where no hint arrives.
 _ORDERS_INTERVAL: Final = 1.0
@@ -71,7 +62,6 @@ class Worker:
     ) -> None:
         self.number = number
         self._slots = Slots(concurrency)
-        self._most_ahead = min(_MOST_AHEAD, 8 * concurrency)
         self._store = store
         self._executor = executor
         self._bus = bus
@@ -84,16 +74,11 @@ class Worker:
         self._adopting = asyncio.Lock()
         self._stop = Stop.NOT
         self._has_run = False
-        self._ahead: deque[Job] = deque()
-        self._runs: dict[tuple[int, int], Run] = {}
-        self._typical = 2 * _SHORT_JOB
+        self._runs: dict[RunKey, Run] = {}
         # Whether a claim would find nothing, as far as is known.
         self._is_dry = False
-        # Whether what was claimed ahead has waited too long.
-        self._is_stuck = False
-        self._patience_ahead: Timer | None = None
-        self._last_start = 0.0
         self._attention = asyncio.Event()
+        self._ahead = Ahead(slots=concurrency, store=store, clock=clock, notify=self._attention.set)
         self._orders_due = asyncio.Event()
         self._pool: TaskPool | None = None
 
@@ -159,7 +144,7 @@ class Worker:
                 try:
                     await self._work(first)
                 finally:
-                    await self._give_back()
+                    await self._ahead.give_back()
 
             watchers.cancel_scope.cancel()
 
@@ -171,11 +156,11 @@ class Worker:
                 self._start_orphans()
 
                 if first is not None:
-                    self._ahead.append(first)
+                    self._ahead.add([first])
                     self._start_claimed()
                 else:
                     await self._claim_until_stopped()
-                    await self._give_back()
+                    await self._ahead.give_back()
 
                 await self._until_adopted()
 
@@ -202,8 +187,8 @@ class Worker:
         next_due: datetime | None = None
 
         while self._stop is Stop.NOT:
-            if self._is_stuck:
-                await self._give_back()
+            if self._ahead.waited_too_long:
+                await self._ahead.give_back()
 
             wanted = self._wanted()
 
@@ -220,32 +205,23 @@ class Worker:
 
     def _wanted(self) -> int:
         """Return how many jobs to claim now: for free slots, and ahead for short jobs."""
-        if self._is_dry:
-            return 0
-
-        ahead = self._most_ahead if self._typical < _SHORT_JOB else 0
-        missing = self._slots.free + ahead - len(self._ahead)
-
-        # Not one by one: half of what is claimed ahead may run out first.
-        return missing if missing > ahead // 2 else 0
+        return 0 if self._is_dry else self._ahead.wanted(self._slots.free)
 
     async def _claim(self, wanted: int) -> datetime | None:
         """Claim and start; return when the next job is due."""
         now = self._clock.now()
+        claim: Claim | None = None
 
-        try:
-            # Once asked for it may be made: what it brings has to be taken.
-            with anyio.CancelScope(shield=True):
-                claim = await self._store.claim(
-                    self.number, wanted, now=now, can_wait=bool(self._ahead)
-                )
-        except StoreUnusableError:
-            raise
-        except StoreError as error:
-            _log.error("cannot claim: %s", error)
+        # Once asked for it may be made: what it brings has to be taken.
+        with store_errors_logged("cannot claim"), anyio.CancelScope(shield=True):
+            claim = await self._store.claim(
+                self.number, wanted, now=now, can_wait=bool(self._ahead)
+            )
+
+        if claim is None:
             return None
 
-        self._ahead.extend(claim.jobs)
+        self._ahead.add(claim.jobs)
         self._is_dry = self._is_dry and len(claim.jobs) < wanted
         self._start_claimed()
 
@@ -253,13 +229,15 @@ class Worker:
 
     def _start_claimed(self) -> None:
         """Start what is claimed, as far as there are slots."""
+        ahead = self._ahead
+
         # What has waited too long is given back, not started after all.
-        while self._ahead and self._slots.free and not self._is_stuck and self._stop < Stop.NOW:
-            run = Run(self._ahead.popleft())
+        while ahead and self._slots.free and not ahead.waited_too_long and self._stop < Stop.NOW:
+            run = Run(ahead.next())
             began = self._clock.monotonic()
             self._start(run, partial(self._executor.run, run), partial(self._free_slot, began))
 
-        self._watch_ahead()
+        ahead.watch()
 
     def _start_orphans(self) -> None:
         while self._orphans and self._pool is not None:
@@ -305,8 +283,7 @@ class Worker:
     def _free_slot(self, began: float | None) -> None:
         """Free the slot of a run that is over, and learn how long jobs take from one of ours."""
         if began is not None:
-            took = self._clock.monotonic() - began
-            self._typical += _WEIGHT * (took - self._typical)
+            self._ahead.learn(self._clock.monotonic() - began)
 
         self._slots.give_back()
 
@@ -316,70 +293,21 @@ class Worker:
             if self._wanted():
                 self._attention.set()
 
-    async def _give_back(self) -> None:
-        """Release what was claimed ahead and not started."""
-        jobs = list(self._ahead)
-        self._ahead.clear()
-        self._is_stuck = False
-
-        if not jobs:
-            return
-
-        with anyio.CancelScope(shield=True):
-            try:
-                await self._store.release(jobs, now=self._clock.now())
-            except StoreError as error:
-                # They are kept, to be started or given back later; at the end
-                # whoever recovers them finds that they have no files.
-                _log.error("cannot give jobs back: %s", error)
-                self._ahead.extendleft(reversed(jobs))
-                self._watch_ahead()
-
-    def _watch_ahead(self) -> None:
-        """See to it that no claimed job waits long behind a long one."""
-        self._last_start = self._clock.monotonic()
-
-        if self._ahead and self._patience_ahead is None:
-            self._patience_ahead = self._clock.call_later(_LONGEST_AHEAD, self._let_go)
-
-    def _let_go(self) -> None:
-        self._patience_ahead = None
-
-        if not self._ahead:
-            return
-
-        # One timer for many starts: each moves the time on, and none the timer.
-        left = self._last_start + _LONGEST_AHEAD - self._clock.monotonic()
-
-        if left > 0:
-            self._patience_ahead = self._clock.call_later(left, self._let_go)
-            return
-
-        self._is_stuck = True
-        self._typical = 2 * _SHORT_JOB
-        self._attention.set()
-
     async def _is_settled(self) -> bool:
-        if not self._until_settled:
-            return False
+        is_settled = False
 
-        try:
-            return await self._store.is_settled(now=self._clock.now())
-        except StoreUnusableError:
-            raise
-        except StoreError as error:
-            _log.error("cannot see whether the queue is settled: %s", error)
-            return False
+        if self._until_settled:
+            with store_errors_logged("cannot see whether the queue is settled"):
+                is_settled = await self._store.is_settled(now=self._clock.now())
+
+        return is_settled
 
     async def _patience(self, next_due: datetime | None) -> float:
         """Return how long to wait for a hint before looking without one, in seconds."""
-        try:
+        settings = DEFAULTS
+
+        with store_errors_logged("cannot read the config"):
             settings = await self._store.settings()
-        except StoreUnusableError:
-            raise
-        except StoreError as error:
-            _log.error("cannot read the config: %s", error)
-            settings = DEFAULTS
 
         poll = settings.poll_interval.total_seconds()
 
@@ -425,12 +353,8 @@ class Worker:
             self._orders_due.clear()
             timer.cancel()
 
-            try:
+            with store_errors_logged("cannot read orders"):
                 await self._obey()
-            except StoreUnusableError:
-                raise
-            except StoreError as error:
-                _log.error("cannot read orders: %s", error)
 
     async def _obey(self) -> None:
         orders = await self._store.orders(self.number)
@@ -439,7 +363,8 @@ class Worker:
             if run := self._runs.get(key):
                 run.stop(StopReason.CANCEL, words)
 
-        await self._release_cancelled(orders)
+        # What was claimed ahead and is to be cancelled.
+        await self._ahead.give_back_runs(orders.cancels)
 
         if not orders.is_registered:
             self._leave_to_others()
@@ -448,11 +373,11 @@ class Worker:
         if orders.restart and self._can_restart and orders.stop is None and self._stop is Stop.NOT:
             self.stop(Stop.LEAVE)
         elif orders.stop is not None:
-            self.stop(Stop.NOW if orders.stop == "now" else Stop.DRAIN)
+            self.stop(Stop.NOW if orders.stop is StopOrder.NOW else Stop.DRAIN)
         elif self._stop in {Stop.DRAIN, Stop.NOW}:
             # Told by other means, as by a signal: let everybody see it.
-            words = "now" if self._stop is Stop.NOW else "drain"
-            await self._store.ask_to_stop([self.number], stop=words)
+            order = StopOrder.NOW if self._stop is Stop.NOW else StopOrder.DRAIN
+            await self._store.ask_to_stop([self.number], stop=order)
 
     def _leave_to_others(self) -> None:
         """Leave what runs to whoever has taken this worker for dead, and has it now."""
@@ -465,17 +390,3 @@ class Worker:
                 "was taken for dead, and off the list",
                 hint="look whether the folder beside the database was moved or replaced",
             )
-
-    async def _release_cancelled(self, orders: Orders) -> None:
-        """Give back what was claimed ahead and is to be cancelled."""
-        waiting = [job for job in self._ahead if (job.seq, job.run_count) in orders.cancels]
-
-        for job in waiting:
-            self._ahead.remove(job)
-
-        if waiting:
-            try:
-                await self._store.release(waiting, now=self._clock.now())
-            except StoreError:
-                self._ahead.extendleft(reversed(waiting))
-                raise

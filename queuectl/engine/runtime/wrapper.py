@@ -7,7 +7,7 @@ the shell writes that down itself, into a file.
 
 import re
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 SHELL: Final = "/bin/sh"
 
@@ -52,8 +52,27 @@ _PLAIN_BEGIN: Final = re.compile(
 )
 
 
+class Refusals(NamedTuple):
+    """
+    What a shell says where it does not begin its command. One line each, plain characters.
+
+    Attributes:
+        word: It cannot write its first word.
+        folder: It cannot enter the command's folder.
+    """
+
+    word: str
+    folder: str
+
+
 def wrap(
-    command: str, note: str, exit_file: Path, *, refusal: str, trap_is_safe: bool
+    command: str,
+    note: str,
+    exit_file: Path,
+    *,
+    folder: str,
+    refusals: Refusals,
+    trap_is_safe: bool,
 ) -> tuple[str, bool]:
     """
     Return shell code that runs a command and writes down its exit code.
@@ -72,7 +91,8 @@ def wrap(
         note: What to write before the code; says whose code it is. One line,
             plain characters.
         exit_file: Where to.
-        refusal: What to say where that cannot be written. As the note is.
+        folder: Where to run the command, absolute.
+        refusals: What to say where it is not begun.
         trap_is_safe: Whether this shell's EXIT trap stays silent when a signal
             ends the shell; see `TRAP_PROBE`.
 
@@ -81,11 +101,15 @@ def wrap(
         `COMMAND_VARIABLE`.
     """
     target = _quote(str(exit_file))
-    begin = f'{first_words(note, exit_file)} || {{ echo "{refusal}"; exit {NOT_BEGUN}; }}'
+    begin = f"{first_words(note, exit_file)} || {_refuse(refusals.word)}"
+    # In its first place the shell was nowhere that the command should know of.
+    enter = (
+        f"command cd -P {_quote(folder)} 2>/dev/null || {_refuse(refusals.folder)}; unset OLDPWD"
+    )
 
     if trap_is_safe and _keeps_the_trap(command):
         report = _quote(f'command echo "{note} $$ $?" 1<>{target}')
-        return f"command {begin}; trap {report} EXIT\n{command}", False
+        return f"command {begin}; trap {report} EXIT; {enter}\n{command}", False
 
     # Signals to the whole group must not end this shell before the inner one;
     # a trap that is set, rather than ignored, is not inherited. What this shell
@@ -94,7 +118,7 @@ def wrap(
     code = (
         f"{begin}; trap : HUP INT QUIT TERM; "
         f'set -- "${COMMAND_VARIABLE}"; unset {COMMAND_VARIABLE}; '
-        f'exec 9>&2 2>/dev/null; (exec {SHELL} -c "$1" 2>&9 9>&-); set -- $?; '
+        f'exec 9>&2 2>/dev/null; ({enter}; exec {SHELL} -c "$1" 2>&9 9>&-); set -- $?; '
         f'echo "{note} $$ $1" 1<>{target}; exit $1'
     )
     return code, True
@@ -118,6 +142,10 @@ def _keeps_the_trap(command: str) -> bool:
 def _sets_a_trace(bare: str) -> bool:
     found = _SET.search(bare)
     return found is not None and _TRACE.search(bare, found.end()) is not None
+
+
+def _refuse(words: str) -> str:
+    return f'{{ echo "{words}"; exit {NOT_BEGUN}; }}'
 
 
 def first_words(note: str, exit_file: Path) -> str:

@@ -16,7 +16,7 @@ import msgspec
 from queuectl.engine.domain.events import Event
 from queuectl.engine.domain.filters import JobFilter
 from queuectl.engine.domain.lifecycle import Transition
-from queuectl.engine.domain.models import Attempt, Job, NewJob, OutcomeKind
+from queuectl.engine.domain.models import Attempt, Job, NewJob, OutcomeKind, RunKey, StopOrder
 from queuectl.engine.domain.settings import Settings
 from queuectl.engine.domain.states import JobState
 
@@ -88,7 +88,7 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
             that is not known.
         pipe: The wake-up pipe that it reads, None where that is not known.
         can_restart: Whether its process can replace itself.
-        stop: ``drain`` or ``now`` where it was asked to stop.
+        stop: How it was asked to stop, None where it was not.
         restart: Whether it was asked to leave its runs to a successor.
         busy: Jobs in state processing in its name.
     """
@@ -104,7 +104,7 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
     can_restart: bool
     concurrency: int
     started_at: datetime
-    stop: str | None
+    stop: StopOrder | None
     restart: bool
     busy: int
 
@@ -115,15 +115,15 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         is_registered: Whether it is on the list still.
-        stop: ``drain``, ``now`` or None.
+        stop: How to stop, None where it goes on.
         restart: Whether to leave its runs to a successor.
-        cancels: By sequence number and run of the job, the reason given.
+        cancels: By run, the reason given.
     """
 
     is_registered: bool
-    stop: str | None
+    stop: StopOrder | None
     restart: bool
-    cancels: dict[tuple[int, int], str]
+    cancels: dict[RunKey, str]
 
 
 class StoreStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,12 +140,11 @@ class Purged(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         jobs: How many.
-        large_runs: Sequence number and run of the outputs that are files, for
-            the caller to remove.
+        large_runs: Those whose outputs are files, for the caller to remove.
     """
 
     jobs: int
-    large_runs: list[tuple[int, int]]
+    large_runs: list[RunKey]
 
 
 class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -223,6 +222,24 @@ class JobReader(Protocol):
 
     async def check(self) -> CheckReport:
         """Read the whole database and report what is wrong with it."""
+
+
+class InspectedStore(JobReader, Protocol):
+    """Where a database can be looked at whose schema may be older, and whose files are damaged."""
+
+    @property
+    def schema_version(self) -> int:
+        """How many migrations it has had."""
+
+    @property
+    def is_current(self) -> bool:
+        """Whether its schema is the one that the other methods need."""
+
+    async def large_outputs(self) -> set[RunKey]:
+        """Return the finished runs whose output is a file."""
+
+    async def migration_problems(self) -> list[str]:
+        """Return what is wrong with the migrations that were applied."""
 
 
 class JobStore(JobReader, Protocol):
@@ -351,18 +368,18 @@ class JobStore(JobReader, Protocol):
         boot_id: str,
         concurrency: int,
         now: datetime,
-        pid_namespace: str = "",
-        lock_file: str | None = None,
-        pipe: str | None = None,
-        can_restart: bool = False,
+        pid_namespace: str,
+        lock_file: str | None,
+        pipe: str | None,
+        can_restart: bool,
     ) -> int:
         """Add a worker that holds the lock in the folder of this token; return its number."""
 
     async def unregister_worker(self, worker: int) -> bool:
         """Remove a worker that holds no jobs; return whether it is gone."""
 
-    async def ask_to_stop(self, workers: Sequence[int], *, stop: str) -> None:
-        """Ask workers to stop: ``drain`` or ``now``."""
+    async def ask_to_stop(self, workers: Sequence[int], *, stop: StopOrder) -> None:
+        """Ask workers to stop; who was asked to stop now is not asked for less."""
 
     async def ask_to_restart(self, workers: Sequence[int]) -> None:
         """Ask workers to leave their runs to a successor, and to make room for it."""

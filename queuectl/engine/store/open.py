@@ -4,18 +4,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TypeAlias
 
 import anyio
 import anyio.abc
 
 from queuectl.engine.domain.findings import Finding
-from queuectl.engine.store.base import JobStore
+from queuectl.engine.store.base import InspectedStore, JobStore
 from queuectl.engine.store.sqlite.driver import check_library
 from queuectl.engine.store.sqlite.reader import SqliteReader
 from queuectl.engine.store.sqlite.store import SqliteStore
-
-StoreToRead: TypeAlias = SqliteReader
 
 
 async def open_store(path: Path, tasks: anyio.abc.TaskGroup, *, now: datetime) -> JobStore:
@@ -36,7 +33,7 @@ async def open_store(path: Path, tasks: anyio.abc.TaskGroup, *, now: datetime) -
 
 
 @asynccontextmanager
-async def store_to_read(path: Path) -> AsyncIterator[StoreToRead]:
+async def store_to_read(path: Path) -> AsyncIterator[InspectedStore]:
     """
     Have a store that changes nothing, not even the files, while in the context.
 

@@ -4,6 +4,7 @@ import os
 import sqlite3
 from pathlib import Path
 
+from queuectl.engine.descriptors import fsync_folder
 from queuectl.engine.errors import StoreError
 from queuectl.engine.store.sqlite.connection import name_error
 
@@ -30,21 +31,12 @@ def copy_database(connection: sqlite3.Connection, target: Path) -> None:
         connection.execute("VACUUM INTO ?", (str(target),))
         # SQLite leaves that to the system.
         os.fsync(descriptor)
-        _fsync_folder(target.parent)
+        fsync_folder(target.parent)
     except sqlite3.Error as error:
         target.unlink(missing_ok=True)
         raise name_error(error, target) from error
     except OSError as error:
         target.unlink(missing_ok=True)
         raise StoreError(target, f"cannot write the file ({error.strerror})") from error
-    finally:
-        os.close(descriptor)
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-
-    try:
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -3,8 +3,8 @@
 import sqlite3
 
 from queuectl.engine.store.base import CheckReport
-from queuectl.engine.store.sqlite.operations import SQL
 from queuectl.engine.store.sqlite.setup import MIGRATIONS, schema_version
+from queuectl.engine.store.sqlite.statements import SQL
 
 
 def check_database(connection: sqlite3.Connection) -> CheckReport:

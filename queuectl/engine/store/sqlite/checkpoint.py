@@ -9,16 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from queuectl.engine.store.places import gate_file, turnstile_file, wal_file
 from queuectl.engine.store.sqlite.connection import BUSY_SECONDS
 from queuectl.engine.store.sqlite.filelocks import (
     cannot_lock,
     close_lock,
-    gate_file,
     held_by_another,
     open_lock,
     release_lock,
     take_lock,
-    turnstile_file,
 )
 
 # About a thousand small commits; a checkpoint of this takes some milliseconds.
@@ -57,7 +56,7 @@ class Checkpointer:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._wal = path.with_name(path.name + "-wal")
+        self._wal = wal_file(path)
         self._limit = LARGEST_WAL
         self._gate = open_lock(gate_file(path), path)
 

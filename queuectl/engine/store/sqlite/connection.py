@@ -18,6 +18,7 @@ from queuectl.engine.errors import (
     StoreError,
     StoreReplacedError,
 )
+from queuectl.engine.store.places import shm_file, wal_file
 
 T = TypeVar("T")
 
@@ -197,8 +198,8 @@ class FileIdentity:
     def __init__(self, path: Path) -> None:
         self._path = path
         # SQLite follows links, and puts its files beside what they lead to.
-        real = os.path.realpath(path)
-        self._files = [path, Path(f"{real}-wal"), Path(f"{real}-shm")]
+        real = Path(os.path.realpath(path))
+        self._files = [path, wal_file(real), shm_file(real)]
         self._found = self._look()
 
     def is_lost(self) -> bool:

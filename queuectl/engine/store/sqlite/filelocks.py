@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from queuectl.engine.descriptors import close_own, keep_from_forks
 from queuectl.engine.errors import StoreBusyError, StoreError
 from queuectl.engine.store.sqlite.connection import refused
 
@@ -17,20 +18,6 @@ _log = logging.getLogger(__name__)
 _FIRST_PAUSE: Final = 0.001
 _GROWTH: Final = 1.25
 _LONGEST_PAUSE: Final = 0.01
-
-# What a process that the host program forks is to close: it would hold the locks when
-# we are dead, and so keep everybody from their commits.
-_OPEN: Final[set[int]] = set()
-
-
-def gate_file(path: Path) -> Path:
-    """Return the file whose lock commits share, and checkpoints and migrations hold alone."""
-    return path.with_name(path.name + "-checkpoint")
-
-
-def turnstile_file(path: Path) -> Path:
-    """Return the file whose lock commits pass on their way in, and checkpoints keep closed."""
-    return path.with_name(path.name + "-turnstile")
 
 
 def open_lock(file: Path, database: Path) -> int:
@@ -50,26 +37,14 @@ def open_lock(file: Path, database: Path) -> int:
         problem = f"cannot make the lock file {file}"
         raise refused(error, database, problem, hint="check the permissions") from error
 
-    _OPEN.add(descriptor)
-    return descriptor
+    return keep_from_forks(descriptor)
 
 
 def close_lock(descriptor: int) -> None:
     """Close a file that `open_lock` has opened, and give its lock up."""
     # To close it is not enough: a process that was forked may have the same open file.
     release_lock(descriptor)
-    _OPEN.discard(descriptor)
-    os.close(descriptor)
-
-
-def _close_in_fork() -> None:
-    for descriptor in _OPEN:
-        os.close(descriptor)
-
-    _OPEN.clear()
-
-
-os.register_at_fork(after_in_child=_close_in_fork)
+    close_own(descriptor)
 
 
 def take_lock(descriptor: int, how: int, *, until: float) -> bool:

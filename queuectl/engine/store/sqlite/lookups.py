@@ -12,7 +12,7 @@ import msgspec
 
 from queuectl.engine.domain.events import Event
 from queuectl.engine.domain.filters import JobFilter
-from queuectl.engine.domain.models import Attempt, Job
+from queuectl.engine.domain.models import Attempt, Job, RunKey
 from queuectl.engine.domain.settings import Settings
 from queuectl.engine.domain.states import JobState
 from queuectl.engine.errors import EngineClosedError, InvalidValueError
@@ -25,15 +25,16 @@ from queuectl.engine.store.sqlite.connection import (
     name_error,
     named_errors,
 )
-from queuectl.engine.store.sqlite.operations import SQL
 from queuectl.engine.store.sqlite.rows import (
     attempt_from_row,
     event_from_row,
     from_ms,
     job_from_row,
+    stop_from_row,
     to_ms,
     worker_from_row,
 )
+from queuectl.engine.store.sqlite.statements import SQL
 
 T = TypeVar("T")
 
@@ -107,9 +108,11 @@ class SqliteLookups:
             cancels = connection.execute(SQL["cancels_asked"], {"worker": worker})
             return Orders(
                 is_registered=asked is not None,
-                stop=asked["stop"] if asked else None,
+                stop=stop_from_row(asked) if asked else None,
                 restart=bool(asked["restart"]) if asked else False,
-                cancels={(row["seq"], row["run_count"]): row["cancel_reason"] for row in cancels},
+                cancels={
+                    RunKey(row["seq"], row["run_count"]): row["cancel_reason"] for row in cancels
+                },
             )
 
         return await self._read(read)

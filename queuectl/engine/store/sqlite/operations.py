@@ -1,23 +1,20 @@
-"""What is done inside a transaction: plain functions over a driver's connection."""
+"""What is done to jobs inside a transaction: plain functions over a driver's connection."""
 
-import functools
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from itertools import islice
 from typing import Any, Final
 
 import msgspec
 
 from queuectl.engine.domain.events import EventKind
 from queuectl.engine.domain.lifecycle import Transition, cancelled_instead
-from queuectl.engine.domain.models import Job, NewJob, worker_number
+from queuectl.engine.domain.models import Job, NewJob, RunKey
 from queuectl.engine.domain.settings import Settings
-from queuectl.engine.domain.states import WAITING, JobState
-from queuectl.engine.errors import DuplicateJobError, JobNotFoundError, JobStateError
-from queuectl.engine.store.base import INLINE_OUTPUT_BYTES, Claim, Purged, RunRecord
-from queuectl.engine.store.queries import load_queries
+from queuectl.engine.domain.states import WAITING
+from queuectl.engine.errors import DuplicateJobError, JobNotFoundError
+from queuectl.engine.store.base import Claim, RunRecord
 from queuectl.engine.store.sqlite.rows import (
     due_ms,
     from_ms,
@@ -27,17 +24,16 @@ from queuectl.engine.store.sqlite.rows import (
     run_values,
     to_ms,
 )
-
-SQL: Final = load_queries(__file__)
-
-# The most rows that one statement is made for; SQLite takes 32,766 values.
-_MOST_ROWS: Final = 128
+from queuectl.engine.store.sqlite.statements import (
+    SQL,
+    add_event,
+    event_values,
+    fence_values,
+    run_for_rows,
+)
 
 # What ``held_runs`` returns: sequence number, run, why it is to be cancelled.
 _HELD: Final = msgspec.json.Decoder(list[tuple[int, int, str | None]])
-
-# How many jobs a purge deletes with one statement.
-_PURGE_STEP: Final = 1000
 
 
 def read_settings(connection: sqlite3.Connection) -> Settings:
@@ -61,7 +57,7 @@ def insert(
     seqs = range(last + 1, last + 1 + len(jobs))
 
     try:
-        _run_for_rows(connection, "insert_jobs", map(job_values, jobs, seqs))
+        run_for_rows(connection, "insert_jobs", map(job_values, jobs, seqs))
     except sqlite3.IntegrityError as error:
         taken = _taken_ids(connection, [job.id for job in jobs], last)
 
@@ -98,7 +94,7 @@ def insert_claimed(
     job = insert(connection, lambda settings: [make(settings)], now)[0]
     parameters = {"worker": worker, "id": job.id, "now": to_ms(now)}
     claimed = job_from_row(connection.execute(SQL["claim_job"], parameters).fetchone())
-    _add_event(connection, claimed, EventKind.CLAIMED, now)
+    add_event(connection, claimed, EventKind.CLAIMED, now)
     return claimed
 
 
@@ -112,8 +108,10 @@ def claim(connection: sqlite3.Connection, worker: int, limit: int, now: datetime
 
     # RETURNING gives rows in no particular order.
     jobs = sorted(map(job_from_row, rows), key=lambda job: (-job.priority, job.seq))
-    _run_for_rows(
-        connection, "insert_events", [_event(job, EventKind.CLAIMED, now, None) for job in jobs]
+    run_for_rows(
+        connection,
+        "insert_events",
+        [event_values(job, EventKind.CLAIMED, now, None) for job in jobs],
     )
     due = connection.execute(SQL["next_due"]).fetchone()[0]
     return Claim(jobs=jobs, next_due=None if due is None else from_ms(due))
@@ -131,11 +129,11 @@ class End(msgspec.Struct, frozen=True):
 def finish(connection: sqlite3.Connection, ends: Sequence[End]) -> list[bool]:
     """Record finished runs and move their jobs on, where the claims are still ours."""
     held = _held(connection, [end.job for end in ends])
-    done = [_as_asked(end, held[_run_key(end.job)]) for end in ends if _run_key(end.job) in held]
+    done = [_as_asked(end, held[end.job.run_key]) for end in ends if end.job.run_key in held]
     values = [_finish_values(end.job, end.transition, end.run, end.now) for end in done]
-    _run_for_rows(connection, "finish_jobs", values)
+    run_for_rows(connection, "finish_jobs", values)
     _record(connection, done)
-    return [_run_key(end.job) in held for end in ends]
+    return [end.job.run_key in held for end in ends]
 
 
 def _as_asked(end: End, why: str | None) -> End:
@@ -146,40 +144,24 @@ def _as_asked(end: End, why: str | None) -> End:
     return msgspec.structs.replace(end, transition=cancelled_instead(end.transition, why))
 
 
-def _held(connection: sqlite3.Connection, jobs: Sequence[Job]) -> dict[tuple[int, int], str | None]:
+def _held(connection: sqlite3.Connection, jobs: Sequence[Job]) -> dict[RunKey, str | None]:
     """Return the claims among these that are still ours; why each is to be cancelled, if it is."""
-    rows = _run_for_rows(connection, "held_runs", [tuple(_fence(job).values()) for job in jobs])
-    return {(seq, run): why for row in rows for seq, run, why in _HELD.decode(row[0])}
+    rows = run_for_rows(
+        connection, "held_runs", [tuple(fence_values(job).values()) for job in jobs]
+    )
+    return {RunKey(seq, run): why for row in rows for seq, run, why in _HELD.decode(row[0])}
 
 
 def _record(connection: sqlite3.Connection, ends: Sequence[End]) -> None:
     """Add runs, outputs and events."""
-    runs = [run_values(end.job, _fence(end.job)["worker"], end.run) for end in ends]
-    _run_for_rows(connection, "insert_runs", runs)
+    runs = [run_values(end.job, fence_values(end.job)["worker"], end.run) for end in ends]
+    run_for_rows(connection, "insert_runs", runs)
     outputs = [(end.job.seq, end.job.run_count, end.run.output) for end in ends if end.run.output]
-    _run_for_rows(connection, "insert_outputs", outputs)
-    events = [_event(end.job, end.transition.event, end.now, end.transition.reason) for end in ends]
-    _run_for_rows(connection, "insert_events", events)
-
-
-def _run_for_rows(
-    connection: sqlite3.Connection, name: str, rows: Iterable[tuple[Any, ...]]
-) -> list[sqlite3.Row]:
-    """Run a query for many rows with few statements; return what these return."""
-    found: list[sqlite3.Row] = []
-    left = iter(rows)
-
-    while part := list(islice(left, _MOST_ROWS)):
-        values = [value for row in part for value in row]
-        found += connection.execute(_query_for(name, len(part), len(part[0])), values).fetchall()
-
-    return found
-
-
-@functools.lru_cache(maxsize=_MOST_ROWS)
-def _query_for(name: str, rows: int, columns: int) -> str:
-    row = f"({', '.join('?' * columns)})"
-    return SQL[name].replace("(?)", ", ".join([row] * rows))
+    run_for_rows(connection, "insert_outputs", outputs)
+    events = [
+        event_values(end.job, end.transition.event, end.now, end.transition.reason) for end in ends
+    ]
+    run_for_rows(connection, "insert_events", events)
 
 
 def _finish_values(
@@ -200,7 +182,7 @@ def _finish_values(
         run.exit_code,
         run.signal,
         transition.reason,
-        *_fence(job).values(),
+        *fence_values(job).values(),
     )
 
 
@@ -211,7 +193,7 @@ def release(
     released = 0
 
     for job in jobs:
-        fence = _fence(job)
+        fence = fence_values(job)
         held = connection.execute(SQL["held_job"], fence).fetchone()
 
         if held is None:
@@ -221,32 +203,40 @@ def release(
         connection.execute(
             SQL["release_job"], {**fence, "now": to_ms(now), "interrupted": interrupted}
         )
-        _add_event(connection, job, EventKind.RELEASED, now)
+        add_event(connection, job, EventKind.RELEASED, now)
 
         if held["cancel_reason"] is not None:
-            _cancel_waiting(connection, job, held["cancel_reason"], now)
+            cancel_waiting(connection, job, held["cancel_reason"], now)
 
     return released
 
 
+def cancel_waiting(connection: sqlite3.Connection, job: Job, reason: str, now: datetime) -> None:
+    """Cancel a job that waits."""
+    connection.execute(SQL["cancel_waiting"], {"seq": job.seq, "reason": reason, "now": to_ms(now)})
+    add_event(connection, job, EventKind.CANCELLED, now, reason)
+
+
 def adopt(connection: sqlite3.Connection, job: Job, worker: int, now: datetime) -> Job | None:
     """Take a run over from the worker that has it, where that is still so."""
-    row = connection.execute(SQL["adopt_job"], {**_fence(job), "adopter": worker}).fetchone()
+    row = connection.execute(SQL["adopt_job"], {**fence_values(job), "adopter": worker}).fetchone()
 
     if row is None:
         return None
 
     adopted = job_from_row(row)
-    _add_event(connection, adopted, EventKind.ADOPTED, now, f"{adopted.worker} from {job.worker}")
+    add_event(connection, adopted, EventKind.ADOPTED, now, f"{adopted.worker} from {job.worker}")
     return adopted
 
 
 def mark_stuck(connection: sqlite3.Connection, job: Job, words: str, now: datetime) -> bool:
     """Say why a run is neither over nor goes on, where that is news."""
-    marked = connection.execute(SQL["mark_stuck"], {**_fence(job), "words": words}).rowcount > 0
+    marked = (
+        connection.execute(SQL["mark_stuck"], {**fence_values(job), "words": words}).rowcount > 0
+    )
 
     if marked:
-        _add_event(connection, job, EventKind.STUCK, now, words)
+        add_event(connection, job, EventKind.STUCK, now, words)
 
     return marked
 
@@ -273,140 +263,3 @@ def get_jobs(connection: sqlite3.Connection, job_ids: Sequence[str]) -> list[Job
             raise JobNotFoundError(job_id)
 
     return [found[job_id] for job_id in job_ids]
-
-
-def cancel(connection: sqlite3.Connection, job_id: str, reason: str | None, now: datetime) -> Job:
-    """Cancel a waiting job, or mark a running one."""
-    job = get_job(connection, job_id)
-
-    if job.is_finished:
-        raise JobStateError(job.id, job.state, "cancel")
-
-    if job.state is JobState.PROCESSING:
-        # The first reason stays: the worker may have acted on it already.
-        words = job.cancel_reason or reason or "cancelled"
-        connection.execute(SQL["cancel_processing"], {"seq": job.seq, "reason": words})
-    else:
-        _cancel_waiting(connection, job, reason or "cancelled", now)
-
-    return get_job(connection, job_id)
-
-
-def retry(
-    connection: sqlite3.Connection,
-    job_ids: Sequence[str],
-    allowed: frozenset[JobState],
-    now: datetime,
-) -> list[Job]:
-    """Put jobs back to pending, all or none."""
-    for job in get_jobs(connection, list(dict.fromkeys(job_ids))):
-        if job.state not in allowed:
-            raise JobStateError(job.id, job.state, "retry", hint=_RETRY_HINTS.get(job.state))
-
-        connection.execute(SQL["retry_job"], {"seq": job.seq, "now": to_ms(now)})
-        _add_event(connection, job, EventKind.RETRIED, now)
-
-    return get_jobs(connection, job_ids)
-
-
-_RETRY_HINTS: Final = {
-    JobState.PENDING: "it will run when it is due",
-    JobState.PROCESSING: "wait for it, or cancel it first",
-    JobState.COMPLETED: "a completed job is never run again; enqueue a new one",
-    JobState.FAILED: "it will be retried when it is due; to run it at once: queuectl retry ID",
-    JobState.CANCELLED: "it is not in the DLQ; to run it after all: queuectl retry ID",
-}
-
-
-def retry_dead(connection: sqlite3.Connection, now: datetime) -> int:
-    """Put every dead job back to pending."""
-    retried = 0
-
-    while rows := connection.execute(SQL["some_dead"], {"limit": _PURGE_STEP}).fetchall():
-        for row in rows:
-            connection.execute(SQL["retry_job"], {"seq": row["seq"], "now": to_ms(now)})
-            connection.execute(
-                SQL["insert_event"],
-                (to_ms(now), row["seq"], EventKind.RETRIED.value, row["run_count"], None),
-            )
-
-        retried += len(rows)
-
-    return retried
-
-
-def delete(connection: sqlite3.Connection, job_id: str) -> Purged:
-    """Delete a job with its runs and outputs."""
-    job = get_job(connection, job_id)
-
-    if job.state is JobState.PROCESSING:
-        raise JobStateError(job.id, job.state, "delete", hint="cancel it first")
-
-    return _delete_all(connection, [job.seq])
-
-
-def purge(connection: sqlite3.Connection, states: Sequence[JobState], until: datetime) -> Purged:
-    """Delete the jobs that have been in one of these states long enough."""
-    purged = 0
-    large_runs: list[tuple[int, int]] = []
-
-    for state in states:
-        after = 0
-        parameters: dict[str, Any] = {
-            "state": state.value,
-            "until": to_ms(until),
-            "limit": _PURGE_STEP,
-        }
-
-        while rows := connection.execute(
-            SQL["purgeable"], {**parameters, "after": after}
-        ).fetchall():
-            part = _delete_all(connection, [row["seq"] for row in rows])
-            purged += part.jobs
-            large_runs += part.large_runs
-            after = rows[-1]["seq"]
-
-    if purged:
-        connection.execute(SQL["delete_events_of_deleted"])
-
-    return Purged(jobs=purged, large_runs=large_runs)
-
-
-def _delete_all(connection: sqlite3.Connection, seqs: list[int]) -> Purged:
-    rows = connection.execute(
-        SQL["large_runs"],
-        {"jobs": msgspec.json.encode(seqs).decode(), "inline": INLINE_OUTPUT_BYTES},
-    )
-    large_runs = [(row["job"], row["number"]) for row in rows]
-    connection.executemany(SQL["delete_job"], [{"seq": seq} for seq in seqs])
-    return Purged(jobs=len(seqs), large_runs=large_runs)
-
-
-def _cancel_waiting(connection: sqlite3.Connection, job: Job, reason: str, now: datetime) -> None:
-    connection.execute(SQL["cancel_waiting"], {"seq": job.seq, "reason": reason, "now": to_ms(now)})
-    _add_event(connection, job, EventKind.CANCELLED, now, reason)
-
-
-def _add_event(
-    connection: sqlite3.Connection,
-    job: Job,
-    kind: EventKind,
-    now: datetime,
-    reason: str | None = None,
-) -> None:
-    connection.execute(SQL["insert_event"], _event(job, kind, now, reason))
-
-
-def _event(job: Job, kind: EventKind, now: datetime, reason: str | None) -> tuple[Any, ...]:
-    """Return the parameters of ``insert_event``, in their order."""
-    return to_ms(now), job.seq, kind.value, job.run_count, reason
-
-
-def _run_key(job: Job) -> tuple[int, int]:
-    return job.seq, job.run_count
-
-
-def _fence(job: Job) -> dict[str, int]:
-    """Return what a claim is known by: the job, the run, the worker."""
-    worker = 0 if job.worker is None else worker_number(job.worker)
-    return {"seq": job.seq, "run": job.run_count, "worker": worker}

@@ -5,7 +5,9 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+from queuectl.engine.domain.models import RunKey
 from queuectl.engine.store.base import INLINE_OUTPUT_BYTES
+from queuectl.engine.store.places import wal_file
 from queuectl.engine.store.sqlite.check import migration_problems
 from queuectl.engine.store.sqlite.connection import connect, named_errors
 from queuectl.engine.store.sqlite.lookups import SqliteLookups
@@ -51,10 +53,10 @@ class SqliteReader(SqliteLookups):
         """Close the connection, where there is one."""
         await self._close_reader()
 
-    async def large_outputs(self) -> set[tuple[int, int]]:
-        """Return the finished runs whose output is a file, as sequence number and run."""
+    async def large_outputs(self) -> set[RunKey]:
+        """Return the finished runs whose output is a file."""
         rows = await self._rows("all_large_runs", inline=INLINE_OUTPUT_BYTES)
-        return {(row["job"], row["number"]) for row in rows}
+        return {RunKey(row["job"], row["number"]) for row in rows}
 
     async def migration_problems(self) -> list[str]:
         """Return what is wrong with the migrations that were applied."""
@@ -65,4 +67,4 @@ class SqliteReader(SqliteLookups):
 
 
 def _mode(path: Path) -> str:
-    return "ro" if os.path.lexists(f"{path}-wal") else "rw"
+    return "ro" if os.path.lexists(wal_file(path)) else "rw"

@@ -14,6 +14,7 @@ from queuectl.engine.domain.models import (
     NewJob,
     OnCrash,
     OutcomeKind,
+    StopOrder,
     worker_name,
 )
 from queuectl.engine.domain.states import JobState
@@ -148,7 +149,7 @@ def job_from_row(found: sqlite3.Row) -> Job:
 
 
 def run_values(job: Job, worker: int, run: RunRecord) -> tuple[Any, ...]:
-    """Return the parameters of ``insert_run``, in their order."""
+    """Return the parameters of ``insert_runs``, in their order."""
     return (
         job.seq,
         job.run_count,
@@ -199,10 +200,15 @@ def worker_from_row(row: sqlite3.Row) -> WorkerRow:
         can_restart=bool(row["can_restart"]),
         concurrency=row["concurrency"],
         started_at=from_ms(row["started_at"]),
-        stop=row["stop"],
+        stop=stop_from_row(row),
         restart=bool(row["restart"]),
         busy=row["busy"],
     )
+
+
+def stop_from_row(row: sqlite3.Row) -> StopOrder | None:
+    """Return how the worker of a row was asked to stop, None where it was not."""
+    return None if row["stop"] is None else StopOrder(row["stop"])
 
 
 def event_from_row(row: sqlite3.Row) -> Event:

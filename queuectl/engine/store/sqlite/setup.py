@@ -2,17 +2,24 @@
 
 import fcntl
 import os
-import shlex
 import sqlite3
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from queuectl.engine.errors import SchemaVersionError, StoreDamagedError, StoreError
 from queuectl.engine.store.migrations import Migration, load_migrations
+from queuectl.engine.store.places import (
+    COMPANIONS,
+    EMPTIED,
+    gate_file,
+    made_by_us,
+    state_folder,
+    when_emptied,
+)
 from queuectl.engine.store.sqlite.connection import (
     APPLICATION_ID,
     BUSY_SECONDS,
@@ -24,7 +31,6 @@ from queuectl.engine.store.sqlite.connection import (
 from queuectl.engine.store.sqlite.filelocks import (
     cannot_lock,
     close_lock,
-    gate_file,
     held_by_another,
     open_lock,
     take_lock,
@@ -32,24 +38,12 @@ from queuectl.engine.store.sqlite.filelocks import (
 
 MIGRATIONS: Final = load_migrations(__file__)
 
-# What SQLite and we call the files beside a database; SQLite removes some of them.
-_COMPANIONS: Final = ("-wal", "-shm", "-journal", "-checkpoint", "-turnstile")
 
-# What belongs to the engines that use it; made when there is a database.
-_STATE: Final = "-run"
-
-# What we make, each for its owner alone.
-_OURS: Final = ("", "-checkpoint", "-turnstile", _STATE)
-
-
-def prepare(path: Path, *, now_ms: int) -> int:
+def prepare(path: Path, *, now_ms: int) -> None:
     """
     Make the database where there is none, and migrate an older one.
 
     Blocking; for a thread.
-
-    Returns:
-        How many migrations were applied.
 
     Raises:
         StoreError: The folder is missing, or the file cannot be used.
@@ -66,7 +60,7 @@ def prepare(path: Path, *, now_ms: int) -> int:
     if has_content:
         with _connected(path) as connection:
             if _is_ready(connection):
-                return 0
+                return
 
     # Of processes that make one database at once, each sees it whole or not at
     # all; setting WAL does not wait for SQLite's own locks.
@@ -74,7 +68,7 @@ def prepare(path: Path, *, now_ms: int) -> int:
         _make_file(path)
 
         with _connected(path) as connection:
-            return _migrate(connection, path, now_ms)
+            _migrate(connection, path, now_ms)
 
 
 def schema_version(connection: sqlite3.Connection) -> int:
@@ -94,7 +88,7 @@ def _check_library(path: Path) -> None:
 
 def _check_place(path: Path) -> None:
     """Refuse a name that no database may have, and a folder that is not there."""
-    if path.name.endswith(_COMPANIONS):
+    if path.name.endswith(COMPANIONS):
         raise StoreError(
             path,
             "this is the name of a file that belongs to another database",
@@ -113,12 +107,10 @@ def _check_owner(path: Path) -> None:
     """Refuse what is another user's: what root made beside it would lock the owner out."""
     here = os.geteuid()
 
-    for end in _OURS:
-        member = path.with_name(path.name + end)
-
+    for member in made_by_us(path):
         try:
             # A link to a database is fine, whose ever it is; in place of the others it is not.
-            owner = os.stat(member, follow_symlinks=not end).st_uid
+            owner = os.stat(member, follow_symlinks=member == path).st_uid
         except FileNotFoundError:
             continue
 
@@ -128,12 +120,6 @@ def _check_owner(path: Path) -> None:
                 f"{member.name} belongs to another user (uid {owner})",
                 hint="use queuectl as that user; what else can be done is said by: queuectl doctor",
             )
-
-
-def _there(path: Path, ends: Iterable[str]) -> list[Path]:
-    """Return what there is of a database and of what belongs to it."""
-    members = [path.with_name(path.name + end) for end in ends]
-    return [member for member in members if os.path.lexists(member)]
 
 
 def _has_content(path: Path) -> bool:
@@ -195,16 +181,8 @@ def _make_file(path: Path) -> None:
 
 def _check_emptied(path: Path) -> None:
     """Refuse an empty file that was a database; SQLite would remove its log, too."""
-    if not _there(path, [_STATE]):
-        return
-
-    family = shlex.join(map(str, _there(path, ("", *_COMPANIONS, _STATE))))
-    raise StoreDamagedError(
-        path,
-        "the database is empty, and its state folder says that it was not",
-        hint="stop its workers, and put a backup in the place of all its files; or, to begin anew"
-        f" without what was in it: rm -r -- {family}",
-    )
+    if os.path.lexists(state_folder(path)):
+        raise StoreDamagedError(path, EMPTIED, hint=when_emptied(path))
 
 
 @contextmanager
@@ -253,7 +231,7 @@ def _is_ready(connection: sqlite3.Connection) -> bool:
     return is_current and application == APPLICATION_ID and mode == "wal"
 
 
-def _migrate(connection: sqlite3.Connection, path: Path, now_ms: int) -> int:
+def _migrate(connection: sqlite3.Connection, path: Path, now_ms: int) -> None:
     version = file_version(connection, path)
 
     # WAL is a property of the file, which a restored backup has lost; it cannot
@@ -261,7 +239,7 @@ def _migrate(connection: sqlite3.Connection, path: Path, now_ms: int) -> int:
     connection.execute("PRAGMA journal_mode = WAL")
 
     if version == len(MIGRATIONS):
-        return 0
+        return
 
     connection.execute("BEGIN IMMEDIATE")
 
@@ -277,8 +255,6 @@ def _migrate(connection: sqlite3.Connection, path: Path, now_ms: int) -> int:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-
-    return len(MIGRATIONS) - version
 
 
 def file_version(connection: sqlite3.Connection, path: Path) -> int:

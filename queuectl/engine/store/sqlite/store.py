@@ -11,11 +11,11 @@ import anyio
 import anyio.abc
 
 from queuectl.engine.domain.lifecycle import Transition
-from queuectl.engine.domain.models import Job, NewJob
+from queuectl.engine.domain.models import Job, NewJob, StopOrder
 from queuectl.engine.domain.settings import Settings
 from queuectl.engine.domain.states import JobState
 from queuectl.engine.store.base import Change, Claim, Purged, RunRecord
-from queuectl.engine.store.sqlite import operations
+from queuectl.engine.store.sqlite import by_hand, operations
 from queuectl.engine.store.sqlite.backup import copy_database
 from queuectl.engine.store.sqlite.checkpoint import Checkpointer
 from queuectl.engine.store.sqlite.connection import (
@@ -25,9 +25,9 @@ from queuectl.engine.store.sqlite.connection import (
     named_errors,
 )
 from queuectl.engine.store.sqlite.lookups import SqliteLookups
-from queuectl.engine.store.sqlite.operations import SQL
 from queuectl.engine.store.sqlite.rows import to_ms
 from queuectl.engine.store.sqlite.setup import prepare
+from queuectl.engine.store.sqlite.statements import SQL
 from queuectl.engine.store.sqlite.writer import Writer
 
 T = TypeVar("T")
@@ -165,7 +165,7 @@ class SqliteStore(SqliteLookups):
     async def cancel(self, job_id: str, reason: str | None, *, now: datetime) -> Job:
         """Cancel a waiting job, or mark a running one."""
         return await self._write(
-            partial(operations.cancel, job_id=job_id, reason=reason, now=now), Change.ORDERS
+            partial(by_hand.cancel, job_id=job_id, reason=reason, now=now), Change.ORDERS
         )
 
     async def retry(
@@ -173,22 +173,20 @@ class SqliteStore(SqliteLookups):
     ) -> list[Job]:
         """Put jobs back to pending, all or none."""
         return await self._write(
-            partial(operations.retry, job_ids=job_ids, allowed=allowed, now=now), Change.WORK
+            partial(by_hand.retry, job_ids=job_ids, allowed=allowed, now=now), Change.WORK
         )
 
     async def retry_dead(self, *, now: datetime) -> int:
         """Put every dead job back to pending."""
-        return await self._write(partial(operations.retry_dead, now=now), Change.WORK)
+        return await self._write(partial(by_hand.retry_dead, now=now), Change.WORK)
 
     async def delete(self, job_id: str) -> Purged:
         """Delete a job with its runs and outputs."""
-        return await self._write(partial(operations.delete, job_id=job_id), Change.STATE)
+        return await self._write(partial(by_hand.delete, job_id=job_id), Change.STATE)
 
     async def purge(self, states: Sequence[JobState], *, until: datetime) -> Purged:
         """Delete old jobs."""
-        return await self._write(
-            partial(operations.purge, states=states, until=until), Change.STATE
-        )
+        return await self._write(partial(by_hand.purge, states=states, until=until), Change.STATE)
 
     async def register_worker(
         self,
@@ -199,10 +197,10 @@ class SqliteStore(SqliteLookups):
         boot_id: str,
         concurrency: int,
         now: datetime,
-        pid_namespace: str = "",
-        lock_file: str | None = None,
-        pipe: str | None = None,
-        can_restart: bool = False,
+        pid_namespace: str,
+        lock_file: str | None,
+        pipe: str | None,
+        can_restart: bool,
     ) -> int:
         """Add a worker; return its number."""
         row = await self._write_one(
@@ -229,12 +227,12 @@ class SqliteStore(SqliteLookups):
 
         return await self._write(operation, Change.STATE)
 
-    async def ask_to_stop(self, workers: Sequence[int], *, stop: str) -> None:
+    async def ask_to_stop(self, workers: Sequence[int], *, stop: StopOrder) -> None:
         """Ask workers to stop."""
 
         def operation(connection: sqlite3.Connection) -> None:
             connection.executemany(
-                SQL["ask_to_stop"], [{"worker": worker, "stop": stop} for worker in workers]
+                SQL["ask_to_stop"], [{"worker": worker, "stop": stop.value} for worker in workers]
             )
 
         await self._write(operation, Change.ORDERS)

@@ -216,8 +216,11 @@ class Writer:
         await self._finished.wait()
 
     async def checkpoint(self) -> None:
-        """Move the log into the database now, where nobody needs it."""
-        await self._checkpoint_quietly()
+        """Move the log into the database, where that works; what was acknowledged is safe."""
+        try:
+            await self._connection.run(self._checkpointer.run)
+        except (sqlite3.Error, OSError) as error:
+            _log.info("cannot checkpoint %s: %s", self._path, error)
 
     async def run_alone(self, function: _Function[T]) -> T:
         """Run a function outside any transaction, as VACUUM needs it."""
@@ -240,7 +243,7 @@ class Writer:
 
             if error_kind(error) == sqlite3.SQLITE_FULL:
                 # What was rolled back still fills the log, and so the disk.
-                await self._checkpoint_quietly()
+                await self.checkpoint()
         except OSError as error:
             problem = f"cannot lock the database for a commit ({error.strerror})"
             self._fail(batch, StoreError(self._path, problem))
@@ -253,7 +256,7 @@ class Writer:
                 self._tell(batch)
 
                 if self._checkpointer.is_due():
-                    await self._checkpoint_quietly()
+                    await self.checkpoint()
 
     def _run(
         self, batch: list[_Operation], connection: sqlite3.Connection
@@ -267,13 +270,6 @@ class Writer:
         # And after: what was written must be found by others.
         self._identity.check_written()
         return results
-
-    async def _checkpoint_quietly(self) -> None:
-        """Checkpoint where that works; what was acknowledged is safe without."""
-        try:
-            await self._connection.run(self._checkpointer.run)
-        except (sqlite3.Error, OSError) as error:
-            _log.info("cannot checkpoint %s: %s", self._path, error)
 
     def _answer(self, batch: list[_Operation], results: list[Any]) -> None:
         for operation, result in zip(batch, results, strict=True):

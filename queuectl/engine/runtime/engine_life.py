@@ -1,7 +1,7 @@
 """The life of an engine: one root task that opens, serves and closes everything."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -10,106 +10,23 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.abc
 
-from queuectl.engine.domain.models import Job, worker_name
 from queuectl.engine.errors import EngineClosedError
 from queuectl.engine.runtime.bus import Bus
 from queuectl.engine.runtime.clock import Clock
 from queuectl.engine.runtime.folder import StateFolder
-from queuectl.engine.runtime.plans import Stop, Surroundings, WorkerPlan
-from queuectl.engine.runtime.runner import Runner
+from queuectl.engine.runtime.plans import EngineParts, Stop, WorkerPlan
+from queuectl.engine.runtime.running_worker import RunningWorker, sole_error
 from queuectl.engine.runtime.signals import stopping_on_signals
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.store.base import JobStore
 from queuectl.engine.store.open import open_store
 
-# Most programs only ask and enqueue: what runs jobs is imported by who runs some.
 if TYPE_CHECKING:
-    from queuectl.engine.runtime.worker import Worker
-
-    # Called with a worker before it works; may return a job that it has claimed for it.
-    Prepare = Callable[[Worker], Awaitable[Job | None]]
+    from queuectl.engine.runtime.runner import Runner
+    from queuectl.engine.runtime.running_worker import Prepare
 
 
-class RunningWorker:
-    """A worker of this engine, from its start to its end."""
-
-    def __init__(self) -> None:
-        self.worker: Worker | None = None
-        self.error: BaseException | None = None
-        # How it was stopped, once it has ended.
-        self.how: Stop = Stop.NOT
-        self._stop = Stop.NOT
-        self._started = asyncio.Event()
-        self.ended: asyncio.Event = asyncio.Event()
-
-    def stop(self, how: Stop) -> None:
-        """Stop it; see `Worker.stop`."""
-        self._stop = max(self._stop, how)
-
-        if self.worker is not None:
-            self.worker.stop(how)
-
-    async def until_started(self) -> None:
-        """
-        Return when it is registered.
-
-        Raises:
-            Exception: What kept it from starting.
-        """
-        await self._started.wait()
-        self._raise_error()
-
-    async def until_ended(self) -> None:
-        """
-        Return when it has ended and left nothing behind.
-
-        Raises:
-            Exception: What ended it, if it was not told to.
-        """
-        await self.ended.wait()
-        self._raise_error()
-
-    async def live(
-        self,
-        around: Surroundings,
-        plan: WorkerPlan,
-        *,
-        make_runner: Callable[[], Runner],
-        prepare: "Prepare | None",
-        started: Callable[[str], object] | None,
-    ) -> None:
-        """Be the worker; an error is kept for whoever waits."""
-
-        async def begin(worker: "Worker") -> Job | None:
-            first = None if prepare is None else await prepare(worker)
-            self.worker = worker
-            self._started.set()
-            worker.stop(self._stop)
-
-            if started is not None:
-                started(worker_name(worker.number))
-
-            return first
-
-        try:
-            # Here, for an import fails too, as without descriptors; and in a thread, for
-            # it takes some ten milliseconds, and the host's loop has other things to do.
-            await in_thread(_import_machinery)
-            from queuectl.engine.runtime.supervisor import run_worker
-
-            self.how = await run_worker(around, plan, runner=make_runner(), started=begin)
-        except Exception as error:  # noqa: BLE001 (kept for whoever waits)
-            self.error = _only(error)
-        finally:
-            self._started.set()
-            self.ended.set()
-
-    def _raise_error(self) -> None:
-        if self.error is not None:
-            raise self.error
-
-
-class Lifetime:
+class EngineLife:
     """
     Everything that an open engine holds.
 
@@ -123,7 +40,7 @@ class Lifetime:
         grace: Seconds between TERM and KILL.
     """
 
-    def __init__(self, path: Path, *, clock: Clock, runner: Runner | None, grace: float) -> None:
+    def __init__(self, path: Path, *, clock: Clock, runner: "Runner | None", grace: float) -> None:
         self._path = path
         self._clock = clock
         self._runner = runner
@@ -133,7 +50,7 @@ class Lifetime:
         self._root: asyncio.Task[None] | None = None
         self._tasks: anyio.abc.TaskGroup
         self._workers: set[RunningWorker] = set()
-        self.around: Surroundings
+        self.parts: EngineParts
         self.folder: StateFolder = StateFolder(path)
         self.bus: Bus = Bus(self.folder.wake)
         self.store: JobStore
@@ -145,7 +62,7 @@ class Lifetime:
         Raises:
             StoreError: It cannot be used.
         """
-        self._root = asyncio.create_task(self._live(), name=f"queuectl {self._path}")
+        self._root = asyncio.create_task(self._serve(), name=f"queuectl {self._path}")
 
         try:
             await asyncio.shield(self._opened)
@@ -161,7 +78,7 @@ class Lifetime:
             await _until_done(self._root)
 
             if not self._root.cancelled() and (error := self._root.exception()):
-                raise _only(error)
+                raise sole_error(error)
 
     def check(self) -> None:
         """
@@ -178,26 +95,6 @@ class Lifetime:
             if running.error is not None:
                 raise running.error
 
-    async def start_worker(
-        self,
-        concurrency: int,
-        *,
-        prepare: "Prepare | None" = None,
-    ) -> RunningWorker:
-        """
-        Start a worker; return when it is registered.
-
-        Args:
-            concurrency: Its slots, 1 or more.
-            prepare: Called before it works; may return a job that it has
-                claimed for the worker, which then runs that alone.
-        """
-        running = RunningWorker()
-        # What is to run one job is not to wait for others that it found.
-        plan = WorkerPlan(concurrency=concurrency, recovers=prepare is None)
-        await self._start(running, plan, prepare=prepare)
-        return running
-
     async def _start(
         self,
         running: RunningWorker,
@@ -210,7 +107,7 @@ class Lifetime:
 
         async def live() -> None:
             await running.live(
-                self.around, plan, make_runner=self._made_runner, prepare=prepare, started=started
+                self.parts, plan, make_runner=self._made_runner, prepare=prepare, started=started
             )
 
             # One that failed stays, for `check` to tell of it.
@@ -234,7 +131,7 @@ class Lifetime:
                 self._workers.discard(running)
             raise
 
-    def _made_runner(self) -> Runner:
+    def _made_runner(self) -> "Runner":
         """Return what starts processes; what it learns of the shell is learned once."""
         from queuectl.engine.runtime.process import ShellRunner
 
@@ -274,9 +171,13 @@ class Lifetime:
             concurrency: Its slots, 1 or more.
             grace: Seconds to wait for running jobs when leaving, before they
                 are ended and given back; None to wait as long as they take.
-            prepare: As for `start_worker`.
+            prepare: Called before it works; may return a job that it has
+                claimed for the worker, which then runs that alone.
         """
-        running = await self.start_worker(concurrency, prepare=prepare)
+        running = RunningWorker()
+        # What is to run one job is not to wait for others that it found.
+        plan = WorkerPlan(concurrency=concurrency, recovers=prepare is None)
+        await self._start(running, plan, prepare=prepare)
 
         try:
             yield
@@ -312,7 +213,7 @@ class Lifetime:
 
         return running.how
 
-    async def _live(self) -> None:
+    async def _serve(self) -> None:
         try:
             async with anyio.create_task_group() as self._tasks:
                 try:
@@ -325,7 +226,7 @@ class Lifetime:
             self._closing.set()
 
             if not self._opened.done():
-                self._opened.set_exception(_only(error))
+                self._opened.set_exception(sole_error(error))
                 return
 
             raise
@@ -335,8 +236,7 @@ class Lifetime:
         self.store = store
         await in_thread(self.folder.make)
         store.on_commit(self.bus.tell)
-        self.around = Surroundings(
-            database=self._path,
+        self.parts = EngineParts(
             store=store,
             clock=self._clock,
             bus=self.bus,
@@ -364,11 +264,6 @@ class Lifetime:
                 await self.store.close()
 
 
-def _import_machinery() -> None:
-    """Import what only workers need. Blocking."""
-    from queuectl.engine.runtime import process, supervisor  # noqa: F401
-
-
 async def _until_done(task: asyncio.Task[None]) -> None:
     """Wait for a task, however often the caller is cancelled meanwhile."""
     cancelled: asyncio.CancelledError | None = None
@@ -383,17 +278,3 @@ async def _until_done(task: asyncio.Task[None]) -> None:
 
     if cancelled is not None:
         raise cancelled
-
-
-def _only(error: BaseException) -> BaseException:
-    """Return what a group is about, where all of it is of one kind."""
-    members = _members(error)
-    kinds = {type(member) for member in members}
-    return members[0] if len(kinds) == 1 else error
-
-
-def _members(error: BaseException) -> list[BaseException]:
-    if not isinstance(error, BaseExceptionGroup):
-        return [error]
-
-    return [member for inner in error.exceptions for member in _members(inner)]

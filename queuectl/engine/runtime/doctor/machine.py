@@ -12,10 +12,12 @@ from typing import Final
 import anyio
 
 from queuectl.engine.domain.findings import Finding, note, ok, problem
+from queuectl.engine.domain.models import RunKey
 from queuectl.engine.runtime.locks import is_locked
 from queuectl.engine.runtime.marks import Mark
+from queuectl.engine.runtime.notes import run_note
 from queuectl.engine.runtime.process import ShellRunner
-from queuectl.engine.runtime.runfiles import RunFiles, run_note
+from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.runtime.runner import RunningProcess, RunRequest
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.runtime.wrapper import SHELL
@@ -29,6 +31,8 @@ _FEW: Final = 256
 
 _SECONDS: Final = 10.0
 _CODE: Final = 7
+# What the tried run is known by, as no job's is.
+_NO_RUN: Final = RunKey(0, 0)
 _ELSEWHERE: Final = "keep the database on a local disk: name another file with --db or QUEUECTL_DB"
 
 
@@ -120,7 +124,7 @@ class _Trial:
             self._pipe = os.open(self._home / "pipe", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
             self._files.make_exit_file()
 
-            self._is_free = self._files.open(run_note(0, 0))
+            self._is_free = self._files.open(run_note(_NO_RUN))
             self._is_seen = is_locked(self._files.lock_path)
         except BaseException:
             self.remove()
@@ -146,6 +150,8 @@ class _Trial:
         except OSError as error:
             return [_bad_shell(f"{SHELL} cannot be started ({error.strerror})"), *self._lock([])]
 
+        assert process is not None  # noqa: S101 (it was wanted)
+
         try:
             await in_thread(self._files.close)
             is_inherited = await in_thread(is_locked, self._files.lock_path)
@@ -169,11 +175,12 @@ class _Trial:
     def _request(self) -> RunRequest:
         return RunRequest(
             command=f"read word < pipe && exit {_CODE}",
-            note=run_note(0, 0),
-            mark=Mark(token=self._home.name, seq=0, run=0, database=str(self._home)),
+            note=run_note(_NO_RUN),
+            mark=Mark.of(self._home.name, _NO_RUN, str(self._home)),
             cwd=str(self._home),
             env={"PATH": os.defpath},
             files=self._files,
+            is_wanted=lambda: True,
         )
 
     def _lock(self, faults: list[str]) -> list[Finding]:

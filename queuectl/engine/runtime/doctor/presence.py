@@ -8,10 +8,10 @@ from typing import Final
 
 from queuectl.engine.domain.findings import Finding, note, problem
 from queuectl.engine.errors import listed, named
-from queuectl.engine.runtime.filesystem import family
+from queuectl.engine.runtime.doctor.wording import command, quoted
 from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.paths import default_database
-from queuectl.engine.runtime.wording import command, quoted
+from queuectl.engine.store.places import EMPTIED, family, when_emptied
 
 _CHECK: Final = "database"
 
@@ -74,9 +74,8 @@ def _missing(path: Path) -> Finding:
 def _emptied(path: Path) -> Finding:
     return problem(
         _CHECK,
-        f"the database is empty, and its state folder says that it was not: {path}",
-        "stop its workers, and put a backup in the place of all its files; or, to begin anew"
-        f" without what was in it: rm -r -- {quoted(family(path))}",
+        f"{EMPTIED}: {path}",
+        when_emptied(path),
     )
 
 

@@ -1,4 +1,4 @@
-"""Starts and stops workers: registration, recovery, and the way out."""
+"""The life of a worker: its registration, its recovery service, and its way out."""
 
 import logging
 import os
@@ -14,10 +14,10 @@ from queuectl.engine.errors import EngineClosedError, StoreError, StoreUnusableE
 from queuectl.engine.runtime.deathwatch import Deathwatch
 from queuectl.engine.runtime.executor import Executor
 from queuectl.engine.runtime.liveness import Home, boot_id, pid_namespace
-from queuectl.engine.runtime.plans import Stop, Surroundings, WorkerPlan
+from queuectl.engine.runtime.plans import EngineParts, Stop, WorkerPlan
 from queuectl.engine.runtime.recording import Recorder
 from queuectl.engine.runtime.recovery import Recovery
-from queuectl.engine.runtime.runfiles import RunFilesPool
+from queuectl.engine.runtime.run_folder import RunFilesPool
 from queuectl.engine.runtime.runner import Runner
 from queuectl.engine.runtime.sweep import Sweeper, end_leftovers, has_held_files
 from queuectl.engine.runtime.threads import in_thread
@@ -30,7 +30,7 @@ _RECOVERY_INTERVAL: Final = 1.0
 
 
 async def run_worker(
-    around: Surroundings,
+    parts: EngineParts,
     plan: WorkerPlan,
     *,
     runner: Runner,
@@ -40,7 +40,7 @@ async def run_worker(
     Register a worker, let it work until it is stopped, and take it off again.
 
     Args:
-        around: What it works with.
+        parts: What it works with.
         plan: What it is to be.
         runner: Starts its processes.
         started: Called when it is registered, before it works. May return a
@@ -49,37 +49,21 @@ async def run_worker(
     Returns:
         How it was stopped.
     """
-    home = Home(around.folder)
+    home = Home(parts.folder)
 
     try:
         # Once asked for it may be made: a row that nobody takes off again.
         with anyio.CancelScope(shield=True):
-            number = await _register(around, home, plan)
+            number = await _register(parts, home, plan)
     except BaseException:
         home.remove()
         raise
 
-    recorder = Recorder(around.store, around.clock, around.folder)
-    worker = Worker(
-        number=number,
-        concurrency=plan.concurrency,
-        store=around.store,
-        executor=_make_executor(around, home, recorder, runner),
-        bus=around.bus,
-        clock=around.clock,
-        until_settled=plan.until_settled,
-        can_restart=plan.can_restart,
+    recorder = Recorder(parts.store, parts.clock, parts.folder)
+    worker = _make_worker(
+        parts, plan, number=number, executor=_make_executor(parts, home, recorder, runner)
     )
-
-    recovery = Recovery(
-        store=around.store,
-        recorder=recorder,
-        folder=around.folder,
-        clock=around.clock,
-        worker=number,
-        adopt=worker.adopt,
-        is_stopping=lambda: worker.how_stopped is not Stop.NOT,
-    )
+    recovery = _make_recovery(parts, recorder, worker)
 
     try:
         async with anyio.create_task_group() as services:
@@ -90,48 +74,73 @@ async def run_worker(
             services.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):
-            await _leave(around, worker, home)
+            await _take_off(parts, worker, home)
 
     return worker.how_stopped
 
 
-async def _register(around: Surroundings, home: Home, plan: WorkerPlan) -> int:
-    return await around.store.register_worker(
+async def _register(parts: EngineParts, home: Home, plan: WorkerPlan) -> int:
+    return await parts.store.register_worker(
         token=home.path.name,
         host=socket.gethostname(),
         pid=os.getpid(),
         boot_id=boot_id(),
         pid_namespace=pid_namespace(),
         lock_file=home.identity(),
-        pipe=around.bus.listen(),
+        pipe=parts.bus.listen(),
         can_restart=plan.can_restart,
         concurrency=plan.concurrency,
-        now=around.clock.now(),
+        now=parts.clock.now(),
     )
 
 
-def _make_executor(
-    around: Surroundings, home: Home, recorder: Recorder, runner: Runner
-) -> Executor:
+def _make_executor(parts: EngineParts, home: Home, recorder: Recorder, runner: Runner) -> Executor:
     return Executor(
         recorder=recorder,
         runner=runner,
-        clock=around.clock,
+        clock=parts.clock,
         files=RunFilesPool(home.path, count=home.count_sets),
-        grace=around.grace,
+        grace=parts.grace,
         home=home.path,
-        database=around.database,
+        database=parts.folder.database,
     )
 
 
-async def _leave(around: Surroundings, worker: Worker, home: Home) -> None:
+def _make_worker(
+    parts: EngineParts, plan: WorkerPlan, *, number: int, executor: Executor
+) -> Worker:
+    return Worker(
+        number=number,
+        concurrency=plan.concurrency,
+        store=parts.store,
+        executor=executor,
+        bus=parts.bus,
+        clock=parts.clock,
+        until_settled=plan.until_settled,
+        can_restart=plan.can_restart,
+    )
+
+
+def _make_recovery(parts: EngineParts, recorder: Recorder, worker: Worker) -> Recovery:
+    return Recovery(
+        store=parts.store,
+        recorder=recorder,
+        folder=parts.folder,
+        clock=parts.clock,
+        worker=worker.number,
+        adopt=worker.adopt,
+        is_stopping=lambda: worker.how_stopped is not Stop.NOT,
+    )
+
+
+async def _take_off(parts: EngineParts, worker: Worker, home: Home) -> None:
     """End what is left of the worker's runs, unless a successor takes it; take it off the list."""
     name = worker_name(worker.number)
     is_gone = False
 
     try:
-        is_clean = await _end_runs(around, worker, home)
-        is_gone = await around.store.unregister_worker(worker.number) and is_clean
+        is_clean = await _end_runs(parts, worker, home)
+        is_gone = await parts.store.unregister_worker(worker.number) and is_clean
     except (StoreError, EngineClosedError, OSError) as error:
         _log.error("cannot take worker %s off the list: %s", name, error)
     finally:
@@ -139,16 +148,16 @@ async def _leave(around: Surroundings, worker: Worker, home: Home) -> None:
         if is_gone:
             home.remove()
         else:
-            home.leave()
+            home.let_go()
 
     try:
         # The folder of a worker whose last run was adopted here, too.
-        await Sweeper(around.store, around.folder).sweep()
+        await Sweeper(parts.store, parts.folder).sweep()
     except (StoreError, EngineClosedError, OSError) as error:
         _log.error("cannot remove what dead workers left: %s", error)
 
 
-async def _end_runs(around: Surroundings, worker: Worker, home: Home) -> bool:
+async def _end_runs(parts: EngineParts, worker: Worker, home: Home) -> bool:
     """End what is left of a worker's runs; return whether nothing is, seen or not."""
     if worker.how_stopped is Stop.LEAVE:
         return False
@@ -158,13 +167,9 @@ async def _end_runs(around: Surroundings, worker: Worker, home: Home) -> bool:
 
     # What is in its name still was not recorded, as where the loop ended under it: it
     # goes on, and who comes next adopts it.
-    held = {(job.seq, job.run_count) for job in await around.store.held_jobs(worker.number)}
-    database = str(around.database)
-    left = await end_leftovers(home.path, database, around.grace, but=frozenset(held))
-
-    for leftover in left:
-        _log.error("process %d of run %d.%d cannot be ended", *leftover.words)
-
+    held = {job.run_key for job in await parts.store.held_jobs(worker.number)}
+    database = str(parts.folder.database)
+    left = await end_leftovers(home.path, database, parts.grace, but=frozenset(held))
     return not left and not await in_thread(has_held_files, home.path)
 
 

@@ -19,24 +19,24 @@ from typing import Final
 import msgspec
 
 from queuectl.engine.domain.findings import Finding, counted, in_bytes, note, ok
+from queuectl.engine.domain.models import RunKey
 from queuectl.engine.errors import listed, named
+from queuectl.engine.runtime.doctor.wording import and_again, command, contents, quoted
 from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.liveness import LOCK_NAME
 from queuectl.engine.runtime.locks import is_locked
-from queuectl.engine.runtime.runfiles import find_runs, run_note
+from queuectl.engine.runtime.notes import run_note
+from queuectl.engine.runtime.run_folder import find_runs
 from queuectl.engine.runtime.tree import Listing
-from queuectl.engine.runtime.wording import and_again, command, contents, quoted
 
 _CHECK: Final = "leftovers"
 _LONG_GONE: Final = timedelta(days=30)
 _OUTPUT: Final = re.compile(r"(\d+)\.(\d+)\.log")
 
-Run = tuple[int, int]
-
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
     """
-    What the database says that there should be; runs as sequence number and run.
+    What the database says that there should be; and which runs.
 
     Attributes:
         tokens: Of the registered workers.
@@ -47,8 +47,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
     tokens: frozenset[str]
     worker_ids: frozenset[str]
-    running: frozenset[Run]
-    outputs: frozenset[Run]
+    running: frozenset[RunKey]
+    outputs: frozenset[RunKey]
 
 
 class StateListing(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,9 +65,9 @@ class StateListing(msgspec.Struct, frozen=True, kw_only=True):
 
     homes: tuple[Path, ...]
     unread: tuple[Path, ...]
-    outputs: dict[Path, Run | None]
+    outputs: dict[Path, RunKey | None]
     logs: tuple[Path, ...]
-    processes: dict[int, Run]
+    processes: dict[int, RunKey]
 
 
 def list_what_is_there(folder: StateFolder) -> StateListing:
@@ -102,7 +102,7 @@ def judge_leftovers(
 def judge_outputs(folder: StateFolder, seen: StateListing, known: Known) -> list[Finding]:
     """Say which outputs of finished runs are not there any more. Blocking."""
     unseen = sorted(known.outputs.difference(seen.outputs.values()))
-    gone = [path for run in unseen if _is_gone(path := folder.output(*run))]
+    gone = [path for run in unseen if _is_gone(path := folder.output(run))]
 
     if not gone:
         return []
@@ -151,7 +151,7 @@ def _is_in_use(home: Path, known: Known) -> bool:
 
 def _serves(home: Path, known: Known) -> bool:
     """Whether one of the runs that go on has its files here: an adopted run keeps them."""
-    notes = {run_note(*key) for key in known.running}
+    notes = {run_note(key) for key in known.running}
     return any(run.note in notes for run in find_runs(home))
 
 
@@ -230,7 +230,7 @@ def _processes(database: Path, seen: StateListing, known: Known) -> Iterator[Fin
         )
 
 
-def _marked(tokens: set[str], database: str) -> dict[int, Run]:
+def _marked(tokens: set[str], database: str) -> dict[int, RunKey]:
     """Return the processes that carry the mark of a run of one of these workers."""
     listing = Listing.now()
 
@@ -281,9 +281,9 @@ def _is_gone(path: Path) -> bool:
     return False
 
 
-def _run_of(path: Path) -> Run | None:
+def _run_of(path: Path) -> RunKey | None:
     match = _OUTPUT.fullmatch(path.name)
-    return (int(match[1]), int(match[2])) if match else None
+    return RunKey(int(match[1]), int(match[2])) if match else None
 
 
 def _total(paths: list[Path]) -> str:

@@ -12,17 +12,15 @@ import msgspec
 
 from queuectl.engine.domain.findings import Finding, counted, in_bytes, note, ok, problem
 from queuectl.engine.errors import listed, named
+from queuectl.engine.runtime.doctor.wording import and_again, command, quoted
 from queuectl.engine.runtime.folder import StateFolder
-from queuectl.engine.runtime.wording import and_again, command, quoted
+from queuectl.engine.store.places import family, wal_file
 
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 _MIB: Final = 1024 * 1024
 _FULL: Final = 16 * _MIB
 _NEARLY_FULL: Final = 256 * _MIB
 _LONG_LOG: Final = 64 * _MIB
-
-# Beside a database; the state folder comes last.
-_FAMILY: Final = ("", "-wal", "-shm", "-journal", "-checkpoint", "-turnstile", "-run")
 
 _NETWORK: Final = re.compile(
     r"9p|acfs|afs|beegfs|ceph|cifs|coda|davfs|drvfs|gfs2?|glusterfs|gpfs|lustre|ncpfs|nfs4?|ocfs2"
@@ -43,12 +41,10 @@ class Mount(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         point: Where it is mounted.
         kind: As ``ext4`` or ``fuse.sshfs``.
-        source: What is mounted.
     """
 
     point: str
     kind: str
-    source: str
 
     @property
     def is_network(self) -> bool:
@@ -77,7 +73,7 @@ def mount_of(path: str, mountinfo: str) -> Mount | None:
 
         # Of two at one place the later one hides the earlier one.
         if _is_within(path, point) and (best is None or len(point) >= len(best.point)):
-            best = Mount(point=point, kind=rest[0], source=_plain(rest[1]))
+            best = Mount(point=point, kind=rest[0])
 
     return best
 
@@ -219,7 +215,7 @@ def _is_closed_by_its_owner(place: Path) -> bool:
 
 def check_sizes(path: Path) -> Finding:
     """Say how long the database and its log are. Blocking."""
-    size, log = (_size(path.with_name(path.name + end)) for end in ("", "-wal"))
+    size, log = _size(path), _size(wal_file(path))
     words = f"the database has {in_bytes(size)}, its write-ahead log {in_bytes(log)}"
 
     if log <= _LONG_LOG:
@@ -341,12 +337,6 @@ def _check_folder(folder: Path) -> list[Finding]:
             f"chmod go-w {shlex.quote(str(folder))}",
         )
     ]
-
-
-def family(path: Path) -> list[Path]:
-    """Return what there is of a database, and of what belongs to it."""
-    members = [path.with_name(path.name + end) for end in _FAMILY]
-    return [member for member in members if os.path.lexists(member)]
 
 
 def _walk(path: Path) -> Iterator[tuple[Path, os.stat_result]]:

@@ -24,25 +24,25 @@ from queuectl.engine.domain.findings import (
 )
 from queuectl.engine.domain.models import WorkerInfo, worker_name
 from queuectl.engine.errors import StoreDamagedError, StoreError, listed
-from queuectl.engine.runtime import filesystem, machine, presence
 from queuectl.engine.runtime.bus import Bus
 from queuectl.engine.runtime.clock import Clock, SystemClock
-from queuectl.engine.runtime.folder import StateFolder
-from queuectl.engine.runtime.leftovers import (
+from queuectl.engine.runtime.doctor import filesystem, machine, presence
+from queuectl.engine.runtime.doctor.leftovers import (
     Known,
     StateListing,
     judge_leftovers,
     judge_outputs,
     list_what_is_there,
 )
+from queuectl.engine.runtime.doctor.wording import command, rescue
+from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.liveness import has_lock, is_alive
 from queuectl.engine.runtime.paths import real_path
 from queuectl.engine.runtime.roster import list_workers
 from queuectl.engine.runtime.sweep import running_jobs
 from queuectl.engine.runtime.threads import in_thread
-from queuectl.engine.runtime.wording import command, rescue
-from queuectl.engine.store.base import JobReader, WorkerRow
-from queuectl.engine.store.open import StoreToRead, check_driver, store_to_read
+from queuectl.engine.store.base import InspectedStore, JobReader, WorkerRow
+from queuectl.engine.store.open import check_driver, store_to_read
 
 _LARGE: Final = 1024**3
 _MOST_FAULTS: Final = 10
@@ -258,7 +258,7 @@ class Doctor:
             )
         ]
 
-    async def _look_at_leftovers(self, store: StoreToRead, seen: StateListing) -> None:
+    async def _look_at_leftovers(self, store: InspectedStore, seen: StateListing) -> None:
         found = await self._leftovers(store, seen)
 
         if any(finding.verdict is not Verdict.OK for finding in found):
@@ -268,7 +268,7 @@ class Doctor:
 
         self._found += found
 
-    async def _leftovers(self, store: StoreToRead, seen: StateListing) -> list[Finding]:
+    async def _leftovers(self, store: InspectedStore, seen: StateListing) -> list[Finding]:
         known = await _known(store)
 
         def find() -> list[Finding]:
@@ -280,13 +280,13 @@ class Doctor:
         return await in_thread(find)
 
 
-async def _known(store: StoreToRead) -> Known:
+async def _known(store: InspectedStore) -> Known:
     rows = await store.workers()
 
     return Known(
         tokens=frozenset(row.token for row in rows),
         worker_ids=frozenset(worker_name(row.number) for row in rows),
-        running=frozenset((job.seq, job.run_count) for job in await running_jobs(store)),
+        running=frozenset(job.run_key for job in await running_jobs(store)),
         outputs=frozenset(await store.large_outputs()),
     )
 

@@ -1,0 +1,1 @@
+"""What looks at an installation and at a database: ``queuectl doctor``."""

@@ -1,0 +1,127 @@
+"""What is done by hand inside a transaction: cancel, retry, delete, purge."""
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from queuectl.engine.domain.events import EventKind
+from queuectl.engine.domain.models import Job, RunKey
+from queuectl.engine.domain.states import JobState
+from queuectl.engine.errors import JobStateError
+from queuectl.engine.store.base import INLINE_OUTPUT_BYTES, Purged
+from queuectl.engine.store.sqlite.operations import cancel_waiting, get_job, get_jobs
+from queuectl.engine.store.sqlite.rows import to_ms
+from queuectl.engine.store.sqlite.statements import SQL, add_event
+
+# How many jobs are deleted with one statement, or put back between two looks.
+_STEP: Final = 1000
+
+
+def cancel(connection: sqlite3.Connection, job_id: str, reason: str | None, now: datetime) -> Job:
+    """Cancel a waiting job, or mark a running one."""
+    job = get_job(connection, job_id)
+
+    if job.is_finished:
+        raise JobStateError(job.id, job.state, "cancel")
+
+    if job.state is JobState.PROCESSING:
+        # The first reason stays: the worker may have acted on it already.
+        words = job.cancel_reason or reason or "cancelled"
+        connection.execute(SQL["cancel_processing"], {"seq": job.seq, "reason": words})
+    else:
+        cancel_waiting(connection, job, reason or "cancelled", now)
+
+    return get_job(connection, job_id)
+
+
+def retry(
+    connection: sqlite3.Connection,
+    job_ids: Sequence[str],
+    allowed: frozenset[JobState],
+    now: datetime,
+) -> list[Job]:
+    """Put jobs back to pending, all or none."""
+    for job in get_jobs(connection, list(dict.fromkeys(job_ids))):
+        if job.state not in allowed:
+            raise JobStateError(job.id, job.state, "retry", hint=_RETRY_HINTS.get(job.state))
+
+        connection.execute(SQL["retry_job"], {"seq": job.seq, "now": to_ms(now)})
+        add_event(connection, job, EventKind.RETRIED, now)
+
+    return get_jobs(connection, job_ids)
+
+
+_RETRY_HINTS: Final = {
+    JobState.PENDING: "it will run when it is due",
+    JobState.PROCESSING: "wait for it, or cancel it first",
+    JobState.COMPLETED: "a completed job is never run again; enqueue a new one",
+    JobState.FAILED: "it will be retried when it is due; to run it at once: queuectl retry ID",
+    JobState.CANCELLED: "it is not in the DLQ; to run it after all: queuectl retry ID",
+}
+
+
+def retry_dead(connection: sqlite3.Connection, now: datetime) -> int:
+    """Put every dead job back to pending."""
+    retried = 0
+
+    while rows := connection.execute(SQL["some_dead"], {"limit": _STEP}).fetchall():
+        for row in rows:
+            connection.execute(SQL["retry_job"], {"seq": row["seq"], "now": to_ms(now)})
+            connection.execute(
+                SQL["insert_event"],
+                (to_ms(now), row["seq"], EventKind.RETRIED.value, row["run_count"], None),
+            )
+
+        retried += len(rows)
+
+    return retried
+
+
+def delete(connection: sqlite3.Connection, job_id: str) -> Purged:
+    """Delete a job with its runs and outputs."""
+    job = get_job(connection, job_id)
+
+    if job.state is JobState.PROCESSING:
+        raise JobStateError(job.id, job.state, "delete", hint="cancel it first")
+
+    return _delete_all(connection, [job.seq])
+
+
+def purge(connection: sqlite3.Connection, states: Sequence[JobState], until: datetime) -> Purged:
+    """Delete the jobs that have been in one of these states long enough."""
+    purged = 0
+    large_runs: list[RunKey] = []
+
+    for state in states:
+        after = 0
+        parameters: dict[str, Any] = {
+            "state": state.value,
+            "until": to_ms(until),
+            "limit": _STEP,
+        }
+
+        while rows := connection.execute(
+            SQL["purgeable"], {**parameters, "after": after}
+        ).fetchall():
+            part = _delete_all(connection, [row["seq"] for row in rows])
+            purged += part.jobs
+            large_runs += part.large_runs
+            after = rows[-1]["seq"]
+
+    if purged:
+        connection.execute(SQL["delete_events_of_deleted"])
+
+    return Purged(jobs=purged, large_runs=large_runs)
+
+
+def _delete_all(connection: sqlite3.Connection, seqs: list[int]) -> Purged:
+    rows = connection.execute(
+        SQL["large_runs"],
+        {"jobs": msgspec.json.encode(seqs).decode(), "inline": INLINE_OUTPUT_BYTES},
+    )
+    large_runs = [RunKey(row["job"], row["number"]) for row in rows]
+    connection.executemany(SQL["delete_job"], [{"seq": seq} for seq in seqs])
+    return Purged(jobs=len(seqs), large_runs=large_runs)
