@@ -22,6 +22,9 @@ PYTHONS = nox.project.python_versions(PYPROJECT)
 COVERAGE_PYTHON = PYTHONS[0]
 
 PACKAGE = Path("queuectl")
+
+# What the program is made of: code, statements, and the dashboard's pages.
+CARRIED = {".css", ".html", ".js", ".py", ".sql", ".svg"}
 TYPED = ["queuectl", "tests", "benchmarks", "docs", "examples", "noxfile.py"]
 
 nox.options.sessions = ["lint", "types", "tests", "docs", "build"]
@@ -38,9 +41,15 @@ nox.options.download_python = "never"
 # started 100 ms dearer, and on every Python. What whole processes do, the program
 # prints and the pages say is tested with one: the oldest. A folder that is in none of
 # these is an error, below.
-ENGINE_TESTS = ["tests/unit", "tests/contract", "tests/integration", "tests/migrations"]
+ENGINE_TESTS = [
+    "tests/unit",
+    "tests/contract",
+    "tests/integration",
+    "tests/migrations",
+    "tests/dashboard",
+]
 PROCESS_TESTS = ["tests/acceptance", "tests/typing"]
-PROGRAM_TESTS = ["tests/cli", "tests/dashboard", "tests/docs", "tests/examples"]
+PROGRAM_TESTS = ["tests/cli", "tests/docs", "tests/examples"]
 CHAOS_TESTS = ["tests/chaos"]
 
 # Competitors that are no Python packages: the program, and Debian's package.
@@ -290,7 +299,7 @@ def build(session: nox.Session) -> None:
     missing = sorted(
         str(path)
         for path in PACKAGE.rglob("*")
-        if (path.suffix in {".py", ".sql"} or path.name == "py.typed") and str(path) not in carried
+        if (path.suffix in CARRIED or path.name == "py.typed") and str(path) not in carried
     )
 
     if missing:

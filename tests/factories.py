@@ -146,6 +146,7 @@ class SettingsFields(TypedDict, total=False):
     priority: int
     on_crash: str
     max_output_bytes: int
+    event_retention: float
 
 
 def make_spec(**fields: Unpack[SpecFields]) -> JobSpec:

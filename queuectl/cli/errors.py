@@ -6,6 +6,7 @@ from typing import Final, NamedTuple, Protocol, runtime_checkable
 from queuectl import (
     ConfigError,
     DuplicateJobError,
+    EventsPrunedError,
     InvalidInputError,
     InvalidJobError,
     InvalidValueError,
@@ -81,6 +82,7 @@ _EXIT_CODES: Final[dict[type[BaseException], ExitCode]] = {
     RunNotFoundError: ExitCode.NOT_FOUND,
     OutputMissingError: ExitCode.NOT_FOUND,
     WorkerNotFoundError: ExitCode.NOT_FOUND,
+    EventsPrunedError: ExitCode.NOT_FOUND,
     DuplicateJobError: ExitCode.CONFLICT,
     JobStateError: ExitCode.CONFLICT,
     WorkerStateError: ExitCode.CONFLICT,

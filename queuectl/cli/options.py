@@ -70,14 +70,14 @@ def _reading(reader: Callable[[str], T]) -> Callable[[str], T]:
     return read
 
 
-def _text(text: str) -> str:
+def text(words: str) -> str:
     """Refuse bytes that are not text: no id and no tag has them, and nothing can look for them."""
     try:
-        text.encode()
+        words.encode()
     except UnicodeEncodeError:
-        raise typer.BadParameter(f"not UTF-8: {text}") from None
+        raise typer.BadParameter(f"not UTF-8: {words}") from None
 
-    return text
+    return words
 
 
 def _duration(text: str) -> timedelta:
@@ -104,14 +104,14 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 # Which jobs.
 JobId = Annotated[
-    str, typer.Argument(parser=_text, metavar="ID", help="The job.", show_default=False)
+    str, typer.Argument(parser=text, metavar="ID", help="The job.", show_default=False)
 ]
 JobIds = Annotated[
-    list[str], typer.Argument(parser=_text, metavar="ID...", help="The jobs.", show_default=False)
+    list[str], typer.Argument(parser=text, metavar="ID...", help="The jobs.", show_default=False)
 ]
 SomeJobIds = Annotated[
     list[str] | None,
-    typer.Argument(parser=_text, metavar="[ID...]", help="The jobs.", show_default=False),
+    typer.Argument(parser=text, metavar="[ID...]", help="The jobs.", show_default=False),
 ]
 State = Annotated[
     JobState | None, typer.Option("--state", help="Only jobs in this state; else all.")
@@ -125,12 +125,31 @@ States = Annotated[
     ),
 ]
 Tag = Annotated[
-    str | None, typer.Option("--tag", parser=_text, metavar="T", help="Only jobs with this tag.")
+    str | None, typer.Option("--tag", parser=text, metavar="T", help="Only jobs with this tag.")
 ]
 Limit = Annotated[
     int | None,
     typer.Option(
         "--limit", min=1, max=2**31 - 1, metavar="N", help="Only the N that arrived last; else all."
+    ),
+]
+Search = Annotated[
+    str | None,
+    typer.Option(
+        "--search",
+        parser=text,
+        metavar="TEXT",
+        help="Only jobs with this text in their command, id or reason; A to Z and a to z are"
+        " the same.",
+    ),
+]
+Cause = Annotated[
+    str | None,
+    typer.Option(
+        "--cause",
+        parser=text,
+        metavar="REASON",
+        help="All dead jobs with exactly this reason; see: queuectl dlq causes.",
     ),
 ]
 OlderThan = Annotated[

@@ -10,10 +10,11 @@ import msgspec
 
 from queuectl import format_duration, format_time
 from queuectl.cli import screen
+from queuectl.cli.lately import activity_lines
 from queuectl.cli.table import Column, TablePrinter
 
 if TYPE_CHECKING:
-    from queuectl import Attempt, Job, QueueStats, WorkerInfo
+    from queuectl import Attempt, Cause, DatabaseInfo, Event, Job, QueueStats, WorkerInfo
     from queuectl.cli.errors import Problem
 
 _PAGE: Final = 500
@@ -33,6 +34,19 @@ _DEAD_COLUMNS: Final = (
     Column("Time"),
     Column("Attempts"),
     Column("Command", is_elastic=True),
+)
+_SCHEDULED_COLUMNS: Final = (
+    Column("ID", widest=40),
+    Column("Due"),
+    Column("State", is_state=True),
+    Column("Attempts"),
+    Column("Reason", widest=24),
+    Column("Command", is_elastic=True),
+)
+_CAUSE_COLUMNS: Final = (
+    Column("Jobs"),
+    Column("Latest"),
+    Column("Reason", is_elastic=True),
 )
 _ATTEMPT_COLUMNS: Final = (
     Column("Attempt"),
@@ -100,6 +114,48 @@ async def print_jobs(jobs: AsyncIterator["Job"], form: Form) -> None:
 async def print_dead(jobs: AsyncIterator["Job"], form: Form) -> None:
     """Print the dead letter queue."""
     await _print_listing(jobs, form, _DEAD_COLUMNS, _dead_row)
+
+
+async def print_scheduled(jobs: AsyncIterator["Job"], form: Form) -> None:
+    """Print jobs that wait for a time to come, as they come."""
+    await _print_listing(jobs, form, _SCHEDULED_COLUMNS, _scheduled_row)
+
+
+def print_causes(causes: Sequence["Cause"], form: Form) -> None:
+    """Print why jobs are dead."""
+    from queuectl import cause_record
+
+    if form is Form.JSON:
+        print_json([cause_record(cause) for cause in causes])
+    else:
+        rows = [[str(cause.count), format_time(cause.latest), cause.reason] for cause in causes]
+        TablePrinter(_CAUSE_COLUMNS).add(rows)
+
+
+def print_database(info: "DatabaseInfo") -> None:
+    """Print how large a database is, and what it is made with."""
+    oldest = "" if info.oldest_event is None else f", since {format_time(info.oldest_event)}"
+
+    _print_fields(
+        {
+            "path": info.path,
+            "size": _size(info.size_bytes),
+            "free inside": _size(info.free_bytes),
+            "log": _size(info.wal_bytes),
+            "large outputs": _size(info.outputs_bytes),
+            "events": f"{info.events}{oldest}",
+            "schema version": str(info.schema_version),
+            "SQLite": info.sqlite_version,
+        }
+    )
+
+
+def event_line(event: "Event") -> str:
+    """Return an event as one line."""
+    attempt = f", attempt {event.attempt}" if event.attempt else ""
+    reason = f": {_safe(event.reason)}" if event.reason else ""
+    at = format_time(event.at)
+    return f"{event.seq}  {at}  {_safe(event.job_id)}  {event.kind}{attempt}{reason}"
 
 
 def print_job_array(jobs: Iterable["Job"]) -> None:
@@ -213,6 +269,7 @@ def status_text(stats: "QueueStats", stuck: "Iterable[Job]") -> str:
         f" {worker.busy} of {worker.concurrency} slots busy\n"
         for worker in stats.workers
     ]
+    lines += [line for activity in stats.activity for line in activity_lines(activity)]
     lines += [f"{'stuck':<20}{job.id}: {_safe(job.stuck)}\n" for job in stuck]
     return "".join(lines)
 
@@ -305,6 +362,17 @@ def _dead_row(job: "Job") -> list[str]:
         job.reason or _NOTHING,
         format_time(job.finished_at or job.updated_at),
         str(job.attempts),
+        job.command,
+    ]
+
+
+def _scheduled_row(job: "Job") -> list[str]:
+    return [
+        job.id,
+        format_time(job.run_at),
+        job.state.value,
+        f"{job.attempts}/{job.max_retries + 1}",
+        job.reason or _NOTHING,
         job.command,
     ]
 

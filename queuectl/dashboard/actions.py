@@ -272,7 +272,8 @@ def _reason(form: Form) -> str | None:
     """
     reason = form.get("reason")
 
-    if reason:
+    # Empty for those that died without one.
+    if reason is not None:
         return reason
 
     if form.get("all") != "yes":

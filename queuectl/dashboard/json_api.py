@@ -88,6 +88,7 @@ async def _jobs(request: Request) -> Response:
         query.get("state") or None,
         tag=query.get("tag") or None,
         search=query.get("search") or None,
+        reason=query.get("reason"),
         scheduled=_flag(query.get("scheduled"), "scheduled"),
         before=_number(query.get("before"), "before", most=_LARGEST),
         limit=_number(query.get("limit"), "limit", most=_LARGEST_PAGE) or _PAGE,

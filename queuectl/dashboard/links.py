@@ -68,13 +68,13 @@ class Links(msgspec.Struct, frozen=True):
 
         Args:
             name: As in `PATHS`.
-            query: What follows the question mark; None and empty values are
-                left out, a list is repeated.
+            query: What follows the question mark; None is left out, a list is
+                repeated.
             parts: What stands in braces in the path.
         """
         quoted = {part: quote(value, safe="/:") for part, value in parts.items()}
         path = f"{self.root}{PATHS[name].format(**quoted)}"
-        given = {key: value for key, value in (query or {}).items() if value not in (None, "", ())}
+        given = {key: value for key, value in (query or {}).items() if value is not None}
         return f"{path}?{urlencode(given, doseq=True)}" if given else path
 
     def back(self, text: str | None, *, otherwise: str) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import codecs
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Final, TypeVar, cast
 
 from starlette.exceptions import HTTPException
@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from queuectl import QueueCtlError, QueueEngine
+from queuectl import QueueCtlError, QueueEngine, StoreError
 from queuectl.dashboard import sse
 from queuectl.dashboard.links import PATHS
 from queuectl.dashboard.panes.registry import PANES, Pane
@@ -48,9 +48,27 @@ async def _live(request: Request) -> Response:
 
     state = state_of(request)
     params = dict(request.query_params)
-    # What is wrong with the question is answered as such, not as a stream.
-    await pane.load(state.engine, params, state.engine.now())
-    return sse.EventStream(_fragments(request, name, pane, params), state.stopping)
+
+    # What is wrong with the question is answered as such: a browser does not ask again
+    # then. Where the database is busy it shall.
+    with suppress(StoreError):
+        await pane.refresh(state.engine, params, state.engine.now())
+
+    return sse.EventStream(_telling(_fragments(request, name, pane, params)), state.stopping)
+
+
+async def _telling(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """
+    Yield events, and where the engine fails one that says so, which is the last.
+
+    The browser asks again, and is answered then.
+    """
+    try:
+        async with aclosing(events):
+            async for event in events:
+                yield event
+    except QueueCtlError as error:
+        yield sse.event("problem", {"message": str(error)})
 
 
 async def _fragments(
@@ -63,13 +81,7 @@ async def _fragments(
 
     async with _closing(engine.changes()) as changes:
         async for _ in changes:
-            try:
-                view = await pane.load(engine, params, engine.now())
-            except QueueCtlError as error:
-                # The page asks again, and is told as an answer if it has to know.
-                yield sse.event("problem", {"message": str(error)})
-                return
-
+            view = await pane.refresh(engine, params, engine.now())
             shown = {part: render_fragment(request, name, part, view) for part in pane.parts}
             news = [part for part in pane.parts if sent.get(part) != shown[part]]
             sent = shown
@@ -77,12 +89,12 @@ async def _fragments(
             for part in news:
                 yield sse.event("fragment", {"id": part, "html": shown[part]})
 
-            # `changes` comes round often enough for this.
-            if not news and loop.time() - last >= sse.PING_SECONDS:
-                yield sse.PING
-
-            if news or loop.time() - last >= sse.PING_SECONDS:
+            if news:
                 last = loop.time()
+            elif loop.time() - last >= sse.PING_SECONDS:
+                # `changes` comes round often enough for this.
+                last = loop.time()
+                yield sse.PING
 
 
 async def _live_output(request: Request) -> Response:
@@ -90,9 +102,12 @@ async def _live_output(request: Request) -> Response:
     state = state_of(request)
     job_id = request.path_params["job_id"]
     attempt = _attempt(request)
+
     # An unknown one is refused here, as an answer.
-    await state.engine.output_bytes(job_id, attempt=attempt, last=0)
-    return sse.EventStream(_output(state.engine, job_id, attempt), state.stopping)
+    with suppress(StoreError):
+        await state.engine.output_bytes(job_id, attempt=attempt, last=0)
+
+    return sse.EventStream(_telling(_output(state.engine, job_id, attempt)), state.stopping)
 
 
 async def _output(
@@ -102,14 +117,10 @@ async def _output(
     yield sse.event("start", {})
     text = _Text()
 
-    try:
-        async with _closing(engine.follow(job_id, attempt=attempt, last=_BEGINNING)) as pieces:
-            async for piece in pieces:
-                if words := text.take(piece):
-                    yield sse.event("output", {"text": words})
-    except QueueCtlError as error:
-        yield sse.event("problem", {"message": str(error)})
-        return
+    async with _closing(engine.follow(job_id, attempt=attempt, last=_BEGINNING)) as pieces:
+        async for piece in pieces:
+            if words := text.take(piece):
+                yield sse.event("output", {"text": words})
 
     if words := text.rest():
         yield sse.event("output", {"text": words})

@@ -138,6 +138,9 @@ _OPERATIONS: Final = (
             _TAG,
             _Parameter("search", "a part of the command, the id or the reason", _TEXT),
             _Parameter(
+                "reason", "only jobs with exactly this reason; empty for those without one", _TEXT
+            ),
+            _Parameter(
                 "scheduled", "only jobs that wait for a time, the next first", {"type": "boolean"}
             ),
             *_PAGING,

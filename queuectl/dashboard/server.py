@@ -74,7 +74,7 @@ class DashboardServer(uvicorn.Server):
 
     Args:
         app: From `create_dashboard`.
-        sockets: Bound, and not yet listening.
+        sockets: Listening.
         link: Where a browser finds it, with the token unless that is in a file.
     """
 
@@ -248,6 +248,8 @@ def _bound(address: str, port: int) -> socket.socket:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
 
         bound.bind((address, port))
+        # From here on who has the link is not turned away, at the worst kept waiting.
+        bound.listen(_BACKLOG)
     except OSError as error:
         bound.close()
 

@@ -62,21 +62,25 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send events until the end."""
-        del scope
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
 
+        # Who asks for the headers alone does not wait for the rest.
+        if scope["method"] != "HEAD":
+            await self._stream(receive, send)
+
+        with anyio.move_on_after(_FAREWELL):
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _stream(self, receive: Receive, send: Send) -> None:
         async with aclosing(self._source), anyio.create_task_group() as tasks:
             tasks.start_soon(self._end_with_server, tasks.cancel_scope)
             tasks.start_soon(_end_with_reader, receive, tasks.cancel_scope)
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             await _send(send, RETRY)
 
             async for chunk in self._source:
                 await _send(send, chunk)
 
             tasks.cancel_scope.cancel()
-
-        with anyio.move_on_after(_FAREWELL):
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _end_with_server(self, scope: anyio.CancelScope) -> None:
         await self._stopping.wait()

@@ -31,9 +31,7 @@ _ENVIRONMENT: Final = Environment(
 _ENVIRONMENT.filters["drawing"] = Markup
 
 
-def render(
-    request: Request, name: str, view: msgspec.Struct, *, status: int = 200
-) -> HTMLResponse:
+def render(request: Request, name: str, view: msgspec.Struct, *, status: int = 200) -> HTMLResponse:
     """
     Return a page.
 

@@ -7,7 +7,7 @@ import msgspec
 
 from queuectl import format_duration, format_time
 
-NOTHING: Final = "–"
+NOTHING: Final = "\N{EN DASH}"
 
 _NOW: Final = timedelta(seconds=1)
 _MINUTE: Final = timedelta(minutes=1)
@@ -101,16 +101,9 @@ def size(count: int | None) -> str:
     if count < step:
         return f"{count} B"
 
-    amount = float(count)
-    unit = ""
-
-    for unit in _UNITS:
-        amount /= step
-
-        if amount < step:
-            break
-
-    return f"{amount:.1f} {unit}"
+    # 1024 to the power of n has 10 n bits before its last.
+    power = min((count.bit_length() - 1) // 10, len(_UNITS))
+    return f"{count / step**power:.1f} {_UNITS[power - 1]}"
 
 
 def _relative(gone: timedelta) -> str:

@@ -11,36 +11,31 @@ from typing import TYPE_CHECKING, Final
 
 from queuectl.engine.config import Config
 from queuectl.engine.dlq import DeadLetterQueue
-from queuectl.engine.domain.attempts import attempts_of
 from queuectl.engine.domain.durations import seconds_of
-from queuectl.engine.domain.events import Event
-from queuectl.engine.domain.filters import job_filter
-from queuectl.engine.domain.findings import Finding
-from queuectl.engine.domain.models import Attempt, Job, NewJob, OnCrash, QueueStats, WorkerInfo
+from queuectl.engine.domain.models import Job, NewJob, OnCrash, WorkerInfo
 from queuectl.engine.domain.settings import Settings
 from queuectl.engine.domain.spec import JobSpec, resolve
 from queuectl.engine.domain.spec_rules import check_on_crash, check_reason, duration_of
 from queuectl.engine.domain.states import TERMINAL, JobState, parse_state
 from queuectl.engine.errors import InvalidJobError, InvalidValueError
+from queuectl.engine.figures import EngineFigures
+from queuectl.engine.lookups import EngineLookups
 from queuectl.engine.runtime.clock import Clock, SystemClock
-from queuectl.engine.runtime.context import EngineContext
 from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.ids import IdMaker
-from queuectl.engine.runtime.liveness import has_live_worker
 from queuectl.engine.runtime.paths import current_folder, real_path
 from queuectl.engine.runtime.plans import Stop, WorkerPlan
 from queuectl.engine.runtime.threads import in_thread
-from queuectl.engine.store.base import CheckReport, Purged
+from queuectl.engine.store.base import Purged
 
 if TYPE_CHECKING:
     from queuectl.engine.runtime.runner import Runner
     from queuectl.engine.runtime.worker import Worker
 
 _RETRYABLE: Final = frozenset({JobState.FAILED, JobState.DEAD, JobState.CANCELLED})
-_PAGE: Final = 1000
 
 
-class QueueEngine(EngineContext):
+class QueueEngine(EngineLookups, EngineFigures):
     """
     A durable queue for shell commands in one database.
 
@@ -73,31 +68,8 @@ class QueueEngine(EngineContext):
             grace=kill_grace,
         )
         self._ids = IdMaker()
-        self.dlq: Final = DeadLetterQueue(lambda: self._store, self._clock)
+        self.dlq: Final = DeadLetterQueue(lambda: self._store, self._clock, self._remove_files)
         self.config: Final = Config(lambda: self._store)
-
-    @property
-    def database(self) -> Path:
-        """The SQLite file, absolute."""
-        return self._path
-
-    @property
-    def state_folder(self) -> Path:
-        """The folder beside the database, for its owner alone."""
-        return self._open.folder.path
-
-    @property
-    def log_folder(self) -> Path:
-        """The folder for what detached workers say."""
-        return self._life.folder.logs
-
-    def now(self) -> datetime:
-        """Return the time by which the engine goes, in UTC; for ages of what it returned."""
-        return self._clock.now()
-
-    def has_live_worker(self) -> bool:
-        """Whether any worker, in any process, is alive on this database."""
-        return has_live_worker(self._life.folder)
 
     async def enqueue(
         self,
@@ -177,67 +149,6 @@ class QueueEngine(EngineContext):
         now = self._clock.now()
         return await self._store.insert(partial(self._resolve, specs, now), now=now)
 
-    async def get(self, job_id: str) -> Job:
-        """
-        Return a job as it is now.
-
-        Raises:
-            JobNotFoundError: There is none.
-        """
-        return await self._store.get(job_id)
-
-    async def attempts(self, job_id: str) -> builtins.list[Attempt]:
-        """
-        Return the runs of a job, the first in front; the last may be under way.
-
-        Raises:
-            JobNotFoundError: There is none.
-        """
-        return attempts_of(await self._store.get(job_id), await self._store.runs(job_id))
-
-    async def list(
-        self,
-        state: JobState | str | None = None,
-        *,
-        tag: str | None = None,
-        limit: int | None = None,
-    ) -> builtins.list[Job]:
-        """
-        Return jobs in the order of their arrival.
-
-        Args:
-            state: Only jobs in this state.
-            tag: Only jobs with this tag.
-            limit: Only this many, those that arrived last.
-        """
-        if limit is not None:
-            return await self._store.last_jobs(job_filter(state, tag), limit=limit)
-
-        return [job async for job in self.iterate(state, tag=tag)]
-
-    async def iterate(
-        self, state: JobState | str | None = None, *, tag: str | None = None
-    ) -> AsyncIterator[Job]:
-        """Yield jobs in the order of their arrival, however many there are."""
-        after = 0
-
-        while page := await self._store.list_jobs(job_filter(state, tag), after=after, limit=_PAGE):
-            for job in page:
-                yield job
-
-            after = page[-1].seq
-
-    async def stats(self) -> QueueStats:
-        """Return the queue at a glance."""
-        stats = await self._store.stats(now=self._clock.now())
-
-        return QueueStats(
-            counts=stats.counts,
-            avg_duration=stats.avg_duration,
-            oldest_pending=stats.oldest_pending,
-            workers=tuple(await self._roster.list()),
-        )
-
     async def wait(self, job_id: str, *, timeout: float | timedelta | None = None) -> Job:
         """
         Wait until a job is completed, dead or cancelled, and return it.
@@ -287,6 +198,19 @@ class QueueEngine(EngineContext):
         """
         return await self._store.retry(job_ids, _RETRYABLE, now=self._clock.now())
 
+    async def run_now(self, *job_ids: str) -> builtins.list[Job]:
+        """
+        Let jobs that are scheduled for later run as soon as a worker is free.
+
+        Those are pending jobs whose ``run_at`` is to come, and failed ones that
+        wait for their retry; these keep the attempts that they are charged.
+
+        Raises:
+            JobNotFoundError: One is missing; none was changed.
+            JobStateError: One does not wait for a time to come; none was changed.
+        """
+        return await self._store.run_now(job_ids, now=self._clock.now())
+
     async def delete(self, job_id: str) -> None:
         """
         Delete a job with all its runs and outputs.
@@ -323,75 +247,6 @@ class QueueEngine(EngineContext):
         purged = await self._store.purge(wanted, until=until)
         await self._remove_files(purged)
         return purged.jobs
-
-    async def output(self, job_id: str, *, attempt: int | None = None) -> str:
-        """
-        Return what a job wrote to its standard output and error, in that order.
-
-        Bytes that are not UTF-8 are shown by their code, as Python writes them.
-
-        Args:
-            job_id: The job.
-            attempt: The number of the run, else the latest.
-
-        Raises:
-            JobNotFoundError: There is no such job.
-            RunNotFoundError: It has no such run.
-            OutputMissingError: The output is a file, and that is gone.
-        """
-        raw = await self.output_bytes(job_id, attempt=attempt)
-        return raw.decode(errors="backslashreplace")
-
-    async def output_bytes(
-        self, job_id: str, *, attempt: int | None = None, last: int | None = None
-    ) -> bytes:
-        """
-        Return the output as `output` does, as it was written.
-
-        Args:
-            job_id: The job.
-            attempt: The number of the run, else the latest.
-            last: Only this many bytes from its end.
-        """
-        return await self._outputs.read(await self._store.get(job_id), attempt, last=last)
-
-    async def follow(
-        self, job_id: str, *, attempt: int | None = None, last: int | None = None
-    ) -> AsyncIterator[bytes]:
-        """
-        Yield what a job writes, as it writes it, until the job is finished.
-
-        A job that has not started is waited for. It begins with the latest
-        run and goes on through the retries.
-
-        Args:
-            job_id: The job.
-            attempt: Follow the run of this number alone.
-            last: Begin with this many bytes from the end of what is there; else
-                with all of it.
-
-        Raises:
-            JobNotFoundError: There is no such job.
-            RunNotFoundError: The job is finished and never had that run.
-            OutputMissingError: The output is a file, and that is gone.
-        """
-        async for chunk in self._outputs.follow(job_id, attempt, last=last):
-            yield chunk
-
-    async def events(self, *, since: int | None = None) -> AsyncIterator[Event]:
-        """
-        Yield changes of jobs' states as they are made, by any process, without end.
-
-        Args:
-            since: Begin behind this sequence number, 0 for all that is kept;
-                else with what happens from now on.
-        """
-        async for event in self._waiting.events(since):
-            yield event
-
-    async def last_event(self) -> int:
-        """Return the sequence number of the last event, 0 before the first."""
-        return await self._store.last_event()
 
     @asynccontextmanager
     async def workers(
@@ -496,10 +351,6 @@ class QueueEngine(EngineContext):
         async with life.working(1, prepare=prepare):
             yield claimed[0]
 
-    async def list_workers(self) -> builtins.list[WorkerInfo]:
-        """Return the registered workers of every process, dead ones among them."""
-        return await self._roster.list()
-
     async def stop_workers(
         self,
         worker_ids: Iterable[str] | None = None,
@@ -550,22 +401,6 @@ class QueueEngine(EngineContext):
             WaitTimeoutError: Some have no successor yet.
         """
         return await self._roster.restart(worker_ids, timeout=seconds_of(timeout))
-
-    async def check(self) -> CheckReport:
-        """Read the whole database and report what is wrong with it."""
-        return await self._store.check()
-
-    async def doctor(self, *, full: bool = False) -> builtins.list[Finding]:
-        """
-        Look at the installation and at this database; see `queuectl.diagnose`.
-
-        Args:
-            full: Read a database of more than 1 GiB to its end, too.
-        """
-        from queuectl.engine.runtime.doctor.look import Doctor
-
-        self._life.check()
-        return await Doctor(self._path, self._clock, full=full).look()
 
     async def backup(self, target: str | os.PathLike[str]) -> None:
         """

@@ -1,14 +1,15 @@
 """The dead letter queue: jobs that failed for good."""
 
 import builtins
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from queuectl.engine.domain.filters import JobFilter
+from queuectl.engine.domain.looks import Cause
 from queuectl.engine.domain.models import Job
 from queuectl.engine.domain.states import JobState
 from queuectl.engine.runtime.clock import Clock
-from queuectl.engine.store.base import JobStore
+from queuectl.engine.store.base import JobStore, Purged
 
 _DEAD: Final = JobFilter(state=JobState.DEAD)
 _EVERY: Final = 2**62
@@ -21,11 +22,18 @@ class DeadLetterQueue:
     Args:
         store: Returns the open store.
         clock: Tells the time.
+        remove_files: Removes the outputs of deleted jobs that are files.
     """
 
-    def __init__(self, store: Callable[[], JobStore], clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Callable[[], JobStore],
+        clock: Clock,
+        remove_files: Callable[[Purged], Awaitable[None]],
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._remove_files = remove_files
 
     async def list(self, *, limit: int | None = None) -> list[Job]:
         """
@@ -46,6 +54,31 @@ class DeadLetterQueue:
         """
         return await self._store().retry(job_ids, frozenset({JobState.DEAD}), now=self._clock.now())
 
-    async def retry_all(self) -> int:
-        """Put every dead job back to pending; return how many."""
-        return await self._store().retry_dead(now=self._clock.now())
+    async def causes(self, *, limit: int = 50) -> builtins.list[Cause]:
+        """
+        Return why jobs are dead, the most frequent reason in front.
+
+        Args:
+            limit: Only this many.
+        """
+        return await self._store().causes(limit=limit)
+
+    async def retry_all(self, reason: str | None = None) -> int:
+        """
+        Put every dead job back to pending with no attempts charged; return how many.
+
+        Args:
+            reason: Only those with this reason; empty for those without one.
+        """
+        return await self._store().retry_dead(now=self._clock.now(), reason=reason)
+
+    async def purge(self, reason: str | None = None) -> int:
+        """
+        Delete every dead job with its runs and outputs; return how many.
+
+        Args:
+            reason: Only those with this reason; empty for those without one.
+        """
+        purged = await self._store().purge_dead(reason=reason)
+        await self._remove_files(purged)
+        return purged.jobs

@@ -156,6 +156,28 @@ class OutputMissingError(QueueCtlError, LookupError):
         )
 
 
+class EventsPrunedError(QueueCtlError, LookupError):
+    """
+    Events that were asked for are so old that they are not kept any more.
+
+    Attributes:
+        since: The sequence number behind which they were.
+        oldest: The sequence number of the oldest that is kept; where none is, of
+            the next one.
+    """
+
+    def __init__(self, since: int, oldest: int) -> None:
+        self.since = since
+        self.oldest = oldest
+        self.hint: str | None = (
+            f"begin behind {oldest - 1}, or behind 0 for all that is kept; how long"
+            " they are kept says: queuectl config get event-retention"
+        )
+        super().__init__(
+            f"not all events behind number {since} are kept any more: the oldest is {oldest}"
+        )
+
+
 class DuplicateJobError(QueueCtlError):
     """
     An id is taken; nothing was overwritten.

@@ -98,6 +98,36 @@ def test_retry_in_json_is_an_array(queuectl: Queuectl) -> None:
     assert queuectl.ok("retry", "-q", "cancelled").out == "cancelled\n"
 
 
+def test_a_scheduled_job_is_let_run_now(queuectl: Queuectl) -> None:
+    queuectl.ok("enqueue", "--id", "later", "--delay", "1h", "--", "true")
+
+    assert queuectl("run-now", "later") == Result(0, "Due now: later\n", "")
+    assert queuectl.json("list", "--scheduled") == []
+    result = queuectl.error("run-now", "later")
+    assert result == Result(
+        4,
+        "",
+        "error: cannot run job later: it is pending\n"
+        "hint: it is due already, and runs as soon as a worker is free\n",
+    )
+
+
+def test_run_now_in_json_is_an_array_and_quiet_prints_ids(queuectl: Queuectl) -> None:
+    for name in ("a", "b"):
+        queuectl.ok("enqueue", "--id", name, "--delay", "1h", "--", "true")
+
+    check_jobs(queuectl.json("run-now", "a"), "a")
+    assert queuectl("run-now", "-q", "b") == Result(0, "b\n", "")
+
+
+def test_run_now_of_one_that_is_not_scheduled_lets_none_run(queuectl: Queuectl) -> None:
+    queuectl.ok("enqueue", "--id", "later", "--delay", "1h", "--", "true")
+
+    assert queuectl.error("run-now", "later", "dead").code == 4
+    assert queuectl.error("run-now", "later", "nobody").code == 3
+    check_jobs(queuectl.json("list", "--scheduled"), "later")
+
+
 def test_a_deleted_job_is_gone_and_its_id_free(queuectl: Queuectl) -> None:
     assert queuectl("delete", "dead") == Result(0, "Deleted job: dead\n", "")
     assert queuectl("info", "dead").code == 3

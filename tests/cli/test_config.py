@@ -17,6 +17,7 @@ DEFAULTS = {
     "priority": 100,
     "on-crash": "adopt",
     "max-output-bytes": 1_073_741_824,
+    "event-retention": 604_800,
 }
 # What a key can be set to; for keys that are not here, 1.
 OTHER_VALUES = {"on-crash": "kill"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.program import Queuectl, Result, run_process
-from tests.cli.states import fill, run_jobs
+from tests.cli.states import START_TEXT, fill, run_jobs
 
 
 def test_path_prints_where_the_database_is(queuectl: Queuectl, db_path: Path) -> None:
@@ -34,6 +34,20 @@ def test_the_usual_database_is_made_for_its_owner_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE((folder / "queue.db").stat().st_mode) == 0o600
 
 
+def test_info_prints_how_large_the_database_is(queuectl: Queuectl, db_path: Path) -> None:
+    fill(db_path)
+    info = queuectl.json("db", "info")
+    lines = queuectl.ok("db", "info").out.splitlines()
+
+    assert (info["path"], info["size_bytes"]) == (str(db_path), db_path.stat().st_size)
+    assert (info["oldest_event"], info["outputs_bytes"]) == (START_TEXT, 0)
+    assert info["schema_version"] == queuectl.json("db", "check")["schema_version"]
+    assert lines[0].split() == ["path", str(db_path)]
+    assert next(line for line in lines if line.startswith("events ")).endswith(
+        f"{info['events']}, since {START_TEXT}"
+    )
+
+
 def test_check_of_a_sound_database_is_ok(queuectl: Queuectl, db_path: Path) -> None:
     fill(db_path)
 
@@ -56,7 +70,7 @@ def test_check_of_a_damaged_database_is_exit_code_7(queuectl: Queuectl, db_path:
     assert "hint: " in result.err
 
 
-@pytest.mark.parametrize("words", [("check",), ("vacuum",), ("backup", "copy.db")])
+@pytest.mark.parametrize("words", [("info",), ("check",), ("vacuum",), ("backup", "copy.db")])
 def test_a_database_that_is_not_there_is_said_and_not_made(
     words: tuple[str, ...], queuectl: Queuectl, db_path: Path
 ) -> None:

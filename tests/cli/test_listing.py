@@ -55,6 +55,57 @@ def test_a_state_shows_the_jobs_in_it(state: str, queuectl: Queuectl, db_path: P
     assert queuectl.json("list", "--state", "processing") == []
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--search", "ECHO"), ["completed", "cancelled", "pending"]),
+        (("--search", "echo", "--limit", "2"), ["cancelled", "pending"]),
+        (("--search", "exit_code"), ["failed"]),
+        (("--search", "dea"), ["dead"]),
+        (("--search", "echo", "--tag", "red"), ["completed"]),
+        (("--search", "echo", "--state", "pending"), ["pending"]),
+        (("--search", "%"), []),
+        (("--search", ""), [*ALL]),
+    ],
+    ids=" ".join,
+)
+def test_a_search_shows_the_jobs_with_the_text(
+    words: tuple[str, ...], expected: list[str], queuectl: Queuectl, db_path: Path
+) -> None:
+    fill(db_path)
+
+    check_jobs(queuectl.json("list", *words), *expected)
+
+
+def test_a_search_that_can_find_nothing_is_refused(queuectl: Queuectl) -> None:
+    assert queuectl.error("list", "--search", "x" * 1001).code == 2
+
+
+def test_what_is_scheduled_is_shown_in_the_order_of_its_time(queuectl: Queuectl) -> None:
+    for name, time in {"b": "2100-01-02", "c": "2100-01-03", "a": "2100-01-01"}.items():
+        queuectl.ok("enqueue", "--id", name, "--run-at", f"{time}T00:00:00Z", "--", "true")
+
+    queuectl.ok("enqueue", "--id", "now", "--", "true")
+
+    assert queuectl.ok("list", "--scheduled").out == (
+        "ID  Due                       State    Attempts  Reason  Command\n"
+        "a   2100-01-01T00:00:00.000Z  pending  0/4       -       true\n"
+        "b   2100-01-02T00:00:00.000Z  pending  0/4       -       true\n"
+        "c   2100-01-03T00:00:00.000Z  pending  0/4       -       true\n"
+    )
+    check_jobs(queuectl.json("list", "--scheduled", "--limit", "2"), "a", "b")
+    assert queuectl("list", "--scheduled", "--search", "B", "-q") == Result(0, "b\n", "")
+    assert queuectl("list", "--scheduled", "--state", "failed", "--json") == Result(0, "[]\n", "")
+
+
+def test_more_is_scheduled_than_fits_on_a_page(queuectl: Queuectl) -> None:
+    lines = '{"command":"true","run_at":"2100-01-01T00:00:00Z"}\n' * 1203
+    queuectl.ok("enqueue", "-", stdin=lines)
+
+    assert len(queuectl.json("list", "--scheduled")) == 1203
+    assert len(queuectl.json("list", "--scheduled", "--limit", "601")) == 601
+
+
 def test_running_jobs_are_shown_as_processing(queuectl: Queuectl, db_path: Path) -> None:
     with pretended_worker(db_path, "busy"):
         [job] = queuectl.json("list", "--state", "processing")

@@ -215,7 +215,7 @@ finally:
     last = run_words([sys.executable, "-c", script]).out.splitlines()[-1]
     ours, all_, unused = last.split(" ", 2)
 
-    # 71 and 325 on Python 3.11; each costs a quarter of a millisecond.
-    assert int(ours) <= 75
+    # 80 and 338 on Python 3.11; each costs a quarter of a millisecond.
+    assert int(ours) <= 82
     assert int(all_) <= 350
     assert unused == "[]"

@@ -1,10 +1,13 @@
 """``status``."""
 
 import signal
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from queuectl.cli.lately import activity_lines
+from queuectl.engine.domain.activity import Tally, activity
 from tests.cli.program import Queuectl, Result, finish, next_line, started_process
 from tests.cli.schema import STATES, is_number, is_time
 from tests.cli.states import fill, pretended_worker
@@ -31,16 +34,52 @@ def test_json_has_counts_of_every_state_and_the_other_keys(
     assert is_number(status["avg_duration_sec"])
     assert is_number(status["oldest_pending_sec"])
     assert status["workers"] == []
+    assert list(status["activity"]) == ["minute", "hour", "day"]
 
 
 def test_an_empty_queue_has_counts_of_0_and_no_averages(queuectl: Queuectl) -> None:
-    assert queuectl.json("status") == {
+    status = queuectl.json("status")
+    activity = status.pop("activity")
+
+    assert [each["ended"] for each in activity.values()] == [0, 0, 0]
+    assert status == {
         "counts": dict.fromkeys(STATES, 0),
         "dlq": 0,
         "avg_duration_sec": None,
         "oldest_pending_sec": None,
         "workers": [],
     }
+
+
+def test_what_happened_lately_is_told_with_its_waits_and_times(queuectl: Queuectl) -> None:
+    queuectl.ok("run", "--tag", "nightly", "--", "true")
+    queuectl.ok("enqueue", "--command", "true")
+
+    [text, tagged] = [queuectl.ok("status", *words).out for words in ((), ("--tag", "nightly"))]
+    day = queuectl.json("status")["activity"]["day"]
+    hour = queuectl.json("status", "--tag", "nightly")["activity"]["hour"]
+
+    assert "last_minute         1 run ended (0.0167/s), 0 failed, 0 died, 2 enqueued\n" in text
+    assert "last_hour           1 run ended (1/h), 0 failed, 0 died, 2 enqueued\n" in text
+    assert text.count("\n  waited            p50 ") == text.count("\n  ran               p50 ") == 3
+    assert "last_day            1 run ended (0.0417/h), 0 failed, 0 died, 1 enqueued\n" in tagged
+    assert (day["enqueued"], day["runs"]["completed"], day["wait_sec"]["count"]) == (2, 1, 1)
+    assert (hour["enqueued"], hour["completed"], hour["duration_sec"]["count"]) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("period", "runs", "line"),
+    [
+        (timedelta(minutes=1), 48_744, "last_minute         48744 runs ended (812.4/s)"),
+        (timedelta(hours=1), 5508, "last_hour           5508 runs ended (1.53/s)"),
+        (timedelta(days=1), 2, "last_day            2 runs ended (0.0833/h)"),
+        (timedelta(days=7), 0, "last 7 d 0 h        0 runs ended (0/s)"),
+    ],
+)
+def test_a_rate_is_told_with_about_three_digits(period: timedelta, runs: int, line: str) -> None:
+    counted = activity(period, [Tally("completed", 0, runs, 0)] if runs else [])
+
+    assert activity_lines(counted)[0].startswith(f"{line}, 0 failed")
 
 
 def test_live_workers_are_shown(queuectl: Queuectl, db_path: Path) -> None:

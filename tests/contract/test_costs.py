@@ -53,7 +53,7 @@ async def counted(
 
 
 @pytest.mark.parametrize("jobs", [1, 100])
-async def test_any_number_of_jobs_is_added_with_five_statements(
+async def test_any_number_of_jobs_is_added_with_six_statements(
     sqlite: SqliteStore, jobs: int
 ) -> None:
     new = [make_new_job(id=f"job-{n}") for n in range(jobs)]
@@ -62,7 +62,8 @@ async def test_any_number_of_jobs_is_added_with_five_statements(
         sqlite, lambda connection: operations.insert(connection, lambda _: new, NOW)
     )
 
-    assert (statements, len(added)) == (5, jobs)
+    # The sixth counts what happens in a minute.
+    assert (statements, len(added)) == (6, jobs)
 
 
 @pytest.mark.parametrize("jobs", [1, 100])
@@ -79,7 +80,7 @@ async def test_any_number_of_jobs_is_claimed_with_four_statements(
 
 
 @pytest.mark.parametrize("jobs", [1, 100])
-async def test_any_number_of_runs_is_recorded_with_five_statements(
+async def test_any_number_of_runs_is_recorded_with_six_statements(
     sqlite: SqliteStore, jobs: int
 ) -> None:
     await add(sqlite, *(make_new_job(id=f"job-{n}") for n in range(jobs)))
@@ -92,7 +93,8 @@ async def test_any_number_of_runs_is_recorded_with_five_statements(
         sqlite, lambda connection: operations.finish(connection, ends)
     )
 
-    assert (statements, are_ours) == (5, [True] * jobs)
+    # The sixth counts what happens in a minute, for all of them.
+    assert (statements, are_ours) == (6, [True] * jobs)
 
 
 async def test_results_that_come_together_are_one_transaction(sqlite: SqliteStore) -> None:

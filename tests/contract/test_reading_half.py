@@ -6,6 +6,7 @@ from typing import Final
 
 import pytest
 
+from queuectl.engine.domain.activity import PERIODS
 from queuectl.engine.domain.filters import JobFilter
 from queuectl.engine.store.base import JobReader, JobStore
 from queuectl.engine.store.open import store_to_read
@@ -21,17 +22,27 @@ LOOKS: Final[dict[str, Look]] = {
     "unfinished": lambda store: store.unfinished(["job-1", "job-2"]),
     "list_jobs": lambda store: store.list_jobs(JobFilter(), after=0, limit=10),
     "last_jobs": lambda store: store.last_jobs(JobFilter(), limit=1),
+    "page": lambda store: store.page(JobFilter(search="JOB"), before=None, limit=1),
+    "page_of_scheduled": lambda store: store.page_of_scheduled(
+        JobFilter(), before=None, limit=1, now=NOW
+    ),
+    "causes": lambda store: store.causes(limit=10),
     "runs": lambda store: store.runs("job-1"),
     "output": lambda store: store.output(1, 1),
     "workers": lambda store: store.workers(),
     "orders": lambda store: store.orders(1),
     "held_jobs": lambda store: store.held_jobs(1),
     "events": lambda store: store.events(since=0, limit=10),
+    "last_events": lambda store: store.last_events(limit=2),
     "last_event": lambda store: store.last_event(),
     "stats": lambda store: store.stats(now=NOW),
+    "history": lambda store: store.history(now=NOW, step=PERIODS["minute"], steps=60),
+    "totals": lambda store: store.totals(),
+    "needs_pruning": lambda store: store.needs_pruning(now=NOW, retention=None),
     "is_settled": lambda store: store.is_settled(now=NOW),
     "settings": lambda store: store.settings(),
     "check": lambda store: store.check(),
+    "describe": lambda store: store.describe(outputs_bytes=0),
 }
 
 

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -273,10 +274,26 @@ async def test_a_purge_leaves_no_row_behind(sqlite: SqliteStore) -> None:
 
     await sqlite.purge([JobState.COMPLETED], until=NOW)
 
-    tables = ("jobs", "tags", "runs", "outputs", "events")
+    tables = ("jobs", "tags", "runs", "outputs")
     query = " UNION ALL ".join(f"SELECT count(*) FROM {name}" for name in tables)  # noqa: S608
     left = await sqlite._writing.run(lambda db: [row[0] for row in db.execute(query)])
     assert left == [0] * len(tables)
+
+
+async def test_of_a_purged_job_nothing_is_left_when_its_events_are_gone(
+    sqlite: SqliteStore,
+) -> None:
+    await add_one(sqlite)
+    await end(sqlite, await take_one(sqlite))
+    await sqlite.purge([JobState.COMPLETED], until=NOW)
+    week = timedelta(days=7)
+
+    while await sqlite.prune(now=NOW + 2 * week, retention=week):
+        pass
+
+    query = "SELECT count(*) FROM events UNION ALL SELECT count(*) FROM former_jobs"
+    left = await sqlite._writing.run(lambda db: [row[0] for row in db.execute(query)])
+    assert left == [0, 0]
 
 
 async def test_vacuum_gives_space_back(sqlite: SqliteStore, db_path: Path) -> None:

@@ -144,6 +144,14 @@ def plan(database: sqlite3.Connection, name: str) -> str:
         ("list_workers", "jobs_processing"),
         ("unregister_worker", "jobs_processing"),
         ("some_dead", "jobs_notable"),
+        ("walk_jobs", "PRIMARY KEY"),
+        ("walk_state", "jobs_notable"),
+        ("walk_runs", "PRIMARY KEY"),
+        ("walk_tag", "PRIMARY KEY"),
+        ("walk_due_together", "jobs_due"),
+        ("walk_due_later", "jobs_due"),
+        ("place_of_due", "PRIMARY KEY"),
+        ("list_events_of_job", "PRIMARY KEY"),
         ("list_jobs", "PRIMARY KEY"),
         ("list_jobs_with_tag", "PRIMARY KEY"),
         ("last_jobs_with_tag", "PRIMARY KEY"),
@@ -162,6 +170,24 @@ def test_a_query_that_runs_often_reads_no_more_than_it_returns(
     assert index in steps
     assert not re.search(r"SCAN (jobs|runs|tags|events)$", steps, re.MULTILINE)
     assert "TEMP B-TREE" not in steps
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("causes", "jobs_notable"),
+        ("walk_waiting", "jobs_due"),
+        ("matching_jobs", "PRIMARY KEY"),
+        ("last_events", "PRIMARY KEY"),
+    ],
+)
+def test_a_query_that_sorts_reads_no_other_jobs_than_those_that_it_sorts(
+    database: sqlite3.Connection, name: str, index: str
+) -> None:
+    steps = plan(database, name)
+
+    assert index in steps
+    assert not re.search(r"SCAN (jobs|runs|tags)$", steps, re.MULTILINE)
 
 
 @pytest.mark.parametrize("listing", ["list_jobs", "last_jobs"])

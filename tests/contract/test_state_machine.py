@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from collections import Counter
 from collections.abc import Coroutine
 from datetime import timedelta
 from operator import attrgetter, itemgetter
@@ -68,6 +69,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.completed: dict[int, int] = {}
         self.run_counts: dict[int, int] = {}
         self.released: set[int] = set()
+        self.counted: Counter[str] = Counter()
         self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
         self.runner = asyncio.Runner()
         self.closing = self.run(self._make_event())
@@ -109,6 +111,10 @@ class QueueMachine(RuleBasedStateMachine):
             assert [run.number for run in self.run(self.store.runs(name))] == job.runs
 
         assert self.run(self.store.check()).problems == []
+        totals = self.run(self.store.totals())
+        found = {kind.value: classes.count for kind, classes in totals.runs.items()}
+        found |= {"enqueued": totals.enqueued, "retried": totals.retried}
+        assert found == {name: self.counted[name] for name in found}
         self.run(close())
         self.runner.close()
         self.folder.cleanup()
@@ -184,6 +190,7 @@ class QueueMachine(RuleBasedStateMachine):
             for job in inserted:
                 self.model.jobs[job.id].seq = job.seq
             self.model.last_seq = max(job.seq for job in inserted)
+            self.counted["enqueued"] += len(inserted)
 
     @precondition(lambda self: self.has(*WAITING))
     @rule(target=claims, worker=WORKERS, limit=st.integers(0, 3))
@@ -222,6 +229,7 @@ class QueueMachine(RuleBasedStateMachine):
         run = make_run(kind, output=b"output", at=self.now)
 
         assert self.run(self.store.finish(claim, transition, run, now=self.now)) is expected
+        self.counted[kind] += expected
 
     @precondition(lambda self: self.has(*WAITING))
     @rule(target=claims, worker=WORKERS, times=st.integers(2, CRASH_LIMIT + 1))
@@ -306,6 +314,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert not expected
         else:
             assert expected
+            self.counted["retried"] += len(set(ids))
 
     @precondition(lambda self: self.has(JobState.DEAD))
     @rule()
@@ -314,6 +323,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.model.retry(dead, RETRIABLE, self.now)
 
         assert self.run(self.store.retry_dead(now=self.now)) == len(dead)
+        self.counted["retried"] += len(dead)
 
     @precondition(lambda self: self.has(*JobState))
     @rule(job_id=IDS)
@@ -334,6 +344,13 @@ class QueueMachine(RuleBasedStateMachine):
         expected = self.model.purge(states, until)
 
         assert self.run(self.store.purge(states, until=until)).jobs == expected
+
+    @rule(days=st.sampled_from([0, 1, 8]))
+    def take_away_what_is_old(self, days: int) -> None:
+        now, week = self.now + timedelta(days=days), timedelta(days=7)
+
+        while self.run(self.store.prune(now=now, retention=week)):
+            pass
 
     @rule(seconds=st.sampled_from([1, 2, 8, 30, -5]))
     def let_time_pass_or_set_the_clock_back(self, seconds: int) -> None:

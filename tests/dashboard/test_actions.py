@@ -107,11 +107,14 @@ async def test_all_of_the_dead_are_not_meant_by_nothing(site: Served) -> None:
     await make_dead(site.engine, "a")
 
     refused = [
-        await post(site, path, {"reason": "", "all": "no"})
+        await post(site, path, {"all": "no"})
         for path in ("/actions/dlq/retry", "/actions/dlq/purge")
     ]
+    # Empty is a reason too: that of those that died without one.
+    without = await post(site, "/actions/dlq/purge", {"reason": "", "back": "/dlq"})
     purged = await post(site, "/actions/dlq/purge", {"all": "yes", "back": "/dlq"})
 
+    assert without.headers["location"] == "/dlq?done=purged&count=0"
     assert [answer.status_code for answer in refused] == [400, 400]
     assert purged.headers["location"] == "/dlq?done=purged&count=1"
 

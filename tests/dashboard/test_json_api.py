@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from starlette.routing import Route
 
-from queuectl import QueueEngine
+from queuectl import QueueEngine, parse_time
 from queuectl.dashboard import create_dashboard
 from queuectl.dashboard.openapi import document
 from tests.dashboard.serving import Served, served
@@ -77,6 +77,15 @@ def test_every_operation_has_a_name_of_its_own() -> None:
     assert len(set(names)) == len(names)
 
 
+def test_the_page_about_the_dashboard_names_every_operation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "dashboard.md").read_text()
+    named = set(re.findall(r"^\| (GET|POST) \| `(/api/\S+)` \|", page, re.MULTILINE))
+
+    assert named == {
+        (method.upper(), path) for path, item in DOCUMENT["paths"].items() for method in item
+    }
+
+
 @pytest.mark.parametrize("allow_enqueue", [True, False])
 async def test_the_document_is_served_as_the_dashboard_is_set_up(
     engine: QueueEngine, tmp_path: Path, *, allow_enqueue: bool
@@ -124,6 +133,7 @@ async def test_jobs_are_found(site: Served) -> None:
     assert await ids(state="dead") == ["a"]
     assert await ids(tag="t") == ["a"]
     assert await ids(search="needle") == ["b"]
+    assert await ids(reason="exit_code=3") == ["a"]
     assert await ids(scheduled="true") == ["c"]
 
 
@@ -182,7 +192,7 @@ async def test_a_job_is_changed(site: Served) -> None:
 
     assert retried["state"] == "pending"
     assert again["error"]["code"] == 409
-    assert due["run_at"] <= due["updated_at"]
+    assert parse_time(due["run_at"]) <= site.engine.now()
     assert (cancelled["state"], cancelled["reason"]) == ("cancelled", "not today")
     assert missing["error"]["code"] == 404
 

@@ -49,6 +49,12 @@ async def test_a_hostile_command_is_text(site: Served) -> None:
     assert "&lt;img" in html
 
 
+async def test_who_asks_for_the_headers_alone_does_not_wait(site: Served) -> None:
+    answer = await site.client.head("/live/workers")
+
+    assert answer.headers["content-type"].startswith("text/event-stream")
+
+
 async def test_a_stream_is_not_kept_by_anybody(site: Served) -> None:
     async with streaming(site, "/live/workers") as stream:
         headers = stream.answer.headers

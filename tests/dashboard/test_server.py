@@ -50,8 +50,6 @@ async def test_a_port_that_is_taken_is_named(engine: QueueEngine) -> None:
     port = int(first.link.partition("/?")[0].rpartition(":")[2])
 
     try:
-        first._sockets[0].listen()
-
         with pytest.raises(ServeError, match=f"port {port} is taken") as caught:
             await open_server(engine, Access(port=port))
     finally:

@@ -43,12 +43,15 @@ async def test_it_stops_in_time_while_a_reader_does_not_read(
     loop = asyncio.get_running_loop()
     job = await engine.enqueue("head -c 3000000 /dev/zero | tr '\\0' x; exec sleep 60", id="job-1")
 
-    async with engine.workers(grace=0), served(engine, tmp_path) as site:
-        async with streaming(site, f"/live/output/{job.id}") as stream:
-            await stream.next()
-            begin = loop.time()
-            site.server.stop()
-            await site.stopped.wait()
+    async with (
+        engine.workers(grace=0),
+        served(engine, tmp_path) as site,
+        streaming(site, f"/live/output/{job.id}") as stream,
+    ):
+        await stream.next()
+        begin = loop.time()
+        site.server.stop()
+        await site.stopped.wait()
 
     assert loop.time() - begin < SOON + 1
 

@@ -199,3 +199,43 @@ async def test_following_ends_with_the_run_where_its_worker_is_stopped(
         text = await asyncio.wait_for(following, 10)
 
     assert text == "run 1\nrun 2\nend\n"
+
+
+async def test_following_begins_near_the_end_where_that_is_asked_for(
+    engine: QueueEngine, tmp_path: Path
+) -> None:
+    await engine.enqueue(f"printf 12345; {waits_for('go')}; printf 67", id="job", cwd=tmp_path)
+
+    async with engine.workers(), asyncio.timeout(10):
+        assert await anext(engine.follow("job")) == b"12345"
+        chunks = engine.follow("job", last=2)
+        assert await anext(chunks) == b"45"
+        (tmp_path / "go").touch()
+        assert await all_of(chunks) == "67"
+
+    assert await all_of(engine.follow("job", last=3)) == "567"
+    assert await all_of(engine.follow("job", last=0)) == ""
+    assert await all_of(engine.follow("job", last=100)) == "1234567"
+
+
+async def test_of_the_retries_that_come_all_is_followed(
+    engine: QueueEngine, tmp_path: Path
+) -> None:
+    command = f"printf run$QUEUECTL_ATTEMPT; {waits_for('go')}; exit 1"
+    await engine.enqueue(command, id="job", cwd=tmp_path, max_retries=1, backoff_base=0)
+
+    async with engine.workers(), asyncio.timeout(10):
+        assert await anext(engine.follow("job")) == b"run1"
+        chunks = engine.follow("job", last=1)
+        assert await anext(chunks) == b"1"
+        (tmp_path / "go").touch()
+        assert await all_of(chunks) == "run2"
+
+
+async def test_the_end_of_a_large_output_is_followed_from_its_file(engine: QueueEngine) -> None:
+    await engine.enqueue("seq 100000", id="job")
+
+    async with engine.workers(), asyncio.timeout(10):
+        await engine.wait("job")
+
+    assert await all_of(engine.follow("job", last=13)) == "99999\n100000\n"

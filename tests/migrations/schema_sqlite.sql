@@ -1,4 +1,19 @@
--- application_id 0x7163746c, user_version 3
+-- application_id 0x7163746c, user_version 4
+
+CREATE TABLE activity (
+    -- In minutes: 1, or 15; 0 for all of the time.
+    span INTEGER NOT NULL,
+    -- Of the span, counted since 1970 UTC; 0 for all of the time.
+    number INTEGER NOT NULL,
+    measure TEXT NOT NULL,
+    -- The place of the class of their times in a row of bounds that never changes; 0 for
+    -- what takes no time.
+    class INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    -- How long all of them took.
+    ms INTEGER NOT NULL,
+    PRIMARY KEY (span, number, measure, class)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE counts (
     state TEXT PRIMARY KEY,
@@ -14,6 +29,15 @@ CREATE TABLE events (
     run INTEGER NOT NULL,
     reason TEXT
 ) STRICT;
+
+CREATE TABLE former_jobs (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    -- None of its events is behind this one.
+    last_event INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX former_jobs_last_event ON former_jobs (last_event);
 
 CREATE TABLE jobs (
     -- Order of arrival; names files, so it is never used again.
@@ -89,6 +113,12 @@ BEGIN
         jobs = jobs + 1,
         duration_ms = duration_ms + coalesce(NEW.finished_at - NEW.started_at, 0)
     WHERE state = NEW.state;
+END;
+
+CREATE TRIGGER jobs_delete_keep_id AFTER DELETE ON jobs
+BEGIN
+    INSERT OR IGNORE INTO former_jobs (seq, id, last_event)
+    VALUES (OLD.seq, OLD.id, (SELECT coalesce(max(seq), 0) FROM events));
 END;
 
 CREATE TRIGGER jobs_transition BEFORE UPDATE OF state ON jobs

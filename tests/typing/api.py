@@ -11,19 +11,26 @@ from pathlib import Path
 from typing import assert_type
 
 from queuectl import (
+    BOUNDS,
     SETTINGS,
     TERMINAL,
+    Activity,
+    ActivityRecord,
     Attempt,
     AttemptRecord,
+    Cause,
     CheckReport,
+    Classes,
     Config,
     ConfigError,
+    DatabaseInfo,
     DeadLetterQueue,
     DuplicateJobError,
     EngineClosedError,
     Event,
     EventKind,
     EventRecord,
+    EventsPrunedError,
     Finding,
     FindingRecord,
     InvalidInputError,
@@ -33,6 +40,7 @@ from queuectl import (
     JobDetailRecord,
     JobInput,
     JobNotFoundError,
+    JobPage,
     JobRecord,
     JobSpec,
     JobState,
@@ -41,17 +49,21 @@ from queuectl import (
     OnCrash,
     OutcomeKind,
     OutputMissingError,
+    Point,
     QueueCtlError,
     QueueEngine,
     QueueStats,
     RunNotFoundError,
     SchemaVersionError,
     Setting,
+    Spread,
+    SpreadRecord,
     StatusRecord,
     StoreBusyError,
     StoreDamagedError,
     StoreError,
     StoreReplacedError,
+    Totals,
     Verdict,
     WaitTimeoutError,
     WorkerInfo,
@@ -119,8 +131,19 @@ async def asks(engine: QueueEngine) -> None:
     assert_type(await engine.list(), list[Job])
     assert_type(await engine.list(JobState.DEAD, tag="nightly", limit=5), list[Job])
     assert_type(await engine.list("dead"), list[Job])
-    assert_type(engine.iterate("dead", tag="nightly"), AsyncIterator[Job])
+    assert_type(await engine.list(search="movie", limit=5), list[Job])
+    assert_type(engine.iterate("dead", tag="nightly", search="movie"), AsyncIterator[Job])
+    page = await engine.page("dead", tag="nightly", search="movie", reason="timeout", limit=5)
+    assert_type(page, JobPage)
+    assert_type(page.jobs, tuple[Job, ...])
+    assert_type(await engine.page(scheduled=True, before=page.older), JobPage)
+    assert_type(await engine.dlq.causes(limit=5), list[Cause])
+    assert_type(await engine.database_info(), DatabaseInfo)
     assert_type(await engine.stats(), QueueStats)
+    assert_type(await engine.stats(tag="nightly"), QueueStats)
+    assert_type(await engine.history(), list[Point])
+    assert_type(await engine.history(timedelta(days=1), steps=48), list[Point])
+    assert_type(await engine.totals(), Totals)
     assert_type(await engine.output("job", attempt=1), str)
     assert_type(await engine.output_bytes("job", attempt=1, last=100), bytes)
     assert_type(await engine.last_event(), int)
@@ -131,8 +154,14 @@ async def asks(engine: QueueEngine) -> None:
     async for chunk in engine.follow("job", attempt=1):
         assert_type(chunk, bytes)
 
-    async for event in engine.events(since=0):
+    async for event in engine.events(since=0, job_id="job"):
         assert_type(event, Event)
+
+    async for event in engine.past_events(since=0, last=10, job_id="job"):
+        assert_type(event_record(event), EventRecord)
+
+    async for change in engine.changes(at_most_every=0.5, at_least_every=5):
+        assert_type(change, None)
 
     async for unfinished in engine.progress(["job"]):
         assert_type(unfinished, int)
@@ -143,6 +172,9 @@ async def waits_and_changes(engine: QueueEngine) -> None:
     assert_type(await engine.wait_all(["job"], timeout=1), list[Job])
     assert_type(await engine.cancel("job", reason="not needed"), Job)
     assert_type(await engine.retry("a", "b"), list[Job])
+    assert_type(await engine.run_now("a", "b"), list[Job])
+    assert_type(await engine.dlq.retry_all(reason="timeout"), int)
+    assert_type(await engine.dlq.purge(reason="timeout"), int)
     deleted: None = await engine.delete("job")  # type: ignore[func-returns-value]
     assert_type(deleted, None)
     assert_type(await engine.purge(), int)
@@ -242,8 +274,33 @@ def reads_attempts_events_and_workers(
         (stats.avg_duration, stats.oldest_pending), tuple[timedelta | None, timedelta | None]
     )
     assert_type(stats.workers, tuple[WorkerInfo, ...])
+    assert_type(stats.activity, tuple[Activity, ...])
+    assert_type(status_record(stats).activity, dict[str, ActivityRecord])
     assert_type(status_record(stats), StatusRecord)
     assert_type(status_record(stats).workers, list[WorkerRecord])
+
+
+def reads_figures(activity: Activity, spread: Spread, point: Point, totals: Totals) -> None:
+    assert_type((activity.period, activity.per_second), tuple[timedelta, float])
+    assert_type((activity.enqueued, activity.ended, activity.died), tuple[int, int, int])
+    assert_type((activity.completed, activity.failed), tuple[int, int])
+    assert_type(activity.runs, dict[OutcomeKind, int])
+    assert_type((activity.wait, activity.duration), tuple[Spread | None, Spread | None])
+    assert_type((spread.count, spread.p50), tuple[int, timedelta])
+    assert_type((spread.p95, spread.p99), tuple[timedelta, timedelta])
+    assert_type((point.at, point.enqueued), tuple[datetime, int])
+    assert_type((point.completed, point.failed), tuple[int, int])
+    assert_type((totals.since, totals.enqueued), tuple[datetime, int])
+    assert_type((totals.died, totals.retried), tuple[int, int])
+    assert_type((totals.runs, totals.wait), tuple[dict[OutcomeKind, Classes], Classes])
+    assert_type((totals.wait.count, totals.wait.seconds), tuple[int, float])
+    assert_type((totals.wait.by_bound, BOUNDS), tuple[tuple[int, ...], tuple[float, ...]])
+
+
+def reads_records_of_figures(record: ActivityRecord) -> None:
+    assert_type(
+        (record.wait_sec, record.duration_sec), tuple[SpreadRecord | None, SpreadRecord | None]
+    )
 
 
 def reads_input(report: CheckReport, setting: Setting, given: JobInput) -> None:
@@ -267,7 +324,7 @@ def reads_input(report: CheckReport, setting: Setting, given: JobInput) -> None:
         assert_type((key, known), tuple[str, Setting])
 
 
-def handles(error: QueueCtlError) -> None:  # noqa: C901, PLR0912 (one case for each)
+def handles(error: QueueCtlError) -> None:  # noqa: C901, PLR0912, PLR0915 (one case for each)
     assert_type(error.hint, str | None)
 
     match error:
@@ -289,6 +346,8 @@ def handles(error: QueueCtlError) -> None:  # noqa: C901, PLR0912 (one case for 
             assert_type((error.job_id, error.state, error.action), tuple[str, str, str])
         case WorkerNotFoundError():
             assert_type(error.worker, str)
+        case EventsPrunedError():
+            assert_type((error.since, error.oldest), tuple[int, int])
         case WorkerStateError():
             assert_type((error.worker, error.problem), tuple[str, str])
         case LeftoverProcessError():
@@ -310,6 +369,7 @@ def stands_in_one_tree() -> None:
         InvalidValueError,
     ]
     lookups: list[type[LookupError]] = [
+        EventsPrunedError,
         JobNotFoundError,
         OutputMissingError,
         RunNotFoundError,

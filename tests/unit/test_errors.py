@@ -9,6 +9,7 @@ from queuectl.engine.errors import (
     ConfigError,
     DuplicateJobError,
     EngineClosedError,
+    EventsPrunedError,
     InvalidInputError,
     InvalidJobError,
     InvalidValueError,
@@ -37,6 +38,7 @@ SAMPLES = [
     JobNotFoundError("job1"),
     RunNotFoundError("job1", 7),
     OutputMissingError("job1", 7, "/x/queue.db-run/output/1.7"),
+    EventsPrunedError(7, 900),
     DuplicateJobError(["job1"]),
     JobStateError("job1", "completed", "retry", hint="enqueue it again"),
     WorkerNotFoundError("w7"),
@@ -80,6 +82,7 @@ def test_every_error_is_in_one_tree_and_named_error(error_class: type[Exception]
         (RunNotFoundError, LookupError),
         (OutputMissingError, LookupError),
         (WorkerNotFoundError, LookupError),
+        (EventsPrunedError, LookupError),
         (WaitTimeoutError, TimeoutError),
         (EngineClosedError, RuntimeError),
         (StoreBusyError, StoreError),
@@ -110,6 +113,10 @@ def test_an_error_is_also_what_a_caller_would_catch(
         (ConfigError("retries", "no such config key"), "retries: no such config key"),
         (JobNotFoundError("job1"), "no such job: job1"),
         (RunNotFoundError("job1", 7), "job job1 has no attempt 7"),
+        (
+            EventsPrunedError(7, 900),
+            "not all events behind number 7 are kept any more: the oldest is 900",
+        ),
         (DuplicateJobError(["job1"]), "a job with this id exists: job1"),
         (DuplicateJobError(["a", "b"]), "jobs with these ids exist: a, b"),
         (JobStateError("job1", "completed", "retry"), "cannot retry job job1: it is completed"),
@@ -151,6 +158,13 @@ def test_an_error_says_what_is_wrong(error: QueueCtlError, text: str) -> None:
         (LeftoverProcessError([1]), "see what they are with: ps -o pid,user,stat,args -p PID"),
         (WorkerStateError("w7", "is busy"), None),
         (WorkerStateError("w7", "is busy", hint="wait"), "wait"),
+        (
+            EventsPrunedError(7, 900),
+            (
+                "begin behind 899, or behind 0 for all that is kept; how long they are kept says:"
+                " queuectl config get event-retention"
+            ),
+        ),
         (InvalidValueError("x"), None),
     ],
 )
@@ -169,6 +183,8 @@ def test_the_data_of_an_error_stays_on_it() -> None:
 
     assert (worker.worker, worker.problem) == ("w7", "is part of another program")
     assert LeftoverProcessError([7, 8]).pids == [7, 8]
+    pruned = EventsPrunedError(7, 900)
+    assert (pruned.since, pruned.oldest) == (7, 900)
     assert (job.field, job.problem, job.hint) == ("command", "is empty", "say what to run")
     assert (state.job_id, state.state, state.action) == ("job1", "completed", "retry")
     assert state.hint == "enqueue it again"

@@ -1,13 +1,18 @@
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
+from queuectl.engine.domain.activity import PERIODS, Tally, activity
+from queuectl.engine.domain.durations import format_time
 from queuectl.engine.domain.events import EventKind
-from queuectl.engine.domain.models import OnCrash, OutcomeKind, QueueStats, WorkerState
+from queuectl.engine.domain.looks import Cause, DatabaseInfo
+from queuectl.engine.domain.models import OnCrash, OutcomeKind, WorkerState
 from queuectl.engine.domain.records import (
     attempt_record,
+    cause_record,
+    database_record,
     event_record,
     job_detail_record,
     job_record,
@@ -15,6 +20,7 @@ from queuectl.engine.domain.records import (
     worker_record,
 )
 from queuectl.engine.domain.states import JobState
+from queuectl.engine.domain.stats import QueueStats
 from tests.factories import NOW, make_attempt, make_event, make_job, make_worker
 
 # The keys that scripts rely on: more may follow, none leaves, the order stays.
@@ -238,11 +244,19 @@ def test_the_status_counts_every_state_and_the_dlq() -> None:
         avg_duration=timedelta(seconds=1.23456),
         oldest_pending=timedelta(minutes=1),
         workers=(make_worker(id="w1"), make_worker(id="w2")),
+        activity=(),
     )
 
     record = as_json(status_record(stats))
 
-    assert list(record) == ["counts", "dlq", "avg_duration_sec", "oldest_pending_sec", "workers"]
+    assert list(record) == [
+        "counts",
+        "dlq",
+        "avg_duration_sec",
+        "oldest_pending_sec",
+        "workers",
+        "activity",
+    ]
     assert record["counts"] == {
         "pending": 0,
         "processing": 1,
@@ -258,13 +272,45 @@ def test_the_status_counts_every_state_and_the_dlq() -> None:
 
 def test_the_status_of_an_empty_queue_has_nulls_and_no_workers() -> None:
     stats = QueueStats(
-        counts=dict.fromkeys(JobState, 0), avg_duration=None, oldest_pending=None, workers=()
+        counts=dict.fromkeys(JobState, 0),
+        avg_duration=None,
+        oldest_pending=None,
+        workers=(),
+        activity=(),
     )
 
     record = as_json(status_record(stats))
 
     assert (record["avg_duration_sec"], record["oldest_pending_sec"]) == (None, None)
     assert (record["dlq"], record["workers"]) == (0, [])
+
+
+def test_the_activity_is_found_by_the_name_of_its_period() -> None:
+    tallies = [Tally("enqueued", 0, 7, 0), Tally("failed", 33, 2, 4000), Tally("wait", 5, 2, 6)]
+    stats = QueueStats(
+        counts=dict.fromkeys(JobState, 0),
+        avg_duration=None,
+        oldest_pending=None,
+        workers=(),
+        activity=(activity(PERIODS["minute"], tallies), activity(PERIODS["day"], [])),
+    )
+
+    record = as_json(status_record(stats))["activity"]
+
+    assert list(record) == ["minute", "day"]
+    assert record["minute"] == {
+        "period_sec": 60.0,
+        "enqueued": 7,
+        "ended": 2,
+        "completed": 0,
+        "failed": 2,
+        "died": 0,
+        "per_second": 0.033333,
+        "runs": {kind.value: 2 * (kind is OutcomeKind.FAILED) for kind in OutcomeKind},
+        "wait_sec": {"count": 2, "p50": 0.003, "p95": 0.003, "p99": 0.003},
+        "duration_sec": {"count": 2, "p50": 2.0, "p95": 2.0, "p99": 2.0},
+    }
+    assert (record["day"]["ended"], record["day"]["wait_sec"]) == (0, None)
 
 
 def test_an_event_has_these_keys() -> None:
@@ -281,3 +327,35 @@ def test_an_event_has_these_keys() -> None:
         "attempt": 4,
         "reason": "timeout",
     }
+
+
+def test_a_cause_in_json() -> None:
+    cause = Cause(reason="exit_code=1", count=3, latest=NOW)
+
+    assert as_json(cause_record(cause)) == {
+        "reason": "exit_code=1",
+        "count": 3,
+        "latest": format_time(NOW),
+    }
+
+
+@pytest.mark.parametrize("oldest", [None, NOW])
+def test_what_a_database_is_like_in_json_has_every_key_of_the_value(
+    oldest: datetime | None,
+) -> None:
+    info = DatabaseInfo(
+        path="/srv/queue.db",
+        size_bytes=4096,
+        wal_bytes=1,
+        free_bytes=2,
+        outputs_bytes=3,
+        schema_version=4,
+        sqlite_version="3.46.1",
+        events=5,
+        oldest_event=oldest,
+    )
+    expected = msgspec.structs.asdict(info) | {
+        "oldest_event": None if oldest is None else format_time(oldest)
+    }
+
+    assert as_json(database_record(info)) == expected

@@ -19,11 +19,12 @@ DEFAULTS = {
     "priority": 100,
     "on-crash": "adopt",
     "max-output-bytes": 1_073_741_824,
+    "event-retention": 604_800,
 }
 ALIASES = {"base-backoff": "backoff-base", "timeout": "timeout-sec"}
 KEYS = (
     "the keys are: max-retries, backoff-base, backoff-max, backoff-jitter, timeout-sec,"
-    " worker-poll-interval, priority, on-crash, max-output-bytes"
+    " worker-poll-interval, priority, on-crash, max-output-bytes, event-retention"
 )
 RANGES = {
     "max-retries": "a whole number from 0 to 1000000",
@@ -35,6 +36,7 @@ RANGES = {
     "priority": "a whole number from -2147483647 to 2147483647",
     "on-crash": "one of adopt, kill, dead",
     "max-output-bytes": "a whole number from 0 to 9007199254740992",
+    "event-retention": "a number of seconds, or a duration such as 10m, from 0 to 315360000",
 }
 
 settings = st.sampled_from(list(SETTINGS.values()))
@@ -300,6 +302,12 @@ def test_the_config_gives_its_values_in_the_types_of_the_engine() -> None:
     assert (config.max_retries, config.priority) == (0, -5)
     assert config.timeout == timedelta(seconds=90)
     assert config.poll_interval == timedelta(seconds=0.5)
+
+
+def test_events_are_kept_for_a_week_for_as_long_as_is_said_or_for_ever() -> None:
+    assert make_settings().event_retention == timedelta(days=7)
+    assert make_settings(event_retention=60).event_retention == timedelta(minutes=1)
+    assert make_settings(event_retention=0).event_retention is None
 
 
 def test_a_timeout_of_zero_means_never() -> None:

@@ -117,11 +117,13 @@ def _import_access() -> type["Access"]:
     try:
         from queuectl.dashboard import Access
     except ModuleNotFoundError as error:
-        if error.name not in _PACKAGES:
+        package = (error.name or "").partition(".")[0]
+
+        if package not in _PACKAGES:
             raise
 
         raise CommandError(
-            f"the dashboard needs extra packages, and {error.name} is missing",
+            f"the dashboard needs extra packages, and {package} is missing",
             hint="install them with: pip install 'queuectl[dashboard]'",
         ) from error
 

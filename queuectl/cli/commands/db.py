@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from queuectl import database_record
 from queuectl.cli import options, render, screen
 from queuectl.cli.errors import CommandError, ExitCode
 from queuectl.cli.session import make_engine, with_engine
@@ -25,6 +26,18 @@ def show_path(context: typer.Context, as_json: options.AsJson = False) -> None:
         render.print_json({"path": path})
     else:
         screen.write_line(screen.escape_line(path))
+
+
+@app.command("info")
+def show_info(context: typer.Context, as_json: options.AsJson = False) -> None:
+    """Print how large the database is, and what it is made with."""
+    _make_sure_it_is_there(context)
+    info = with_engine(context, lambda engine: engine.database_info())
+
+    if as_json:
+        render.print_json(database_record(info))
+    else:
+        render.print_database(info)
 
 
 @app.command("check")

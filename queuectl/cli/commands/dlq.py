@@ -1,17 +1,19 @@
 """``dlq``: the dead letter queue, the jobs that failed for good."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from queuectl import JobState
 from queuectl.cli import options, render, screen
-from queuectl.cli.commands.jobs import print_retried, purge_states
+from queuectl.cli.commands.jobs import print_retried, purge_agreed
 from queuectl.cli.errors import UsageError
 from queuectl.cli.session import with_engine
 
 if TYPE_CHECKING:
     from queuectl import QueueEngine
+
+_MOST_CAUSES: Final = 1000
 
 app: typer.Typer = typer.Typer(
     name="dlq", help="Look at, retry and purge jobs that failed for good.", no_args_is_help=True
@@ -31,11 +33,23 @@ def list_dead(
     with_engine(context, work)
 
 
+@app.command("causes")
+def list_causes(context: typer.Context, as_json: options.AsJson = False) -> None:
+    """
+    List the reasons for which jobs are dead, the most frequent one in front.
+
+    These are the words for --cause. With --json an array.
+    """
+    causes = with_engine(context, lambda engine: engine.dlq.causes(limit=_MOST_CAUSES))
+    render.print_causes(causes, render.form_of(as_json=as_json))
+
+
 @app.command("retry")
 def retry_dead(
     context: typer.Context,
     job_ids: options.SomeJobIds = None,
     everything: Annotated[bool, typer.Option("--all", help="All dead jobs.")] = False,
+    cause: options.Cause = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -46,15 +60,18 @@ def retry_dead(
     """
     ids = job_ids or []
 
-    if bool(ids) == everything:
-        raise UsageError("give ids, or --all", hint="see them with: queuectl dlq list")
+    if bool(ids) + everything + (cause is not None) != 1:
+        raise UsageError(
+            "give ids, --all or --cause, and only one of them",
+            hint="see them with: queuectl dlq list",
+        )
 
-    if not everything:
+    if ids:
         jobs = with_engine(context, lambda engine: engine.dlq.retry(*ids))
         print_retried(jobs, render.form_of(as_json=as_json, quiet=quiet))
         return
 
-    count = with_engine(context, lambda engine: engine.dlq.retry_all())
+    count = with_engine(context, lambda engine: engine.dlq.retry_all(cause))
 
     if as_json:
         render.print_json({"retried": count})
@@ -64,11 +81,21 @@ def retry_dead(
 
 @app.command("purge")
 def purge_dead(
-    context: typer.Context, yes: options.Yes = False, as_json: options.AsJson = False
+    context: typer.Context,
+    cause: options.Cause = None,
+    yes: options.Yes = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """
-    Delete all dead jobs, with their attempts and outputs.
+    Delete all dead jobs, or all of one cause, with their attempts and outputs.
 
     It asks first; where nobody is at a terminal to answer, --yes must be given.
     """
-    purge_states(context, [JobState.DEAD], None, yes=yes, as_json=as_json)
+    which = "" if cause is None else f" with the reason {screen.escape_line(cause)}"
+    purge_agreed(
+        context,
+        f"Delete all dead jobs{which}, with their outputs?",
+        lambda engine: engine.dlq.purge(cause),
+        yes=yes,
+        as_json=as_json,
+    )

@@ -1,9 +1,9 @@
-"""``list``, ``info``, ``wait``, ``cancel``, ``retry``, ``delete``, ``purge``: jobs."""
+"""``info``, ``wait``, ``cancel``, ``retry``, ``run-now``, ``delete``, ``purge``: jobs."""
 
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -15,13 +15,6 @@ from queuectl.cli.session import start_worker_words, tell_no_worker, with_engine
 if TYPE_CHECKING:
     from queuectl import Attempt, Job, QueueEngine
 
-_LIST_EXAMPLES: Final = """
-\b
-Examples:
-  queuectl list --state dead
-  queuectl list --limit 20
-  queuectl list --state dead --tag nightly -q | xargs queuectl retry
-"""
 _WAIT_EXAMPLES: Final = """
 \b
 Exit codes:
@@ -33,35 +26,6 @@ _TAIL_LINES: Final = 10
 _TAIL_BYTES: Final = 4096
 
 app: typer.Typer = typer.Typer()
-
-
-@app.command("list", epilog=_LIST_EXAMPLES)
-def list_jobs(
-    context: typer.Context,
-    state: options.State = None,
-    limit: options.Limit = None,
-    tag: options.Tag = None,
-    as_json: options.AsJson = False,
-    quiet: options.Quiet = False,
-) -> None:
-    """List jobs in the order of their arrival."""
-    form = render.form_of(as_json=as_json, quiet=quiet)
-
-    async def work(engine: "QueueEngine") -> None:
-        await render.print_jobs(_jobs(engine, state, tag, limit), form)
-
-    with_engine(context, work)
-
-
-async def _jobs(
-    engine: "QueueEngine", state: JobState | None, tag: str | None, limit: int | None
-) -> AsyncIterator["Job"]:
-    if limit is None:
-        async for job in engine.iterate(state, tag=tag):
-            yield job
-    else:
-        for job in await engine.list(state, tag=tag, limit=limit):
-            yield job
 
 
 @app.command("info")
@@ -183,6 +147,24 @@ def retry(
     print_retried(jobs, render.form_of(as_json=as_json, quiet=quiet))
 
 
+@app.command("run-now")
+def run_now(
+    context: typer.Context,
+    job_ids: options.JobIds,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """
+    Let jobs that wait for a time to come run as soon as a worker is free.
+
+    Those are jobs for later, and failed ones that wait for their retry. All of them
+    or none; their attempts stay as they are.
+    """
+    jobs = with_engine(context, lambda engine: engine.run_now(*job_ids))
+    form = render.form_of(as_json=as_json, quiet=quiet)
+    _print_jobs(jobs, form, lambda job: f"Due now: {job.id}")
+
+
 @app.command("delete")
 def delete(
     context: typer.Context,
@@ -242,10 +224,28 @@ def purge_states(
     if older_than:
         what += f" that have been so for {format_duration(older_than)}"
 
-    if not yes:
-        _ask(f"Delete all {what}, with their outputs?")
+    purge_agreed(
+        context,
+        f"Delete all {what}, with their outputs?",
+        lambda engine: engine.purge(states, older_than=age),
+        yes=yes,
+        as_json=as_json,
+    )
 
-    count = with_engine(context, lambda engine: engine.purge(states, older_than=age))
+
+def purge_agreed(
+    context: typer.Context,
+    question: str,
+    purge: "Callable[[QueueEngine], Coroutine[Any, Any, int]]",
+    *,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Delete jobs when a person has agreed, and tell how many they were."""
+    if not yes:
+        _ask(question)
+
+    count = with_engine(context, purge)
 
     if as_json:
         render.print_json({"purged": count})

@@ -75,9 +75,7 @@ async def load(engine: "QueueEngine", params: Mapping[str, str], now: datetime) 
     return config_view(await engine.config.show())
 
 
-def config_view(
-    values: Mapping[str, float | str], *, refused: Refused | None = None
-) -> ConfigView:
+def config_view(values: Mapping[str, float | str], *, refused: Refused | None = None) -> ConfigView:
     """
     Return the config as it is shown.
 

@@ -118,11 +118,12 @@ def _cancel(params: QueryParams) -> Question:
 def _purge_dead(params: QueryParams) -> Question:
     reason = params.get("reason")
 
-    if not reason and not params.get("all"):
+    if reason is None and not params.get("all"):
         msg = "nothing was selected: name a cause, or all"
         raise InvalidValueError(msg)
 
-    which = f"that died of {readable_line(reason, longest=_LONGEST)}" if reason else "there are"
+    words_of = readable_line(reason or "", longest=_LONGEST) or "no reason given"
+    which = "there are" if reason is None else f"that died of: {words_of}"
     return Question(
         question=f"Delete all dead jobs {which}?",
         consequence="Their runs and outputs are deleted too. This cannot be undone.",

@@ -94,7 +94,7 @@ def database_view(
     told = f"{words.share(used, info.size_bytes)} of the file holds rows"
 
     return DatabaseView(
-        path=readable_line(str(info.path)),
+        path=readable_line(info.path),
         total=words.size(info.size_bytes + info.wal_bytes + info.outputs_bytes),
         used=told,
         used_meter=meter(used, info.size_bytes, title=told),

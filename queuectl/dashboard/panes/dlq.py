@@ -48,15 +48,21 @@ class DlqView(msgspec.Struct, frozen=True, kw_only=True):
         total: How many dead jobs there are.
         causes: Why they died, the most frequent first.
         rows: A page of them.
-        reason: The cause whose jobs are shown; empty for all.
+        reason: The cause whose jobs are shown, empty for those without one; None
+            for all.
         before: Where the page begins; None for the first.
     """
 
     total: int
     causes: tuple[CauseRow, ...]
     rows: Rows
-    reason: str
+    reason: str | None
     before: int | None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the page follows what happens: a cause is searched for, which takes longer."""
+        return self.reason is None
 
     @property
     def jobs(self) -> str:
@@ -66,7 +72,7 @@ class DlqView(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def shown_reason(self) -> str:
         """The cause whose jobs are shown, readable."""
-        return readable_line(self.reason, longest=_LONGEST)
+        return _words(self.reason or "")
 
     @property
     def query(self) -> dict[str, str | int | None]:
@@ -81,9 +87,9 @@ async def load(engine: "QueueEngine", params: Mapping[str, str], now: datetime) 
     Raises:
         InvalidValueError: What was asked for makes no sense.
     """
-    reason = params.get("reason") or None
+    reason = params.get("reason")
     before = asked.place(params, "before")
-    page = await engine.page(JobState.DEAD, search=reason, before=before, limit=asked.PAGE)
+    page = await engine.page(JobState.DEAD, reason=reason, before=before, limit=asked.PAGE)
     total = (await engine.stats()).counts[JobState.DEAD]
     causes = await engine.dlq.causes()
     return dlq_view(page, causes, now, total=total, reason=reason, before=before)
@@ -102,23 +108,18 @@ def dlq_view(
     Return the dead letter queue as it is shown, with what was asked for.
 
     Args:
-        page: Dead jobs; what died of another cause is left out.
+        page: Dead jobs, of the cause that was asked for.
         causes: Why jobs died.
         now: In UTC.
         total: How many there are.
-        reason: The cause whose jobs are to be shown, else all.
+        reason: The cause whose jobs are shown, None for all.
         before: Where the page begins, None for the first.
     """
-    if reason is not None:
-        # A search finds the words anywhere: exit_code=1 also finds exit_code=127.
-        same = tuple(job for job in page.jobs if job.reason == reason)
-        page = msgspec.structs.replace(page, jobs=same)
-
     return DlqView(
         total=total,
         causes=tuple(_cause(cause, now, chosen=reason) for cause in causes),
         rows=rows(page, now, is_first=before is None),
-        reason=reason or "",
+        reason=reason,
         before=before,
     )
 
@@ -126,9 +127,13 @@ def dlq_view(
 def _cause(cause: "Cause", now: datetime, *, chosen: str | None) -> CauseRow:
     return CauseRow(
         reason=cause.reason,
-        words=readable_line(cause.reason, longest=_LONGEST),
+        words=_words(cause.reason),
         count=words.number(cause.count),
         jobs=words.counted(cause.count, "job"),
         latest=words.moment(cause.latest, now),
         is_chosen=cause.reason == chosen,
     )
+
+
+def _words(reason: str) -> str:
+    return readable_line(reason, longest=_LONGEST) or "no reason given"

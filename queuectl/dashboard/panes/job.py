@@ -133,15 +133,36 @@ async def load(engine: "QueueEngine", params: Mapping[str, str], now: datetime) 
         RunNotFoundError: It has no such run.
         InvalidValueError: What was asked for makes no sense.
     """
-    job = await engine.get(params["job"])
+    job, attempts, chosen = await _look_up(engine, params)
+    raw = await _output(engine, job, chosen)
+    return job_view(job, attempts, raw, now, chosen=chosen)
+
+
+async def load_parts(engine: "QueueEngine", params: Mapping[str, str], now: datetime) -> JobView:
+    """
+    Look a job up without its output, which has a stream of its own.
+
+    Raises:
+        JobNotFoundError: There is none of this id.
+        RunNotFoundError: It has no such run.
+        InvalidValueError: What was asked for makes no sense.
+    """
+    job, attempts, chosen = await _look_up(engine, params)
+    return job_view(job, attempts, b"", now, chosen=chosen)
+
+
+async def _look_up(
+    engine: "QueueEngine", params: Mapping[str, str]
+) -> "tuple[Job, list[Attempt], int | None]":
+    """Return a job, its runs, and the run whose output was asked for."""
+    job = await engine.get(asked.text(params, "job") or "")
     attempts = await engine.attempts(job.id)
     chosen = asked.place(params, "attempt")
 
     if chosen is not None and all(run.number != chosen for run in attempts):
         raise RunNotFoundError(job.id, chosen)
 
-    raw = await _output(engine, job, chosen)
-    return job_view(job, attempts, raw, now, chosen=chosen)
+    return job, attempts, chosen
 
 
 async def _output(engine: "QueueEngine", job: "Job", chosen: int | None) -> bytes | None:
@@ -268,7 +289,7 @@ def _limits(job: "Job") -> tuple[Fact, ...]:
 
 
 def _where(job: "Job") -> tuple[Fact, ...]:
-    names = ", ".join(sorted(job.env))
+    names = readable_line(", ".join(sorted(job.env)))
     variables = (Fact(name="variables", value=names, note="values are not shown"),) if names else ()
 
     return (

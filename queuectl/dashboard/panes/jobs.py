@@ -61,7 +61,8 @@ class JobsView(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def filter(self) -> dict[str, str | int | None]:
         """What was asked for, without the page."""
-        return {"state": self.state, "tag": self.tag, "search": self.search}
+        asked_for = {"state": self.state, "tag": self.tag, "search": self.search}
+        return {name: value or None for name, value in asked_for.items()}
 
     @property
     def is_filtered(self) -> bool:

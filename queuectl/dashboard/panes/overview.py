@@ -181,23 +181,17 @@ def _kpi(state: JobState, stats: "QueueStats") -> Kpi:
 
 
 def _note(state: JobState, stats: "QueueStats") -> str:
-    match state:
-        case JobState.PENDING if stats.oldest_pending is not None:
-            return f"oldest waits {words.age(stats.oldest_pending)}"
-        case JobState.PENDING:
-            return "none is due"
-        case JobState.PROCESSING:
-            slots = sum(worker.concurrency for worker in stats.workers if worker.is_alive)
-            return f"in {words.counted(slots, 'slot')}"
-        case JobState.FAILED:
-            return "will be retried"
-        case JobState.COMPLETED:
-            mean = stats.avg_duration
-            return "none yet" if mean is None else f"{words.duration(mean)} on average"
-        case JobState.DEAD:
-            return "wait for a decision" if stats.counts[state] else "nothing to decide"
-        case JobState.CANCELLED:
-            return "by hand"
+    oldest, mean = stats.oldest_pending, stats.avg_duration
+    slots = sum(worker.concurrency for worker in stats.workers if worker.is_alive)
+    notes = {
+        JobState.PENDING: "none is due" if oldest is None else f"oldest waits {words.age(oldest)}",
+        JobState.PROCESSING: f"in {words.counted(slots, 'slot')}",
+        JobState.FAILED: "will be retried",
+        JobState.COMPLETED: "none yet" if mean is None else f"{words.duration(mean)} on average",
+        JobState.DEAD: "wait for a decision" if stats.counts[state] else "nothing to decide",
+        JobState.CANCELLED: "by hand",
+    }
+    return notes[state]
 
 
 def _chart(points: "Sequence[Point]", *, name: str, title: str, begin: str) -> Chart:

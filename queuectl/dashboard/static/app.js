@@ -13,6 +13,8 @@ function morphAttributes(old, wanted) {
 }
 
 function morphChildren(old, wanted) {
+  const stay = new Set([...wanted.children].map(keyOf));
+  for (const node of [...old.children]) if (keyOf(node) && !stay.has(keyOf(node))) node.remove();
   const kept = new Map([...old.children].filter(keyOf).map((node) => [keyOf(node), node]));
   let place = old.firstChild;
   for (const next of [...wanted.childNodes]) {
@@ -42,7 +44,10 @@ function show({ id, html }) {
   if (!element) return;
   const wanted = document.createElement("template");
   wanted.innerHTML = html;
+  const focused = document.activeElement;
   morphChildren(element, wanted.content);
+  // What is moved loses it.
+  if (focused.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });
   count();
 }
 
@@ -80,6 +85,7 @@ function follow(pre) {
       for (size += text.length; size > MOST && pre.childNodes.length > 1; pre.firstChild.remove()) size -= pre.firstChild.length;
       if (isAtEnd) pre.scrollTop = pre.scrollHeight;
     },
+    problem: ({ message }) => tell(message),
     end: (_, stream) => stream.close(),
   });
 }
@@ -124,9 +130,10 @@ document.addEventListener("click", (event) => {
   if (event.target.matches("input[type=checkbox]")) tick(event);
   if (event.target.matches("[data-copy]")) copy(event.target);
 });
-addEventListener("pageshow", count);
+// A page that the browser had put away has lost its streams.
+addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); else count(); });
 document.documentElement.classList.add("scripted");
 if (navigator.clipboard) document.documentElement.classList.add("can-copy");
 count();
 document.querySelectorAll("pre.output").forEach(follow);
-if (document.body.dataset.live) listen(document.body.dataset.live, { fragment: show });
+if (document.body.dataset.live) listen(document.body.dataset.live, { fragment: show, problem: ({ message }) => tell(message) });

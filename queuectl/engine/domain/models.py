@@ -1,4 +1,4 @@
-"""Rows as frozen values: jobs, attempts, workers, statistics."""
+"""Rows as frozen values: jobs, attempts, workers."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -256,24 +256,6 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     def is_alive(self) -> bool:
         """Whether it holds its lock."""
         return self.state is not WorkerState.DEAD
-
-
-class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    The queue at a glance.
-
-    Attributes:
-        counts: Jobs by state, every state present.
-        avg_duration: Of the completed jobs; None where there are none.
-        oldest_pending: How long the oldest job that is due has waited; None
-            where none is due.
-        workers: Registered workers, by id.
-    """
-
-    counts: dict[JobState, int]
-    avg_duration: timedelta | None
-    oldest_pending: timedelta | None
-    workers: tuple[WorkerInfo, ...]
 
 
 def worker_name(number: int) -> str:

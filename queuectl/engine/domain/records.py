@@ -5,11 +5,14 @@ from typing import Annotated
 
 import msgspec
 
+from queuectl.engine.domain.activity import PERIODS, Activity, Spread
 from queuectl.engine.domain.durations import format_time
 from queuectl.engine.domain.events import Event
 from queuectl.engine.domain.findings import Finding
-from queuectl.engine.domain.models import Attempt, Job, QueueStats, WorkerInfo
+from queuectl.engine.domain.looks import Cause, DatabaseInfo
+from queuectl.engine.domain.models import Attempt, Job, WorkerInfo
 from queuectl.engine.domain.states import JobState
+from queuectl.engine.domain.stats import QueueStats
 
 _Time = Annotated[str, msgspec.Meta(description="RFC 3339, UTC")]
 _Seconds = Annotated[float, msgspec.Meta(description="seconds")]
@@ -83,14 +86,43 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     started_at: _Time
 
 
+class SpreadRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """How long something took: half of the times were at most `p50`, and so on."""
+
+    count: int
+    p50: _Seconds
+    p95: _Seconds
+    p99: _Seconds
+
+
+class ActivityRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened in the last minute, hour or day. `ended` and `per_second` are of all runs."""
+
+    period_sec: _Seconds
+    enqueued: int
+    ended: int
+    completed: int
+    failed: int
+    died: int
+    per_second: float
+    runs: dict[str, int]
+    wait_sec: SpreadRecord | None
+    duration_sec: SpreadRecord | None
+
+
 class StatusRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The queue at a glance. `dlq` is the number of dead jobs."""
+    """
+    The queue at a glance.
+
+    `dlq` is the number of dead jobs; `activity` is of the last `minute`, `hour` and `day`.
+    """
 
     counts: dict[str, int]
     dlq: int
     avg_duration_sec: _Seconds | None
     oldest_pending_sec: _Seconds | None
     workers: list[WorkerRecord]
+    activity: dict[str, ActivityRecord]
 
 
 class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +135,28 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     attempt: int
     reason: str | None
+
+
+class CauseRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Why some jobs are in the dead letter queue."""
+
+    reason: str
+    count: int
+    latest: _Time
+
+
+class DatabaseRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """How large the database is, and what it is made with."""
+
+    path: str
+    size_bytes: int
+    wal_bytes: int
+    free_bytes: int
+    outputs_bytes: int
+    schema_version: int
+    sqlite_version: str
+    events: int
+    oldest_event: _Time | None
 
 
 class FindingRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,6 +247,12 @@ def status_record(stats: QueueStats) -> StatusRecord:
         avg_duration_sec=_seconds(stats.avg_duration),
         oldest_pending_sec=_seconds(stats.oldest_pending),
         workers=[worker_record(worker) for worker in stats.workers],
+        activity={
+            name: _activity_record(activity)
+            for name, period in PERIODS.items()
+            for activity in stats.activity
+            if activity.period == period
+        },
     )
 
 
@@ -209,6 +269,26 @@ def event_record(event: Event) -> EventRecord:
     )
 
 
+def cause_record(cause: Cause) -> CauseRecord:
+    """Return the JSON form of a cause."""
+    return CauseRecord(reason=cause.reason, count=cause.count, latest=format_time(cause.latest))
+
+
+def database_record(info: DatabaseInfo) -> DatabaseRecord:
+    """Return the JSON form of what a database is like."""
+    return DatabaseRecord(
+        path=info.path,
+        size_bytes=info.size_bytes,
+        wal_bytes=info.wal_bytes,
+        free_bytes=info.free_bytes,
+        outputs_bytes=info.outputs_bytes,
+        schema_version=info.schema_version,
+        sqlite_version=info.sqlite_version,
+        events=info.events,
+        oldest_event=_time(info.oldest_event),
+    )
+
+
 def finding_record(finding: Finding) -> FindingRecord:
     """Return the JSON form of a finding."""
     return FindingRecord(
@@ -216,6 +296,33 @@ def finding_record(finding: Finding) -> FindingRecord:
         verdict=finding.verdict,
         words=finding.words,
         advice=finding.advice,
+    )
+
+
+def _activity_record(activity: Activity) -> ActivityRecord:
+    return ActivityRecord(
+        period_sec=activity.period.total_seconds(),
+        enqueued=activity.enqueued,
+        ended=activity.ended,
+        completed=activity.completed,
+        failed=activity.failed,
+        died=activity.died,
+        per_second=round(activity.per_second, 6),
+        runs={kind.value: count for kind, count in activity.runs.items()},
+        wait_sec=_spread_record(activity.wait),
+        duration_sec=_spread_record(activity.duration),
+    )
+
+
+def _spread_record(spread: Spread | None) -> SpreadRecord | None:
+    if spread is None:
+        return None
+
+    return SpreadRecord(
+        count=spread.count,
+        p50=round(spread.p50.total_seconds(), 3),
+        p95=round(spread.p95.total_seconds(), 3),
+        p99=round(spread.p99.total_seconds(), 3),
     )
 
 

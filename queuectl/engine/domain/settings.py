@@ -175,6 +175,14 @@ SETTINGS: Final[dict[str, Setting]] = {
             whole=True,
             meaning="a run that writes more than this is ended, 0 for no limit",
         ),
+        Setting(
+            key="event-retention",
+            default=604_800,
+            lowest=0,
+            highest=_DECADE,
+            is_duration=True,
+            meaning="events are kept for this many seconds, 0 for ever",
+        ),
     )
 }
 
@@ -252,6 +260,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def max_output_bytes(self) -> int | None:
         """How much a run may write, for jobs that do not say; None for no limit."""
         return int(self._number("max-output-bytes")) or None
+
+    @cached_property
+    def event_retention(self) -> timedelta | None:
+        """How long events are kept, None for ever."""
+        seconds = self._number("event-retention")
+        return timedelta(seconds=seconds) if seconds else None
 
     @cached_property
     def poll_interval(self) -> timedelta:

@@ -83,6 +83,17 @@ class StateFolder:
             make_private(other.path)
             shutil.copytree(self.outputs, other.outputs, dirs_exist_ok=True)
 
+    def size_of_outputs(self) -> int:
+        """Return how many bytes the large outputs take."""
+        total = 0
+
+        for path in self.outputs.glob("*/*.log"):
+            # Its job may be deleted at this moment.
+            with suppress(FileNotFoundError):
+                total += path.lstat().st_size
+
+        return total
+
     def remove_outputs(self, runs: Iterable[RunKey]) -> None:
         """Remove the large outputs of these runs."""
         for run in runs:

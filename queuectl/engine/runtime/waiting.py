@@ -76,18 +76,40 @@ class Waiting:
 
         return await self._store.get_many(job_ids)
 
-    async def events(self, since: int | None) -> AsyncIterator[Event]:
-        """Yield events behind a sequence number as they come, from now on where it is None."""
+    async def events(self, since: int | None, job_id: str | None = None) -> AsyncIterator[Event]:
+        """
+        Yield events behind a sequence number as they come.
+
+        Args:
+            since: The sequence number; None for what comes from now on.
+            job_id: Only those of this job.
+        """
         last = await self._store.last_event() if since is None else since
 
         with Changes(self._bus) as changes:
             while True:
-                page = await self._store.events(since=last, limit=_PAGE)
+                newest = last if job_id is None else await self._store.last_event()
+                page = await self._store.events(since=last, limit=_PAGE, job_id=job_id)
 
                 for event in page:
                     last = event.seq
                     yield event
 
                 if not page:
+                    # Those of other jobs are not looked at again.
+                    last = max(last, newest)
                     await changes.next(LOOK)
                     self._check()
+
+    async def changes(self, at_most_every: float, at_least_every: float) -> AsyncIterator[None]:
+        """Yield at once, and when something has changed; not too often, and not too seldom."""
+        now = asyncio.get_running_loop().time
+
+        with Changes(self._bus) as changes:
+            while True:
+                since = now()
+                yield
+
+                await anyio.sleep(max(since + at_most_every - now(), 0))
+                await changes.next(max(since + at_least_every - now(), 0))
+                self._check()

@@ -1,4 +1,4 @@
-"""The life of a worker: its registration, its recovery service, and its way out."""
+"""The life of a worker: its registration, its services, and its way out."""
 
 import logging
 import os
@@ -19,6 +19,7 @@ from queuectl.engine.runtime.recording import Recorder
 from queuectl.engine.runtime.recovery import Recovery
 from queuectl.engine.runtime.run_folder import RunFilesPool
 from queuectl.engine.runtime.runner import Runner
+from queuectl.engine.runtime.services import prune_for_ever
 from queuectl.engine.runtime.sweep import Sweeper, end_leftovers, has_held_files
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.runtime.worker import Worker
@@ -69,6 +70,7 @@ async def run_worker(
         async with anyio.create_task_group() as services:
             if plan.recovers:
                 await services.start(_recover_for_ever, recovery, worker)
+                services.start_soon(prune_for_ever, parts.store, parts.clock)
 
             await worker.run(await started(worker))
             services.cancel_scope.cancel()

@@ -13,9 +13,11 @@ from typing import Protocol
 
 import msgspec
 
+from queuectl.engine.domain.activity import Activity, Point, Totals
 from queuectl.engine.domain.events import Event
 from queuectl.engine.domain.filters import JobFilter
 from queuectl.engine.domain.lifecycle import Transition
+from queuectl.engine.domain.looks import Cause, DatabaseInfo, JobPage
 from queuectl.engine.domain.models import Attempt, Job, NewJob, OutcomeKind, RunKey, StopOrder
 from queuectl.engine.domain.settings import Settings
 from queuectl.engine.domain.states import JobState
@@ -132,6 +134,7 @@ class StoreStats(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[JobState, int]
     avg_duration: timedelta | None
     oldest_pending: timedelta | None
+    activity: tuple[Activity, ...]
 
 
 class Purged(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,6 +193,29 @@ class JobReader(Protocol):
     async def last_jobs(self, wanted: JobFilter, *, limit: int) -> list[Job]:
         """Return the jobs that arrived last, in order of arrival."""
 
+    async def page(self, wanted: JobFilter, *, before: int | None, limit: int) -> JobPage:
+        """
+        Return a page of jobs, those that arrived last in front.
+
+        Args:
+            wanted: Which.
+            before: The ``older`` of the page before, None for the first.
+            limit: How many at the most; `MOST_READ` are read.
+        """
+
+    async def page_of_scheduled(
+        self, wanted: JobFilter, *, before: int | None, limit: int, now: datetime
+    ) -> JobPage:
+        """
+        Return a page of jobs whose time is still to come, those that are due next in front.
+
+        No job is left out between two pages. Where the job that the page before ended
+        with was deleted or moved meanwhile, the page may begin in front again.
+        """
+
+    async def causes(self, *, limit: int) -> list[Cause]:
+        """Return the reasons of dead jobs, the most frequent one in front."""
+
     async def runs(self, job_id: str) -> list[Attempt]:
         """Return the finished runs of a job, the first in front."""
 
@@ -205,14 +231,46 @@ class JobReader(Protocol):
     async def held_jobs(self, worker: int) -> list[Job]:
         """Return the jobs in state processing in a worker's name."""
 
-    async def events(self, *, since: int, limit: int) -> list[Event]:
-        """Return events behind a sequence number, in order."""
+    async def events(self, *, since: int, limit: int, job_id: str | None = None) -> list[Event]:
+        """
+        Return events behind a sequence number, in order, of all jobs or of one.
+
+        Raises:
+            EventsPrunedError: The number is above 0, and some behind it are not
+                kept any more.
+        """
+
+    async def last_events(self, *, limit: int, job_id: str | None = None) -> list[Event]:
+        """Return the last events, in order, of all jobs or of one."""
 
     async def last_event(self) -> int:
         """Return the sequence number of the last event, 0 before the first."""
 
-    async def stats(self, *, now: datetime) -> StoreStats:
-        """Return the statistics."""
+    async def stats(self, *, now: datetime, tag: str | None = None) -> StoreStats:
+        """
+        Return the statistics.
+
+        Args:
+            now: The time.
+            tag: Only of jobs with this tag: as many are read as there are.
+        """
+
+    async def history(self, *, now: datetime, step: timedelta, steps: int) -> list[Point]:
+        """
+        Return what happened in each of the last steps, the oldest first.
+
+        Args:
+            now: In the last step, which has not ended yet.
+            step: Whole minutes, or whole quarters of an hour where all of them are
+                longer than two hours; steps begin where their number since 1970 is whole.
+            steps: How many, of one day at the most.
+        """
+
+    async def totals(self) -> Totals:
+        """Return what was counted since counting began."""
+
+    async def needs_pruning(self, *, now: datetime, retention: timedelta | None) -> bool:
+        """Whether there is anything for `JobStore.prune` to do."""
 
     async def is_settled(self, *, now: datetime) -> bool:
         """Whether nothing is due, running or waiting for a retry."""
@@ -222,6 +280,9 @@ class JobReader(Protocol):
 
     async def check(self) -> CheckReport:
         """Read the whole database and report what is wrong with it."""
+
+    async def describe(self, *, outputs_bytes: int) -> DatabaseInfo:
+        """Return how large the database is; what is in files beside it, the caller knows."""
 
 
 class InspectedStore(JobReader, Protocol):
@@ -344,8 +405,17 @@ class JobStore(JobReader, Protocol):
             JobStateError: One is in a state that is not allowed.
         """
 
-    async def retry_dead(self, *, now: datetime) -> int:
-        """Put every dead job back to pending; return how many."""
+    async def retry_dead(self, *, now: datetime, reason: str | None = None) -> int:
+        """Put dead jobs back to pending, all or those of a reason; return how many."""
+
+    async def run_now(self, job_ids: Sequence[str], *, now: datetime) -> list[Job]:
+        """
+        Let jobs that wait for a time to come be due now, all or none.
+
+        Raises:
+            JobNotFoundError: One is missing.
+            JobStateError: One does not wait for a time to come.
+        """
 
     async def delete(self, job_id: str) -> Purged:
         """
@@ -358,6 +428,23 @@ class JobStore(JobReader, Protocol):
 
     async def purge(self, states: Sequence[JobState], *, until: datetime) -> Purged:
         """Delete the jobs that have been in one of these states since ``until`` or longer."""
+
+    async def purge_dead(self, *, reason: str | None = None) -> Purged:
+        """Delete the dead jobs, all or those of a reason."""
+
+    async def prune(self, *, now: datetime, retention: timedelta | None) -> bool:
+        """
+        Take some of the events and figures that are too old away, a little at a time.
+
+        The totals keep what was counted. Nobody is told.
+
+        Args:
+            now: The time.
+            retention: How long events are kept, None for ever.
+
+        Returns:
+            Whether there may be more.
+        """
 
     async def register_worker(
         self,

@@ -1,17 +1,19 @@
-"""What is done by hand inside a transaction: cancel, retry, delete, purge."""
+"""What is done by hand inside a transaction: cancel, retry, run now, delete, purge."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
+from queuectl.engine.domain.activity import RETRIED
 from queuectl.engine.domain.events import EventKind
 from queuectl.engine.domain.models import Job, RunKey
-from queuectl.engine.domain.states import JobState
+from queuectl.engine.domain.states import WAITING, JobState
 from queuectl.engine.errors import JobStateError
 from queuectl.engine.store.base import INLINE_OUTPUT_BYTES, Purged
+from queuectl.engine.store.sqlite.counting import count_some
 from queuectl.engine.store.sqlite.operations import cancel_waiting, get_job, get_jobs
 from queuectl.engine.store.sqlite.rows import to_ms
 from queuectl.engine.store.sqlite.statements import SQL, add_event
@@ -44,13 +46,16 @@ def retry(
     now: datetime,
 ) -> list[Job]:
     """Put jobs back to pending, all or none."""
-    for job in get_jobs(connection, list(dict.fromkeys(job_ids))):
+    jobs = get_jobs(connection, list(dict.fromkeys(job_ids)))
+
+    for job in jobs:
         if job.state not in allowed:
             raise JobStateError(job.id, job.state, "retry", hint=_RETRY_HINTS.get(job.state))
 
         connection.execute(SQL["retry_job"], {"seq": job.seq, "now": to_ms(now)})
         add_event(connection, job, EventKind.RETRIED, now)
 
+    count_some(connection, RETRIED, len(jobs), now)
     return get_jobs(connection, job_ids)
 
 
@@ -63,11 +68,11 @@ _RETRY_HINTS: Final = {
 }
 
 
-def retry_dead(connection: sqlite3.Connection, now: datetime) -> int:
-    """Put every dead job back to pending."""
+def retry_dead(connection: sqlite3.Connection, now: datetime, reason: str | None = None) -> int:
+    """Put dead jobs back to pending: all, or those of a reason."""
     retried = 0
 
-    while rows := connection.execute(SQL["some_dead"], {"limit": _STEP}).fetchall():
+    for rows in _dead(connection, reason):
         for row in rows:
             connection.execute(SQL["retry_job"], {"seq": row["seq"], "now": to_ms(now)})
             connection.execute(
@@ -77,11 +82,34 @@ def retry_dead(connection: sqlite3.Connection, now: datetime) -> int:
 
         retried += len(rows)
 
+    count_some(connection, RETRIED, retried, now)
     return retried
 
 
+def run_now(connection: sqlite3.Connection, job_ids: Sequence[str], now: datetime) -> list[Job]:
+    """Let jobs that wait for a time to come run as soon as a worker is free, all or none."""
+    for job in get_jobs(connection, list(dict.fromkeys(job_ids))):
+        if job.state not in WAITING or job.run_at <= now:
+            raise JobStateError(job.id, job.state, "run", hint=_RUN_NOW_HINTS[job.state])
+
+        connection.execute(SQL["run_job_now"], {"seq": job.seq, "now": to_ms(now)})
+
+    return get_jobs(connection, job_ids)
+
+
+_DUE: Final = "it is due already, and runs as soon as a worker is free"
+_RUN_NOW_HINTS: Final = {
+    JobState.PENDING: _DUE,
+    JobState.FAILED: _DUE,
+    JobState.PROCESSING: "it runs already",
+    JobState.COMPLETED: "a completed job is never run again; enqueue a new one",
+    JobState.DEAD: "to run it again: queuectl retry ID",
+    JobState.CANCELLED: "to run it after all: queuectl retry ID",
+}
+
+
 def delete(connection: sqlite3.Connection, job_id: str) -> Purged:
-    """Delete a job with its runs and outputs."""
+    """Delete a job with its runs and outputs; what happened to it stays."""
     job = get_job(connection, job_id)
 
     if job.state is JobState.PROCESSING:
@@ -111,10 +139,28 @@ def purge(connection: sqlite3.Connection, states: Sequence[JobState], until: dat
             large_runs += part.large_runs
             after = rows[-1]["seq"]
 
-    if purged:
-        connection.execute(SQL["delete_events_of_deleted"])
-
     return Purged(jobs=purged, large_runs=large_runs)
+
+
+def purge_dead(connection: sqlite3.Connection, reason: str | None) -> Purged:
+    """Delete dead jobs: all, or those of a reason."""
+    parts = [
+        _delete_all(connection, [row["seq"] for row in rows]) for rows in _dead(connection, reason)
+    ]
+    return Purged(
+        jobs=sum(part.jobs for part in parts),
+        large_runs=[run for part in parts for run in part.large_runs],
+    )
+
+
+def _dead(connection: sqlite3.Connection, reason: str | None) -> Iterator[list[sqlite3.Row]]:
+    """Yield the dead jobs, all or those of a reason, some at a time; they may be changed."""
+    values = {"reason": reason, "limit": _STEP}
+    after = 0
+
+    while rows := connection.execute(SQL["some_dead"], {**values, "after": after}).fetchall():
+        yield rows
+        after = rows[-1]["seq"]
 
 
 def _delete_all(connection: sqlite3.Connection, seqs: list[int]) -> Purged:

@@ -10,14 +10,16 @@ from typing import Any, TypeVar
 import anyio
 import msgspec
 
+from queuectl.engine.domain.activity import Point, Totals
 from queuectl.engine.domain.events import Event
 from queuectl.engine.domain.filters import JobFilter
+from queuectl.engine.domain.looks import Cause, DatabaseInfo, JobPage
 from queuectl.engine.domain.models import Attempt, Job, RunKey
 from queuectl.engine.domain.settings import Settings
 from queuectl.engine.domain.states import JobState
-from queuectl.engine.errors import EngineClosedError, InvalidValueError
+from queuectl.engine.errors import EngineClosedError, EventsPrunedError, InvalidValueError
 from queuectl.engine.store.base import CheckReport, Orders, StoreStats, WorkerRow
-from queuectl.engine.store.sqlite import operations
+from queuectl.engine.store.sqlite import figures, operations, upkeep
 from queuectl.engine.store.sqlite.check import check_database
 from queuectl.engine.store.sqlite.connection import (
     ThreadConnection,
@@ -27,8 +29,8 @@ from queuectl.engine.store.sqlite.connection import (
 )
 from queuectl.engine.store.sqlite.rows import (
     attempt_from_row,
+    cause_from_row,
     event_from_row,
-    from_ms,
     job_from_row,
     stop_from_row,
     to_ms,
@@ -43,6 +45,9 @@ _NOTABLE = frozenset({JobState.PROCESSING, JobState.FAILED, JobState.DEAD, JobSt
 
 # Longer than what the system could not start is put off.
 _A_MOMENT = timedelta(seconds=10)
+
+# How many jobs are looked at between two looks of others.
+_STEP = 5000
 
 _NOT_TEXT = "not valid Unicode (a lone surrogate)"
 
@@ -78,14 +83,68 @@ class SqliteLookups:
     async def list_jobs(self, wanted: JobFilter, *, after: int, limit: int) -> list[Job]:
         """Return jobs in order of arrival."""
         name, values = _listing("list_jobs", wanted)
-        rows = await self._rows(name, after=after, limit=limit, **values)
-        return [job_from_row(row) for row in rows]
+
+        if not wanted.is_checked:
+            rows = await self._rows(name, after=after, limit=limit, **values)
+            return [job_from_row(row) for row in rows]
+
+        # Here and below: most commands only add jobs, and are to start fast.
+        from queuectl.engine.store.sqlite.pages import listed_seqs, matching
+
+        found: list[sqlite3.Row] = []
+
+        # Step by step, so that others can read in between.
+        while len(found) < limit:
+            place = {**values, "after": after, "limit": _STEP}
+            seqs = await self._read(partial(listed_seqs, name=name, values=place))
+
+            if not seqs:
+                break
+
+            after, left = seqs[-1], limit - len(found)
+            found += await self._read(partial(matching, seqs=seqs, wanted=wanted, limit=left))
+
+        return [job_from_row(row) for row in found]
 
     async def last_jobs(self, wanted: JobFilter, *, limit: int) -> list[Job]:
         """Return the jobs that arrived last, in order of arrival."""
-        name, values = _listing("last_jobs", wanted)
-        rows = await self._rows(name, limit=limit, **values)
-        return [job_from_row(row) for row in reversed(rows)]
+        if not wanted.is_checked:
+            name, values = _listing("last_jobs", wanted)
+            rows = await self._rows(name, limit=limit, **values)
+            return [job_from_row(row) for row in reversed(rows)]
+
+        found: list[Job] = []
+        before: int | None = None
+
+        while len(found) < limit:
+            page = await self.page(wanted, before=before, limit=min(limit - len(found), _STEP))
+            found += page.jobs
+            before = page.older
+
+            if before is None:
+                break
+
+        return found[::-1]
+
+    async def page(self, wanted: JobFilter, *, before: int | None, limit: int) -> JobPage:
+        """Return a page of jobs, those that arrived last in front."""
+        from queuectl.engine.store.sqlite.pages import newest_page
+
+        return await self._read(partial(newest_page, wanted=wanted, before=before, limit=limit))
+
+    async def page_of_scheduled(
+        self, wanted: JobFilter, *, before: int | None, limit: int, now: datetime
+    ) -> JobPage:
+        """Return a page of jobs whose time is still to come, the next in front."""
+        from queuectl.engine.store.sqlite.pages import soonest_page
+
+        return await self._read(
+            partial(soonest_page, wanted=wanted, before=before, limit=limit, now=now)
+        )
+
+    async def causes(self, *, limit: int) -> list[Cause]:
+        """Return the reasons of dead jobs."""
+        return [cause_from_row(row) for row in await self._rows("causes", limit=limit)]
 
     async def runs(self, job_id: str) -> list[Attempt]:
         """Return the finished runs of a job."""
@@ -121,30 +180,49 @@ class SqliteLookups:
         """Return the jobs in state processing in a worker's name."""
         return [job_from_row(row) for row in await self._rows("held_jobs", worker=worker)]
 
-    async def events(self, *, since: int, limit: int) -> list[Event]:
+    async def events(self, *, since: int, limit: int, job_id: str | None = None) -> list[Event]:
         """Return events behind a sequence number."""
-        rows = await self._rows("list_events", since=since, limit=limit)
-        return [event_from_row(row) for row in rows]
+        name = "list_events" if job_id is None else "list_events_of_job"
+        values = {"since": since, "limit": limit, "id": job_id}
+
+        def read(connection: sqlite3.Connection) -> list[Event]:
+            page = [event_from_row(row) for row in connection.execute(SQL[name], values)]
+
+            if since > 0 and not (page and page[0].seq == since + 1):
+                _check_kept(connection, since)
+
+            return page
+
+        return await self._read(read)
+
+    async def last_events(self, *, limit: int, job_id: str | None = None) -> list[Event]:
+        """Return the last events, in order."""
+        name = "last_events" if job_id is None else "last_events_of_job"
+        rows = await self._rows(name, limit=limit, id=job_id)
+        return [event_from_row(row) for row in reversed(rows)]
 
     async def last_event(self) -> int:
         """Return the sequence number of the last event."""
         return int((await self._rows("last_event_seq"))[0][0])
 
-    async def stats(self, *, now: datetime) -> StoreStats:
+    async def stats(self, *, now: datetime, tag: str | None = None) -> StoreStats:
         """Return the statistics."""
+        if tag is None:
+            return await self._read(partial(figures.read_stats, now=now))
 
-        def read(connection: sqlite3.Connection) -> StoreStats:
-            rows = {row["state"]: row for row in connection.execute(SQL["counts"])}
-            oldest = connection.execute(SQL["oldest_due"], {"now": to_ms(now)}).fetchone()[0]
-            completed = rows[JobState.COMPLETED]
-            total = timedelta(milliseconds=completed["duration_ms"])
-            return StoreStats(
-                counts={state: rows[state]["jobs"] for state in JobState},
-                avg_duration=total / completed["jobs"] if completed["jobs"] else None,
-                oldest_pending=None if oldest is None else max(now - from_ms(oldest), timedelta()),
-            )
+        return await self._read(partial(figures.read_stats_of_tag, tag=tag, now=now))
 
-        return await self._read(read)
+    async def history(self, *, now: datetime, step: timedelta, steps: int) -> list[Point]:
+        """Return what happened in each of the last steps."""
+        return await self._read(partial(figures.read_history, now=now, step=step, steps=steps))
+
+    async def totals(self) -> Totals:
+        """Return what was counted since counting began."""
+        return await self._read(figures.read_totals)
+
+    async def needs_pruning(self, *, now: datetime, retention: timedelta | None) -> bool:
+        """Whether events or figures are older than they are kept."""
+        return await self._read(partial(upkeep.is_due, now=now, retention=retention))
 
     async def is_settled(self, *, now: datetime) -> bool:
         """Whether nothing is due, running or waiting for a retry."""
@@ -158,6 +236,14 @@ class SqliteLookups:
     async def check(self) -> CheckReport:
         """Read the whole database and report what is wrong with it."""
         return await self._read(check_database)
+
+    async def describe(self, *, outputs_bytes: int) -> DatabaseInfo:
+        """Return how large the database is."""
+        from queuectl.engine.store.sqlite.sizes import describe_database
+
+        return await self._read(
+            partial(describe_database, path=self._path, outputs_bytes=outputs_bytes)
+        )
 
     async def _rows(self, name: str, **values: Any) -> list[sqlite3.Row]:
         def read(connection: sqlite3.Connection) -> list[sqlite3.Row]:
@@ -206,6 +292,21 @@ class SqliteLookups:
 
             if self._reading is not None:
                 await self._reading.close()
+
+
+def _check_kept(connection: sqlite3.Connection, since: int) -> None:
+    """
+    Make sure that no event behind a sequence number was deleted.
+
+    Raises:
+        EventsPrunedError: One was.
+    """
+    first = connection.execute(SQL["first_event"]).fetchone()
+    last = int(connection.execute(SQL["last_event_seq"]).fetchone()[0])
+    oldest = last + 1 if first is None else int(first["seq"])
+
+    if since < oldest - 1:
+        raise EventsPrunedError(since, oldest)
 
 
 def _listing(name: str, wanted: JobFilter) -> tuple[str, dict[str, Any]]:

@@ -2,12 +2,13 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
+from queuectl.engine.domain.activity import DIED, ENQUEUED, WAIT
 from queuectl.engine.domain.events import EventKind
 from queuectl.engine.domain.lifecycle import Transition, cancelled_instead
 from queuectl.engine.domain.models import Job, NewJob, RunKey
@@ -15,6 +16,7 @@ from queuectl.engine.domain.settings import Settings
 from queuectl.engine.domain.states import WAITING
 from queuectl.engine.errors import DuplicateJobError, JobNotFoundError
 from queuectl.engine.store.base import Claim, RunRecord
+from queuectl.engine.store.sqlite.counting import Happening, count_all, count_some
 from queuectl.engine.store.sqlite.rows import (
     due_ms,
     from_ms,
@@ -72,6 +74,7 @@ def insert(
     )
     connection.execute(SQL["count_pending"], {"added": len(jobs)})
     connection.execute(SQL["insert_enqueued"], {"now": to_ms(now), "last": last})
+    count_some(connection, ENQUEUED, len(jobs), now)
     return list(map(inserted_job, jobs, seqs))
 
 
@@ -133,6 +136,7 @@ def finish(connection: sqlite3.Connection, ends: Sequence[End]) -> list[bool]:
     values = [_finish_values(end.job, end.transition, end.run, end.now) for end in done]
     run_for_rows(connection, "finish_jobs", values)
     _record(connection, done)
+    count_all(connection, (happening for end in done for happening in _happenings(end)))
     return [end.job.run_key in held for end in ends]
 
 
@@ -162,6 +166,18 @@ def _record(connection: sqlite3.Connection, ends: Sequence[End]) -> None:
         event_values(end.job, end.transition.event, end.now, end.transition.reason) for end in ends
     ]
     run_for_rows(connection, "insert_events", events)
+
+
+def _happenings(end: End) -> Iterator[Happening]:
+    """Tell what is to be counted of a run that has ended."""
+    at, started_at = to_ms(end.now), to_ms(end.run.started_at)
+    # A job may be given a time that was over when it was enqueued.
+    due = max(to_ms(end.job.run_at), to_ms(end.job.created_at))
+    yield Happening(at, end.run.outcome.value, to_ms(end.run.finished_at) - started_at)
+    yield Happening(at, WAIT, started_at - due)
+
+    if end.transition.event is EventKind.DIED:
+        yield Happening(at, DIED, None)
 
 
 def _finish_values(

@@ -173,6 +173,57 @@ SELECT jobs.* FROM tags INNER JOIN jobs ON tags.job = jobs.seq
 WHERE tags.tag = :tag AND (:state IS NULL OR jobs.state = :state)
 ORDER BY tags.job DESC LIMIT :limit;
 
+-- name: walk_jobs
+-- The walks: sequence numbers of jobs in the order of an index. Each is read from an index
+-- or a key alone, so that many can be walked past.
+SELECT seq FROM jobs WHERE seq < :before ORDER BY seq DESC LIMIT :limit;
+
+-- name: walk_state
+SELECT seq FROM jobs
+WHERE
+    state IN ('processing', 'failed', 'dead', 'cancelled')
+    AND state = :state AND seq < :before
+ORDER BY seq DESC LIMIT :limit;
+
+-- name: walk_waiting
+-- Named, for the planner would rather read all jobs in order.
+SELECT seq FROM jobs INDEXED BY jobs_due
+WHERE ready IS NOT NULL AND seq < :before ORDER BY seq DESC LIMIT :limit;
+
+-- name: walk_runs
+SELECT job AS seq FROM runs WHERE job < :before ORDER BY job DESC LIMIT :limit;
+
+-- name: walk_tag
+SELECT job AS seq FROM tags WHERE tag = :tag AND job < :before ORDER BY job DESC LIMIT :limit;
+
+-- name: walk_due_together
+SELECT seq, run_at, run_count FROM jobs
+WHERE ready = 0 AND run_at = :run_at AND seq > :seq ORDER BY seq LIMIT :limit;
+
+-- name: walk_due_later
+SELECT seq, run_at, run_count FROM jobs
+WHERE ready = 0 AND run_at > :run_at ORDER BY run_at, seq LIMIT :limit;
+
+-- name: place_of_due
+SELECT run_at FROM jobs WHERE seq = :seq AND (run_count & :mask) = :runs;
+
+-- name: matching_jobs
+-- LIKE takes A to Z and a to z for the same.
+SELECT jobs.* FROM json_each(:seqs) AS walked CROSS JOIN jobs ON walked.value = jobs.seq
+WHERE
+    (:state IS NULL OR jobs.state = :state)
+    AND (:reason IS NULL OR coalesce(jobs.reason, '') = :reason)
+    AND (
+        :pattern IS NULL
+        OR jobs.command LIKE :pattern ESCAPE '\'
+        OR jobs.id LIKE :pattern ESCAPE '\'
+        OR jobs.reason LIKE :pattern ESCAPE '\'
+    )
+    AND (
+        :tag IS NULL OR EXISTS (SELECT 1 FROM tags WHERE tags.tag = :tag AND tags.job = jobs.seq)
+    )
+ORDER BY walked.key LIMIT :limit;
+
 -- name: list_runs
 SELECT runs.*, jobs.id AS job_id FROM runs INNER JOIN jobs ON runs.job = jobs.seq
 WHERE jobs.id = :id ORDER BY runs.number;
@@ -198,8 +249,20 @@ WHERE seq = :seq AND state IN ('failed', 'dead', 'cancelled');
 SELECT seq, run_count FROM jobs
 WHERE
     state IN ('processing', 'failed', 'dead', 'cancelled')
-    AND state = 'dead'
+    AND state = 'dead' AND seq > :after
+    AND (:reason IS NULL OR coalesce(reason, '') = :reason)
 ORDER BY seq LIMIT :limit;
+
+-- name: causes
+SELECT coalesce(reason, '') AS cause, count(*) AS jobs, max(updated_at) AS latest FROM jobs
+WHERE
+    state IN ('processing', 'failed', 'dead', 'cancelled')
+    AND state = 'dead'
+GROUP BY cause ORDER BY jobs DESC, latest DESC LIMIT :limit;
+
+-- name: run_job_now
+-- It keeps its state, and the attempts that it is charged.
+UPDATE jobs SET ready = 1, run_at = :now WHERE seq = :seq AND ready = 0;
 
 -- name: delete_job
 DELETE FROM jobs WHERE seq = :seq AND state <> 'processing';
@@ -216,9 +279,6 @@ WHERE job IN (SELECT value FROM json_each(:jobs)) AND output_bytes > :inline;
 
 -- name: all_large_runs
 SELECT job, number FROM runs WHERE output_bytes > :inline;
-
--- name: delete_events_of_deleted
-DELETE FROM events WHERE job NOT IN (SELECT seq FROM jobs);
 
 -- name: register_worker
 INSERT INTO workers (
@@ -264,9 +324,76 @@ WHERE worker = :worker AND state = 'processing' AND cancel_reason IS NOT NULL;
 SELECT * FROM jobs WHERE state = 'processing' AND worker = :worker ORDER BY seq;
 
 -- name: list_events
-SELECT events.seq, events.at, events.kind, events.run, events.reason, jobs.id AS job_id
-FROM events INNER JOIN jobs ON events.job = jobs.seq
-WHERE events.seq > :since ORDER BY events.seq LIMIT :limit;
+-- What happened to jobs that were deleted before their ids were kept is left out.
+SELECT
+    events.seq, events.at, events.kind, events.run, events.reason,
+    coalesce(jobs.id, former_jobs.id) AS job_id
+FROM events
+LEFT JOIN jobs ON events.job = jobs.seq
+LEFT JOIN former_jobs ON events.job = former_jobs.seq
+WHERE events.seq > :since AND coalesce(jobs.id, former_jobs.id) IS NOT NULL
+ORDER BY events.seq LIMIT :limit;
+
+-- name: list_events_of_job
+-- An id may have been another's, which was deleted.
+SELECT seq, at, kind, run, reason, :id AS job_id FROM events
+WHERE
+    seq > :since
+    AND job IN (
+        SELECT seq FROM jobs WHERE id = :id
+        UNION ALL
+        SELECT seq FROM former_jobs WHERE id = :id
+    )
+ORDER BY seq LIMIT :limit;
+
+-- name: last_events
+SELECT
+    events.seq, events.at, events.kind, events.run, events.reason,
+    coalesce(jobs.id, former_jobs.id) AS job_id
+FROM events
+LEFT JOIN jobs ON events.job = jobs.seq
+LEFT JOIN former_jobs ON events.job = former_jobs.seq
+WHERE coalesce(jobs.id, former_jobs.id) IS NOT NULL
+ORDER BY events.seq DESC LIMIT :limit;
+
+-- name: last_events_of_job
+SELECT seq, at, kind, run, reason, :id AS job_id FROM events
+WHERE
+    job IN (
+        SELECT seq FROM jobs WHERE id = :id
+        UNION ALL
+        SELECT seq FROM former_jobs WHERE id = :id
+    )
+ORDER BY seq DESC LIMIT :limit;
+
+-- name: file_size
+SELECT
+    page_size.page_size * page_count.page_count AS size_bytes,
+    page_size.page_size * freelist_count.freelist_count AS free_bytes
+FROM
+    pragma_page_size() AS page_size, pragma_page_count() AS page_count,
+    pragma_freelist_count() AS freelist_count;
+
+-- name: count_events
+SELECT count(*) FROM events;
+
+-- name: first_event
+SELECT seq, at FROM events ORDER BY seq LIMIT 1;
+
+-- name: prune_events
+-- From the first one on, up to one that is kept: nothing is missing behind that. A time
+-- that is further away than events are kept is of a clock that was wrong.
+DELETE FROM events WHERE seq < (
+    SELECT coalesce(min(seq) FILTER (WHERE at BETWEEN :until AND :ahead), max(seq) + 1)
+    FROM (SELECT seq, at FROM events ORDER BY seq LIMIT :limit)
+);
+
+-- name: prune_former_jobs
+DELETE FROM former_jobs WHERE seq IN (
+    SELECT seq FROM former_jobs
+    WHERE last_event < (SELECT coalesce(min(seq), 9223372036854775807) FROM events)
+    ORDER BY last_event LIMIT :limit
+);
 
 -- name: last_event_seq
 SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events';
@@ -308,3 +435,71 @@ ON CONFLICT (key) DO UPDATE SET value = excluded.value;
 
 -- name: delete_setting
 DELETE FROM settings WHERE key = :key;
+
+-- name: count_activity
+-- As JSON: any number of rows with one text, which is prepared once.
+INSERT INTO activity (span, number, measure, class, count, ms)
+SELECT
+    json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]')
+FROM json_each(:rows) WHERE true
+ON CONFLICT (span, number, measure, class) DO UPDATE
+SET count = count + excluded.count, ms = ms + excluded.ms;
+
+-- name: activity_between
+SELECT
+    -- The span in which a period begins is apart: only a part of it counts.
+    number = :first AS is_first, measure, class, sum(count) AS count, sum(ms) AS ms
+FROM activity WHERE span = :span AND number BETWEEN :first AND :last
+GROUP BY number = :first, measure, class;
+
+-- name: activity_by_step
+SELECT number / :spans AS step, measure, sum(count) AS count
+FROM activity WHERE span = :span AND number BETWEEN :first AND :last
+GROUP BY number / :spans, measure;
+
+-- name: activity_ever
+SELECT measure, class, count, ms FROM activity WHERE span = 0;
+
+-- name: counting_since
+SELECT applied_at FROM migrations WHERE name = 'activity';
+
+-- name: first_activity
+SELECT min(number) FROM activity WHERE span = :span;
+
+-- name: prune_activity
+DELETE FROM activity WHERE span = :span AND number < :until;
+
+-- name: counts_with_tag
+SELECT
+    jobs.state, count(*) AS jobs,
+    coalesce(sum(jobs.finished_at - jobs.started_at), 0) AS duration_ms
+FROM tags INNER JOIN jobs ON tags.job = jobs.seq
+WHERE tags.tag = :tag
+GROUP BY jobs.state;
+
+-- name: oldest_due_with_tag
+SELECT min(jobs.run_at) FROM tags INNER JOIN jobs ON tags.job = jobs.seq
+WHERE tags.tag = :tag AND (jobs.ready = 1 OR (jobs.ready = 0 AND jobs.run_at <= :now));
+
+-- name: happened_with_tag
+-- A wait is told by a job's last run alone: of the others the time they were due is gone.
+-- A job that was cancelled while it waited for a retry has a due time behind its last run.
+SELECT jobs.created_at AS at, 'enqueued' AS measure, NULL AS ms
+FROM tags INNER JOIN jobs ON tags.job = jobs.seq
+WHERE tags.tag = :tag AND jobs.created_at BETWEEN :since AND :now
+UNION ALL
+SELECT jobs.updated_at, 'died', NULL
+FROM tags INNER JOIN jobs ON tags.job = jobs.seq
+WHERE tags.tag = :tag AND jobs.state = 'dead' AND jobs.updated_at BETWEEN :since AND :now
+UNION ALL
+SELECT runs.finished_at, runs.outcome, max(runs.finished_at - runs.started_at, 0)
+FROM tags INNER JOIN runs ON tags.job = runs.job
+WHERE tags.tag = :tag AND runs.finished_at BETWEEN :since AND :now
+UNION ALL
+SELECT jobs.finished_at, 'wait', jobs.started_at - max(jobs.run_at, jobs.created_at)
+FROM tags INNER JOIN jobs ON tags.job = jobs.seq
+WHERE
+    tags.tag = :tag AND jobs.state IN ('completed', 'dead', 'cancelled')
+    AND jobs.finished_at BETWEEN :since AND :now
+    AND jobs.started_at >= max(jobs.run_at, jobs.created_at);

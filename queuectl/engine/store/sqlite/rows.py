@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from queuectl.engine.domain.events import Event, EventKind
+from queuectl.engine.domain.looks import Cause
 from queuectl.engine.domain.models import (
     Attempt,
     Job,
@@ -209,6 +210,11 @@ def worker_from_row(row: sqlite3.Row) -> WorkerRow:
 def stop_from_row(row: sqlite3.Row) -> StopOrder | None:
     """Return how the worker of a row was asked to stop, None where it was not."""
     return None if row["stop"] is None else StopOrder(row["stop"])
+
+
+def cause_from_row(row: sqlite3.Row) -> Cause:
+    """Return the cause that a row of ``causes`` holds."""
+    return Cause(reason=row["cause"], count=row["jobs"], latest=from_ms(row["latest"]))
 
 
 def event_from_row(row: sqlite3.Row) -> Event:

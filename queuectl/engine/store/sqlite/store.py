@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ from queuectl.engine.domain.models import Job, NewJob, StopOrder
 from queuectl.engine.domain.settings import Settings
 from queuectl.engine.domain.states import JobState
 from queuectl.engine.store.base import Change, Claim, Purged, RunRecord
-from queuectl.engine.store.sqlite import by_hand, operations
+from queuectl.engine.store.sqlite import by_hand, operations, upkeep
 from queuectl.engine.store.sqlite.backup import copy_database
 from queuectl.engine.store.sqlite.checkpoint import Checkpointer
 from queuectl.engine.store.sqlite.connection import (
@@ -176,9 +176,13 @@ class SqliteStore(SqliteLookups):
             partial(by_hand.retry, job_ids=job_ids, allowed=allowed, now=now), Change.WORK
         )
 
-    async def retry_dead(self, *, now: datetime) -> int:
-        """Put every dead job back to pending."""
-        return await self._write(partial(by_hand.retry_dead, now=now), Change.WORK)
+    async def retry_dead(self, *, now: datetime, reason: str | None = None) -> int:
+        """Put dead jobs back to pending."""
+        return await self._write(partial(by_hand.retry_dead, now=now, reason=reason), Change.WORK)
+
+    async def run_now(self, job_ids: Sequence[str], *, now: datetime) -> list[Job]:
+        """Let jobs that wait for a time to come run at once, all or none."""
+        return await self._write(partial(by_hand.run_now, job_ids=job_ids, now=now), Change.WORK)
 
     async def delete(self, job_id: str) -> Purged:
         """Delete a job with its runs and outputs."""
@@ -187,6 +191,16 @@ class SqliteStore(SqliteLookups):
     async def purge(self, states: Sequence[JobState], *, until: datetime) -> Purged:
         """Delete old jobs."""
         return await self._write(partial(by_hand.purge, states=states, until=until), Change.STATE)
+
+    async def prune(self, *, now: datetime, retention: timedelta | None) -> bool:
+        """Take some of the events and figures that are too old away."""
+        return await self._write(
+            partial(upkeep.prune, now=now, retention=retention), Change(0), can_wait=True
+        )
+
+    async def purge_dead(self, *, reason: str | None = None) -> Purged:
+        """Delete dead jobs."""
+        return await self._write(partial(by_hand.purge_dead, reason=reason), Change.STATE)
 
     async def register_worker(
         self,

@@ -294,8 +294,10 @@ class Writer:
         for operation in batch:
             change |= operation.change
 
-        for listener in self._listeners:
-            listener(change)
+        # What only takes away is nobody's news.
+        if change:
+            for listener in self._listeners:
+                listener(change)
 
 
 def _run_batch(batch: list[_Operation], connection: sqlite3.Connection) -> tuple[list[Any], bool]:

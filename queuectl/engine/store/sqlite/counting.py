@@ -1,0 +1,97 @@
+"""What happens, counted in the transaction that makes it: by the minute, the quarter, and ever."""
+
+import sqlite3
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+import msgspec
+
+from queuectl.engine.domain.activity import class_of
+from queuectl.engine.store.sqlite.rows import to_ms
+from queuectl.engine.store.sqlite.statements import SQL
+
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+class Span(NamedTuple):
+    """
+    A length of time by which is counted.
+
+    Attributes:
+        minutes: How long; what the database calls it by.
+        kept: For how long its counts are kept.
+    """
+
+    minutes: int
+    kept: timedelta
+
+    @property
+    def ms(self) -> int:
+        """How long, in milliseconds."""
+        return self.minutes * 60_000
+
+    def number_at(self, at: int) -> int:
+        """Return the number of the span that a time is in, in milliseconds since 1970 UTC."""
+        return at // self.ms
+
+
+# Each is kept longer than it is looked back at: a step may begin before its period.
+MINUTE: Final = Span(1, timedelta(hours=3))
+QUARTER: Final = Span(15, timedelta(hours=25))
+SPANS: Final = (MINUTE, QUARTER)
+
+# Longer periods than this are counted by the quarter.
+BY_THE_MINUTE: Final = timedelta(hours=2)
+
+_EVER: Final = (0, 0)
+
+
+class Happening(NamedTuple):
+    """
+    One thing that is to be counted.
+
+    Attributes:
+        at: When it was written down, in milliseconds since 1970 UTC.
+        measure: What; see `queuectl.engine.domain.activity.Tally`.
+        ms: How long it took; None where it takes no time.
+    """
+
+    at: int
+    measure: str
+    ms: int | None
+
+
+def span_for(period: timedelta) -> Span:
+    """Return the span by which a period is looked at."""
+    return MINUTE if period <= BY_THE_MINUTE else QUARTER
+
+
+def count_all(connection: sqlite3.Connection, happened: Iterable[Happening]) -> None:
+    """Count what happened, all with one statement."""
+    sums: dict[tuple[int, str, int], tuple[int, int]] = {}
+
+    for at, measure, ms in happened:
+        took = 0 if ms is None else max(ms, 0)
+        key = (MINUTE.number_at(at), measure, 0 if ms is None else class_of(took))
+        count, total = sums.get(key, (0, 0))
+        sums[key] = (count + 1, total + took)
+
+    if sums:
+        _add(connection, [(*key, *sums[key]) for key in sums])
+
+
+def count_some(connection: sqlite3.Connection, measure: str, number: int, now: datetime) -> None:
+    """Count what happened so many times, and takes no time."""
+    if number:
+        _add(connection, [(MINUTE.number_at(to_ms(now)), measure, 0, number, 0)])
+
+
+def _add(connection: sqlite3.Connection, counted: list[tuple[int, str, int, int, int]]) -> None:
+    """Add what was counted in some minutes to every span that they are in."""
+    rows = [
+        (*span, *rest)
+        for minute, *rest in counted
+        for span in ((MINUTE.minutes, minute), (QUARTER.minutes, minute // QUARTER.minutes), _EVER)
+    ]
+    connection.execute(SQL["count_activity"], {"rows": msgspec.json.encode(rows).decode()})
