@@ -1,4 +1,4 @@
-"""A run that ended in time has ended so, however late its worker hears of it."""
+"""A run that ended in time has ended so, however late its worker hears of it or can say it."""
 
 import asyncio
 import os
@@ -6,11 +6,20 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
-from queuectl import JobState, QueueEngine
+from queuectl import JobState, OutcomeKind, QueueEngine
+from queuectl.engine.domain.lifecycle import Outcome
+from queuectl.engine.runtime.clock import SystemClock
+from queuectl.engine.runtime.folder import StateFolder
+from queuectl.engine.runtime.notes import run_note
+from queuectl.engine.runtime.outcomes import noted_outcome
 from queuectl.engine.runtime.process import ShellProcess, ShellRunner
+from queuectl.engine.runtime.recording import EndedRun, Recorder
 from queuectl.engine.runtime.run import Run, StopReason
+from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.runtime.runner import RunRequest
+from queuectl.engine.store.base import JobStore
 from queuectl.engine.testing import FakeClock, FakeProcess, FakeRun
 from tests.factories import NOW, make_job
 from tests.integration.processes import WORK, engine_process, is_running, pid_in
@@ -156,3 +165,32 @@ async def test_a_command_that_was_cancelled_before_it_began_is_not_begun(
 
     assert not (tmp_path / "ran").exists()
     assert (job.state, job.reason) == (JobState.CANCELLED, "not today")
+
+
+class SilentStore:
+    """One that never answers."""
+
+    async def settings(self) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_result_that_is_being_recorded_when_the_loop_ends_is_left_in_the_files(
+    tmp_path: Path,
+) -> None:
+    job = make_job()
+    outcome = Outcome(kind=OutcomeKind.FAILED, signal="SIGKILL", reason="signal=SIGKILL")
+    files = RunFiles(tmp_path, 1)
+    files.make_exit_file()
+    assert files.open(run_note(job.run_key))
+    recorder = Recorder(
+        cast("JobStore", SilentStore()), SystemClock(), StateFolder(tmp_path / "queue.db")
+    )
+    ended = EndedRun(job=job, outcome=outcome, started_at=NOW)
+    recording = asyncio.create_task(recorder.record(ended, note_in=files))
+    await asyncio.sleep(0)
+
+    recording.cancel()
+    await asyncio.wait([recording])
+    files.close()
+
+    assert noted_outcome(files, run_note(job.run_key)) == outcome
