@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         worker_record,
     )
     from queuectl.engine.domain.settings import SETTINGS, Setting
+    from queuectl.engine.domain.sizes import parse_size
     from queuectl.engine.domain.spec import JobSpec
     from queuectl.engine.domain.states import TERMINAL, JobState
     from queuectl.engine.errors import (
@@ -114,6 +115,7 @@ _HOMES = {
         "worker_record",
     ),
     "queuectl.engine.domain.settings": ("SETTINGS", "Setting"),
+    "queuectl.engine.domain.sizes": ("parse_size",),
     "queuectl.engine.domain.spec": ("JobSpec",),
     "queuectl.engine.domain.states": ("TERMINAL", "JobState"),
     "queuectl.engine.errors": (
@@ -207,6 +209,7 @@ __all__ = [
     "parse_duration",
     "parse_job",
     "parse_jobs",
+    "parse_size",
     "parse_time",
     "status_record",
     "worker_record",
