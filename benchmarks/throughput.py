@@ -25,6 +25,7 @@ XARGS: Final = f"xargs -P{SLOTS}"
 _COMMAND_LINE: Final = "queuectl worker start --count 4 --drain"
 _PROCESSES: Final = "queuectl worker start --count 4 --processes 2 --drain"
 _LIBRARY: Final = "QueueEngine.drain(4), without its start"
+_BARE: Final = "asyncio.create_subprocess_shell, four at once, and nothing else"
 
 
 def measure(bench: Bench) -> Result:
@@ -35,6 +36,7 @@ def measure(bench: Bench) -> Result:
         _COMMAND_LINE: partial(worker_rate, bench, jobs),
         _PROCESSES: partial(worker_rate, bench, jobs, "--processes=2"),
         _LIBRARY: partial(_library_rate, bench, jobs),
+        _BARE: partial(_bare_rate, jobs),
     }
     samples, skipped = alternate(subjects, bench.rounds)
     return Result(
@@ -97,6 +99,12 @@ def _library_rate(bench: Bench, jobs: int) -> float:
         child = run_command(child_script("engine_child.py", "drain", str(database), str(SLOTS)))
         queues.check_all_completed(database, jobs)
 
+    found = msgspec.json.decode(child.stdout, type=dict[str, float])
+    return jobs / found["seconds"]
+
+
+def _bare_rate(jobs: int) -> float:
+    child = run_command(child_script("bare_child.py", str(jobs), str(SLOTS)))
     found = msgspec.json.decode(child.stdout, type=dict[str, float])
     return jobs / found["seconds"]
 

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         worker_record,
     )
     from queuectl.engine.domain.settings import SETTINGS, Setting
+    from queuectl.engine.domain.sizes import parse_size
     from queuectl.engine.domain.spec import JobSpec
     from queuectl.engine.domain.states import TERMINAL, JobState
     from queuectl.engine.domain.stats import QueueStats
@@ -137,6 +138,7 @@ _HOMES = {
         "worker_record",
     ),
     "queuectl.engine.domain.settings": ("SETTINGS", "Setting"),
+    "queuectl.engine.domain.sizes": ("parse_size",),
     "queuectl.engine.domain.spec": ("JobSpec",),
     "queuectl.engine.domain.states": ("TERMINAL", "JobState"),
     "queuectl.engine.domain.stats": ("QueueStats",),
@@ -248,6 +250,7 @@ __all__ = [
     "parse_duration",
     "parse_job",
     "parse_jobs",
+    "parse_size",
     "parse_time",
     "status_record",
     "worker_record",

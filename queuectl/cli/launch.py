@@ -20,10 +20,13 @@ from typing import Final, NoReturn
 import msgspec
 
 from queuectl import WorkerRecord
-from queuectl.cli.errors import CommandError
+from queuectl.cli.errors import CommandError, ExitCode
 from queuectl.cli.signals import stop_signals
 
 _SHOWN_LOG_LINES: Final = 20
+
+# Seconds in which a worker takes its first look, and ends where it cannot work at all.
+_FIRST_LOOK: Final = 0.25
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +63,8 @@ def detach(launch: Launch, log_folder: Path) -> Iterator[Detached | None]:
     A worker that found nothing to drain has ended with success: None.
 
     Raises:
-        CommandError: One ended before it was there; the error shows the end of its log.
+        CommandError: One ended before it was there, or failed right after; the error
+            shows the end of its log, and has its exit code.
     """
     for _ in range(launch.processes):
         yield _detach_one(launch, log_folder)
@@ -126,10 +130,17 @@ def _detach_one(launch: Launch, log_folder: Path) -> Detached | None:
         raise
 
     if record is None:
-        _explain_end(child.wait(), log_file)
+        if code := child.wait():
+            raise _early_end("the worker ended before it was ready", code, log_file)
+
+        log_file.unlink()
         return None
 
     named = _rename(log_file, log_folder / f"{record.id}.log")
+
+    if code := _code_of_first_look(child):
+        raise _early_end(f"worker {record.id} ended at its first look", code, named)
+
     # It lives on; Popen would warn that nobody waited for it.
     child.returncode = 0
     return Detached(**msgspec.structs.asdict(record), log_file=str(named))
@@ -216,17 +227,22 @@ def _first_words(child: subprocess.Popen[bytes]) -> WorkerRecord | None:
     return msgspec.json.decode(line, type=WorkerRecord) if line else None
 
 
-def _explain_end(code: int, log_file: Path) -> None:
-    """Raise what a worker said before it ended too early; one that succeeded is no error."""
+def _code_of_first_look(child: subprocess.Popen[bytes]) -> int:
+    """Return the exit code of a worker that has ended by then, 0 of one that works."""
+    try:
+        return child.wait(_FIRST_LOOK)
+    except subprocess.TimeoutExpired:
+        return 0
+
+
+def _early_end(problem: str, code: int, log_file: Path) -> CommandError:
+    """Return the error of a worker that ended too early, with what it said."""
     lines = log_file.read_text(errors="backslashreplace").splitlines()
-
-    if code == 0:
-        log_file.unlink()
-        return
-
     end = "".join(f"\n  {line}" for line in lines[-_SHOWN_LOG_LINES:])
-    raise CommandError(
-        f"the worker ended before it was ready; its log ends:{end}", hint=f"see {log_file}"
+    return CommandError(
+        f"{problem}; its log ends:{end}",
+        exit_code=ExitCode(code) if code in set(ExitCode) else ExitCode.FAILURE,
+        hint=f"see {log_file}",
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, TypeVar
 import typer
 from typer.core import TyperCommand
 
-from queuectl import InvalidValueError, JobState, parse_duration, parse_time
+from queuectl import InvalidValueError, JobState, parse_duration, parse_size, parse_time
 
 T = TypeVar("T")
 
@@ -82,6 +82,10 @@ def text(words: str) -> str:
 
 def _duration(text: str) -> timedelta:
     return _reading(parse_duration)(text)
+
+
+def _size(text: str) -> int:
+    return _reading(parse_size)(text)
 
 
 def _time(text: str) -> datetime:
@@ -213,8 +217,10 @@ MaxOutputBytes = Annotated[
     int | None,
     typer.Option(
         "--max-output-bytes",
-        metavar="N",
-        help="End a run that writes more, 0 for no limit; else the config's, 1 GiB.",
+        parser=_size,
+        metavar="SIZE",
+        help="End a run that writes more, as 512K, 10M, 1G; 0 for no limit; else the config's,"
+        " 1 GiB.",
     ),
 ]
 RunAt = Annotated[

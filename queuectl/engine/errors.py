@@ -266,8 +266,9 @@ class WaitTimeoutError(QueueCtlError, TimeoutError):
         waiting_for: What was still missing: job ids, or worker ids.
     """
 
-    def __init__(self, waiting_for: list[str], seconds: float) -> None:
+    def __init__(self, waiting_for: list[str], seconds: float, *, hint: str | None = None) -> None:
         self.waiting_for = waiting_for
+        self.hint = hint
         super().__init__(
             f"timed out after {plain(seconds)} s waiting for: {listed([*map(named, waiting_for)])}"
         )
@@ -304,6 +305,17 @@ class StoreUnusableError(StoreError):
 
 class StoreDamagedError(StoreUnusableError):
     """The file is not a queuectl database, or is damaged."""
+
+    @staticmethod
+    def remedy(database: object) -> str:
+        """Return what can be done about a damaged database, with the commands for it."""
+        import shlex
+
+        here, new = shlex.quote(str(database)), shlex.quote(f"{database}.recovered")
+        return (
+            "stop the workers and put a backup in its place; without one, the sqlite3 program,"
+            f" 3.41 or newer, may save what can be read: sqlite3 {here} .recover | sqlite3 {new}"
+        )
 
 
 class StoreReplacedError(StoreUnusableError):

@@ -170,6 +170,11 @@ class FakeProcess:
         """The number of the run, from 1."""
         return self._pid
 
+    @property
+    def told_at(self) -> float | None:
+        """Not said."""
+        return None
+
     async def wait(self) -> ProcessResult:
         """Return when it has ended."""
         await self._ended.wait()

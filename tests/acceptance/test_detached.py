@@ -157,7 +157,7 @@ async def test_stopping_leaves_nothing_behind(home: Home) -> None:
     files = {str(path.relative_to(home.state)) for path in home.state.rglob("*")}
     outputs = {name for name in files if name.startswith("output/")}
     logs = {name for name in files if name.startswith("logs/")}
-    assert files - outputs - logs == {"workers", "wake", "output", "logs"}
+    assert files - outputs - logs == {"database", "workers", "wake", "output", "logs"}
     assert len(logs) == 2
     assert len([name for name in outputs if name.endswith(".log")]) == 1
     assert {path.name for path in home.database.parent.iterdir()} == {

@@ -22,7 +22,8 @@ time.sleep(600)
 
 async def test_a_timeout_leaves_no_process_of_the_tree(home: Home) -> None:
     home.file("daemon.py").write_text(DOUBLE_FORK)
-    more: dict[str, object] = {"timeout": 0.5, "max_retries": 0}
+    # As long as four programs may take to begin, where others have the machine.
+    more: dict[str, object] = {"timeout": 4, "max_retries": 0}
     await home.enqueue(
         family("family") | more,
         stubborn("stubborn") | more,
@@ -39,7 +40,7 @@ async def test_a_timeout_leaves_no_process_of_the_tree(home: Home) -> None:
     assert {pid for pid, words in left.items() if "queuectl" not in words} == set()
     assert worker.pid in left
     assert {(job["state"], job["reason"]) for job in jobs} == {("dead", "timeout")}
-    assert all(job["duration_sec"] >= 0.5 for job in jobs)
+    assert all(job["duration_sec"] >= 4 for job in jobs)
 
 
 async def test_a_timeout_of_a_retried_job_counts_as_a_failure(home: Home) -> None:

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from queuectl import QueueEngine, WorkerState
 from tests.acceptance.home import PATIENCE, Home, is_running
 from tests.acceptance.jobs import appending, family, gated, stubborn
 from tests.acceptance.terminal import terminal
@@ -70,6 +71,23 @@ async def test_the_second_signal_ends_the_whole_group_of_the_job_and_gives_it_ba
     job = await home.job("job")
     assert (job["state"], job["attempts"]) == ("pending", 0)
     assert [run["outcome"] for run in job["runs"]] == ["interrupted"]
+
+
+async def test_what_the_signals_said_is_seen_by_others(home: Home) -> None:
+    await home.enqueue(stubborn())
+    worker = await home.worker()
+    await home.has_lines("began")
+
+    async with QueueEngine(home.database) as engine:
+        for state in (WorkerState.DRAINING, WorkerState.STOPPING):
+            worker.send(signal.SIGTERM)
+
+            async def is_seen(state: WorkerState = state) -> bool:
+                return [shown.state for shown in await engine.list_workers()] == [state]
+
+            await wait_until(is_seen)
+
+    assert await worker.ended() == 0
 
 
 async def test_the_third_signal_leaves_at_once_with_130(home: Home) -> None:

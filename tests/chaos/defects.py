@@ -33,7 +33,7 @@ from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.runtime.runner import RunningProcess, RunRequest
 from queuectl.engine.runtime.settling import Settler
 from queuectl.engine.runtime.tree import Listing, Members, RunTree
-from queuectl.engine.runtime.wrapper import COMMAND_VARIABLE, SHELL, Refusals, wrap
+from queuectl.engine.runtime.wrapper import COMMAND_VARIABLE, SHELL, wrap
 from queuectl.engine.store.base import WorkerRow
 from queuectl.engine.store.sqlite import statements
 
@@ -149,7 +149,7 @@ def capture_through_pipes() -> None:
             request.note,
             request.files.exit_path,
             folder=request.cwd,
-            refusals=Refusals(word="not begun", folder="not entered"),
+            refusal="not begun",
             trap_is_safe=True,
         )
         env = {**request.env, MARK_VARIABLE: str(request.mark)}

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import re
 import shutil
 import sqlite3
 import subprocess  # noqa: TID251 (closes files to their owner)
@@ -22,9 +23,19 @@ from tests.integration.processes import ENQUEUE, run_python
 from tests.waiting import wait_until
 
 PAGE: Final = 4096
-RECIPE: Final = "restore a backup, or recover it with: sqlite3 FILE .recover"
+
+LOG_LINE: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ")
+LAST_WORDS: Final = re.compile(LOG_LINE.pattern + "error: the worker ends: ")
 
 pytestmark = pytest.mark.timeout(60)
+
+
+def recipe(database: Path) -> str:
+    """Return what whoever meets a damaged database is to do."""
+    return (
+        "stop the workers and put a backup in its place; without one, the sqlite3 program,"
+        f" 3.41 or newer, may save what can be read: sqlite3 {database} .recover"
+    )
 
 
 @pytest.fixture
@@ -219,7 +230,7 @@ async def test_a_damaged_database_is_named_with_a_recipe_and_left_as_it_is(
     for words in (["db", "check"], ["enqueue", "--", "true"]):
         result = await home.run(*words)
         assert result.code == 7, (words, result)
-        assert RECIPE in result.err, (words, result)
+        assert recipe(filled) in result.err, (words, result)
         assert "Traceback" not in result.err
         assert contents(filled) == before, words
 
@@ -233,7 +244,46 @@ async def test_a_worker_of_a_damaged_database_ends_with_7_and_the_recipe(
 
     assert await worker.ended(5) == 7, worker.err
     assert "Traceback" not in worker.err
-    assert RECIPE in worker.err
+    assert recipe(filled) in worker.err
+
+
+async def test_a_backup_of_a_damaged_database_names_that_and_leaves_no_file(
+    home: Home, filled: Path
+) -> None:
+    damage(filled, page_of(filled, "jobs"))
+    result = await home.run("db", "backup", "copy.db")
+
+    assert result.code == 7
+    assert f": {filled}\n" in result.err
+    assert recipe(filled) in result.err
+    assert not home.file("copy.db").exists()
+
+
+async def test_a_detached_worker_of_a_damaged_database_is_not_called_started(
+    home: Home, filled: Path
+) -> None:
+    damage(filled, page_of(filled, "jobs_ready"))
+    result = await home.run("worker", "start", "--detach")
+
+    assert (result.code, result.out) == (7, "")
+    assert "ended at its first look; its log ends:\n  " in result.err
+    assert recipe(filled) in result.err
+    [log_file] = (home.state / "logs").iterdir()
+    lines = log_file.read_text().splitlines()
+    assert all(LOG_LINE.match(line) for line in lines), lines
+    assert LAST_WORDS.match(lines[-1])
+
+
+async def test_a_worker_whose_database_is_lost_says_that_it_ends_what_runs(
+    home: Home, filled: Path
+) -> None:
+    worker = await home.worker()
+    await home.enqueue(gated())
+    await home.has_lines("began")
+    filled.unlink()
+
+    assert await worker.ended(15) == 7
+    assert " warning: ending the running jobs: 1\n" in worker.err
 
 
 @pytest.fixture(params=["file", "folder"])

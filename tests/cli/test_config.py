@@ -68,6 +68,7 @@ def test_get_prints_the_value_alone(queuectl: Queuectl) -> None:
         ("max-retries", "0", 0),
         ("max-output-bytes", "0", 0),
         ("max-output-bytes", "5000000000", 5_000_000_000),
+        ("max-output-bytes", "10MiB", 10_485_760),
         ("on-crash", "dead", "dead"),
     ],
 )
@@ -128,8 +129,8 @@ def test_an_unknown_key_is_refused_with_the_keys(
         ("priority", "1e3", "a whole number"),
         ("on-crash", "restart", "on-crash: 'restart' is not one of adopt, kill, dead"),
         ("on-crash", "", "on-crash: '' is not one of adopt, kill, dead"),
-        ("max-output-bytes", "-1", "a whole number from 0 to 9007199254740992"),
-        ("max-output-bytes", "1GiB", "a whole number from 0 to 9007199254740992"),
+        ("max-output-bytes", "-1", "from 0 to 9007199254740992"),
+        ("max-output-bytes", "1GB", "of bytes, or a size such as 10M, from 0 to"),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_the_range(

@@ -127,6 +127,12 @@ def test_an_output_limit_of_0_is_none(queuectl: Queuectl) -> None:
     assert job["max_output_bytes"] is None
 
 
+def test_an_output_limit_may_have_a_unit(queuectl: Queuectl) -> None:
+    job = queuectl.json("enqueue", "--max-output-bytes", "512K", "--", "true")
+
+    assert job["max_output_bytes"] == 512 * 1024
+
+
 def test_a_job_that_says_nothing_has_the_defaults(queuectl: Queuectl) -> None:
     job = queuectl.json("enqueue", "--", "true")
 

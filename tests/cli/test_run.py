@@ -109,8 +109,8 @@ def test_what_it_may_write_and_what_becomes_of_it_in_a_crash_are_kept(
     ("flags", "said"),
     [
         (["--on-crash", "restart"], "on_crash: not allowed: 'restart' (one of adopt, kill, dead)"),
-        (["--max-output-bytes", "-1"], "max_output_bytes: out of range: -1"),
-        (["--max-output-bytes", "1G"], "'1G' is not a valid int"),
+        (["--max-output-bytes", "-1"], "'--max-output-bytes': out of range: '-1'"),
+        (["--max-output-bytes", "1GB"], "'--max-output-bytes': not a size: '1GB'"),
     ],
 )
 def test_a_bad_flag_is_refused_as_by_enqueue(

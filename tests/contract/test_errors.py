@@ -116,6 +116,46 @@ async def test_a_database_that_was_emptied_is_refused_and_what_is_left_stays(
     assert (db_path.stat().st_size, log.read_text()) == (0, "commits")
 
 
+async def test_no_database_is_made_beside_the_log_of_one_that_is_gone(
+    opened: OpenStore, db_path: Path
+) -> None:
+    log = db_path.with_name("queue.db-wal")
+    log.write_text("commits")
+
+    with pytest.raises(StoreDamagedError, match="is gone, and its log is still there"):
+        await opened(db_path)
+
+    assert (db_path.exists(), log.read_text()) == (False, "commits")
+
+
+async def test_a_log_is_not_played_into_a_file_that_was_put_in_the_place_of_its_own(
+    opened: OpenStore, db_path: Path, tmp_path: Path
+) -> None:
+    db_path.with_name("queue.db-run").mkdir()
+    other_path = tmp_path / "other.db"
+    other = await opened(other_path)
+    await add_one(other, "other")
+    await other.close()
+    first = await opened(db_path)
+    await add_one(first)
+    log = db_path.with_name("queue.db-wal")
+    kept = log.read_bytes()
+    await first.close()
+    # As a worker that was killed leaves it.
+    log.write_bytes(kept)
+    other_path.replace(db_path)
+    before = db_path.read_bytes()
+
+    with pytest.raises(StoreDamagedError, match="the log beside it is that of another") as caught:
+        await opened(db_path)
+
+    assert str(log) in str(caught.value.hint)
+    assert (db_path.read_bytes(), log.read_bytes()) == (before, kept)
+
+    log.unlink()
+    assert (await (await opened(db_path)).get("other")).id == "other"
+
+
 async def test_a_new_database_is_made_where_one_was_removed(
     opened: OpenStore, db_path: Path
 ) -> None:

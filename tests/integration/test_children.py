@@ -1,5 +1,6 @@
 """Whose child a process is: how it ended is asked only where it is proved to be the run's shell."""
 
+import asyncio
 import os
 import signal
 import sqlite3
@@ -38,6 +39,27 @@ async def main():
             os.execv(sys.executable, [sys.executable, "-c", successor, db, "1"])
 
 asyncio.run(main())
+"""
+
+# A worker that makes room for a successor when it is asked to, which takes its time to begin.
+LEAVING: Final = f"""
+import asyncio, os, sys
+from queuectl import QueueEngine
+
+async def main():
+    async with QueueEngine(sys.argv[1], kill_grace=0.3) as engine:
+        print("ready", flush=True)
+        return await engine.run(can_restart=True)
+
+SLOW = '''
+import os, sys, time
+open(sys.argv[1] + ".begun", "w").close()
+while not os.path.exists(sys.argv[1] + ".go"):
+    time.sleep(0.01)
+{WORK}'''
+
+if asyncio.run(main()):
+    os.execv(sys.executable, [sys.executable, "-c", SLOW, sys.argv[1], "1"])
 """
 
 # To a worker of this program the database is busy when it comes with its first result.
@@ -118,3 +140,29 @@ async def test_how_a_child_ended_outlives_a_database_that_does_not_take_it_at_on
         job = await engine.wait("job", timeout=10)
 
     assert (job.state, job.signal, job.reason) == (JobState.DEAD, "SIGKILL", "signal=SIGKILL")
+
+
+async def test_what_a_worker_leaves_to_its_successor_nobody_else_adopts_meanwhile(
+    engine: QueueEngine, db_path: Path, tmp_path: Path
+) -> None:
+    await engine.enqueue(BUSY, id="job", cwd=tmp_path, max_retries=0)
+
+    async with engine_process(LEAVING, db_path):
+        shell = await pid_in(tmp_path / "pid")
+        restart = asyncio.create_task(engine.restart_workers(timeout=10))
+        await wait_until(Path(f"{db_path}.begun").exists)
+
+        # It looks at what the dead have left before it begins.
+        async with engine.workers():
+            left = await engine.get("job")
+            Path(f"{db_path}.go").touch()
+            [successor] = await restart
+            (tmp_path / "go").touch()
+            job = await engine.wait("job", timeout=10)
+            is_zombie = Path(f"/proc/{shell}").exists()
+
+    [run] = await engine.attempts("job")
+    assert left.worker == "w1"
+    assert (job.exit_code, job.worker) == (5, successor.id)
+    assert run.cpu is not None
+    assert not is_zombie

@@ -1,4 +1,4 @@
-"""A run that ended in time has ended so, however late its worker hears of it."""
+"""A run that ended in time has ended so, however late its worker hears of it or can say it."""
 
 import asyncio
 import os
@@ -6,13 +6,26 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
-from queuectl import JobState, QueueEngine
+import pytest
+
+from queuectl import JobState, OutcomeKind, QueueEngine
+from queuectl.engine.domain.lifecycle import Outcome
+from queuectl.engine.runtime import watching
+from queuectl.engine.runtime.clock import SystemClock, file_time
+from queuectl.engine.runtime.folder import StateFolder
+from queuectl.engine.runtime.notes import run_note
+from queuectl.engine.runtime.outcomes import noted_outcome
 from queuectl.engine.runtime.process import ShellProcess, ShellRunner
+from queuectl.engine.runtime.recording import EndedRun, Recorder
 from queuectl.engine.runtime.run import Run, StopReason
+from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.runtime.runner import RunRequest
+from queuectl.engine.store.base import JobStore
 from queuectl.engine.testing import FakeClock, FakeProcess, FakeRun
 from tests.factories import NOW, make_job
+from tests.integration.orphans import GATE
 from tests.integration.processes import WORK, engine_process, is_running, pid_in
 from tests.waiting import wait_until
 
@@ -156,3 +169,60 @@ async def test_a_command_that_was_cancelled_before_it_began_is_not_begun(
 
     assert not (tmp_path / "ran").exists()
     assert (job.state, job.reason) == (JobState.CANCELLED, "not today")
+
+
+async def test_a_code_that_was_there_before_the_run_was_told_to_end_counts(
+    engine: QueueEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note_end = watching._note_end
+
+    def note_late(files: RunFiles, run: Run) -> None:
+        # As on a disk that takes its time.
+        (tmp_path / "go").touch()
+
+        while (at := files.written_at()) is None or files.exit_code(run.note) is None:
+            os.sched_yield()
+
+        while file_time() < at.timestamp() + 0.001:
+            os.sched_yield()
+
+        note_end(files, run)
+
+    monkeypatch.setattr(watching, "_note_end", note_late)
+    await engine.enqueue(GATE, id="job", cwd=tmp_path)
+
+    async with engine.workers():
+        await pid_in(tmp_path / "pid")
+        await engine.cancel("job")
+        job = await engine.wait("job", timeout=10)
+
+    assert (job.state, job.exit_code) == (JobState.COMPLETED, 0)
+
+
+class SilentStore:
+    """One that never answers."""
+
+    async def settings(self) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_result_that_is_being_recorded_when_the_loop_ends_is_left_in_the_files(
+    tmp_path: Path,
+) -> None:
+    job = make_job()
+    outcome = Outcome(kind=OutcomeKind.FAILED, signal="SIGKILL", reason="signal=SIGKILL")
+    files = RunFiles(tmp_path, 1)
+    files.make_exit_file()
+    assert files.open(run_note(job.run_key))
+    recorder = Recorder(
+        cast("JobStore", SilentStore()), SystemClock(), StateFolder(tmp_path / "queue.db")
+    )
+    ended = EndedRun(job=job, outcome=outcome, started_at=NOW)
+    recording = asyncio.create_task(recorder.record(ended, note_in=files))
+    await asyncio.sleep(0)
+
+    recording.cancel()
+    await asyncio.wait([recording])
+    files.close()
+
+    assert noted_outcome(files, run_note(job.run_key)) == outcome

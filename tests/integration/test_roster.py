@@ -1,6 +1,8 @@
 """Who succeeds a worker: the process that it was, and no other of its number."""
 
 import os
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,8 @@ from queuectl.engine.runtime.roster import Roster
 from queuectl.engine.store.base import JobStore
 from tests.factories import NOW
 from tests.integration.orphans import STAY, a_process
-from tests.integration.processes import is_running
+from tests.integration.processes import WORK, engine_process, is_running
+from tests.waiting import wait_until
 
 
 async def _register(
@@ -78,3 +81,32 @@ async def test_a_stop_is_no_signal_to_whoever_has_the_number_of_a_dead_worker(
 
         assert await engine.stop_workers(now=True, timeout=5) == []
         assert is_running(stranger)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the pipe who has read it")
+async def test_who_waits_for_a_worker_that_was_stopped_is_told_how_it_goes_on(
+    engine: QueueEngine, db_path: Path
+) -> None:
+    async with engine_process(WORK, db_path, 1) as worker:
+        os.kill(worker.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(WaitTimeoutError) as caught:
+                await engine.stop_workers(timeout=0.1)
+        finally:
+            os.kill(worker.pid, signal.SIGCONT)
+
+    assert f"kill -CONT {worker.pid};" in str(caught.value.hint)
+
+
+async def test_a_worker_that_is_only_busy_gets_no_hint(engine: QueueEngine, tmp_path: Path) -> None:
+    await engine.enqueue("touch began; until [ -e go ]; do sleep 0.02; done", cwd=tmp_path)
+
+    async with engine.workers():
+        await wait_until((tmp_path / "began").exists)
+
+        with pytest.raises(WaitTimeoutError) as caught:
+            await engine.stop_workers(timeout=0.1)
+
+        (tmp_path / "go").touch()
+
+    assert caught.value.hint is None

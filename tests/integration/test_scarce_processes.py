@@ -48,6 +48,11 @@ FORKS: Final = """
         print(runs[0].outcome, runs[0].reason, job.state, job.attempts, sep=", ", flush=True)
 """
 
+# Enough for the shell around a command, and not for the one that runs it.
+ONE_MORE: Final = FORKS.replace(
+    "limit(1)", 'limit(len(os.listdir("/proc/self/task")) + 1)'
+).replace("echo ran", "eval 'echo ran'")
+
 THREADS: Final = """
         go = os.path.dirname(db) + "/go"
         gate = f"until [ -e {go} ]; do sleep 0.01; done; head -c 20000 /dev/zero"
@@ -74,6 +79,20 @@ async def test_a_job_that_finds_no_free_process_is_given_back_and_tried_again(
 
     assert said == (
         "interrupted, the system could not start it: Resource temporarily unavailable,"
+        " completed, 1\n"
+    )
+
+
+async def test_a_job_whose_shell_finds_no_free_process_is_given_back_and_tried_again(
+    others_folder: Path,
+) -> None:
+    script = SCARCE.replace("BODY", ONE_MORE)
+
+    async with engine_process(script, others_folder / "queue.db") as scarce:
+        said = await scarce.line()
+
+    assert said == (
+        "interrupted, the system could not start it: no free process for its command,"
         " completed, 1\n"
     )
 

@@ -10,15 +10,9 @@ import msgspec
 import pytest
 
 from queuectl.engine.runtime import wrapper
-from queuectl.engine.runtime.notes import ExitNote
+from queuectl.engine.runtime.notes import NOT_BEGUN, ExitNote, Refusal
 from queuectl.engine.runtime.runfiles import RunFiles
-from queuectl.engine.runtime.wrapper import (
-    COMMAND_VARIABLE,
-    NOT_BEGUN,
-    TRAP_PROBE,
-    Refusals,
-    wrap,
-)
+from queuectl.engine.runtime.wrapper import COMMAND_VARIABLE, TRAP_PROBE, wrap
 
 COMMANDS: Final = {
     "builtin": "true",
@@ -132,7 +126,6 @@ COMMANDS: Final = {
 }
 
 NOTE: Final = "12 3"
-REFUSALS: Final = Refusals(word="not begun", folder="not entered")
 
 # The number of the session that a command is in, and an end of what leads it.
 SESSION: Final = '$(cut -d" " -f6 /proc/self/stat)'
@@ -207,7 +200,7 @@ def is_guarded(shell: Path, command: str) -> bool:
 
 def wrapped(command: str, exit_file: Path, *, is_safe: bool) -> tuple[str, bool]:
     """Wrap a command that is to run in the first folder."""
-    return wrap(command, NOTE, exit_file, folder="/", refusals=REFUSALS, trap_is_safe=is_safe)
+    return wrap(command, NOTE, exit_file, folder="/", refusal="not begun", trap_is_safe=is_safe)
 
 
 def as_a_shell_says(ended: Ended, *, is_guarded: bool) -> Ended:
@@ -218,11 +211,12 @@ def as_a_shell_says(ended: Ended, *, is_guarded: bool) -> Ended:
     return ended
 
 
-def run_wrapped(shell: Path, command: str, exit_file: Path) -> Wrapped:
+def run_wrapped(shell: Path, command: str, exit_file: Path, **env: str) -> Wrapped:
     """Run a command in its wrapping, chosen as the runner chooses it."""
     is_safe = not run(shell, TRAP_PROBE).output
     code, in_variable = wrapped(command, exit_file, is_safe=is_safe)
-    return run_numbered(shell, code, **({COMMAND_VARIABLE: command} if in_variable else {}))
+    handed = {COMMAND_VARIABLE: command} if in_variable else {}
+    return run_numbered(shell, code, **handed, **env)
 
 
 def used_files(folder: Path) -> RunFiles:
@@ -262,6 +256,59 @@ def test_a_wrapped_command_leaves_its_code_and_a_killed_one_that_it_began(
     # One that was killed leaves the word that it began, and its number, and no more.
     kept = exit_file.read_text()
     assert kept == (f"{NOTE} {pid} {plain.code}\n" if plain.code >= 0 else f"{NOTE} {pid}\n")
+
+
+@pytest.mark.parametrize("name", ["ALRM", "HUP", "PIPE", "USR1", "USR2", "XCPU"])
+def test_a_command_that_handles_a_signal_to_its_group_goes_on(
+    shell: Path, tmp_path: Path, name: str
+) -> None:
+    command = f"trap 'echo got' {name}; kill -{name} 0; echo done; exit 4"
+    exit_file = tmp_path / "0.exit"
+
+    wrapped = run_wrapped(shell, command, exit_file)
+
+    assert wrapped.ended == run(shell, command) == Ended(4, "got\ndone\n")
+    assert exit_file.read_text() == f"{NOTE} {wrapped.pid} 4\n"
+
+
+@pytest.mark.parametrize("command", ["exit 3", "eval 'exit 3'"])
+@pytest.mark.parametrize(
+    "env",
+    [{"SHELLOPTS": "errexit:nounset"}, {"BASH_FUNC_echo%%": "() { :; }"}],
+    ids=["options", "a function named echo"],
+)
+def test_what_the_environment_makes_of_the_shell_costs_no_code(
+    shell: Path, tmp_path: Path, command: str, env: dict[str, str]
+) -> None:
+    exit_file = tmp_path / "0.exit"
+
+    wrapped = run_wrapped(shell, command, exit_file, **env)
+
+    assert wrapped.ended.code == 3
+    assert exit_file.read_text() == f"{NOTE} {wrapped.pid} 3\n"
+
+
+@pytest.mark.parametrize("command", ["echo ran", "eval 'echo ran'"])
+def test_a_command_whose_folder_cannot_be_entered_does_not_begin(
+    shell: Path, tmp_path: Path, command: str
+) -> None:
+    files = used_files(tmp_path)
+    is_safe = not run(shell, TRAP_PROBE).output
+    code, _ = wrap(
+        command,
+        NOTE,
+        files.exit_path,
+        folder=str(tmp_path / "missing"),
+        refusal="not begun",
+        trap_is_safe=is_safe,
+    )
+
+    wrapped = run_numbered(shell, code, **{COMMAND_VARIABLE: command})
+
+    assert wrapped.ended == Ended(NOT_BEGUN, "")
+    assert files.exit_note(NOTE) == ExitNote(
+        leader=wrapped.pid, code=NOT_BEGUN, refusal=Refusal.FOLDER
+    )
 
 
 @pytest.mark.parametrize("command", ["echo ran", "eval 'echo ran'"])

@@ -84,6 +84,7 @@ from queuectl import (
     parse_duration,
     parse_job,
     parse_jobs,
+    parse_size,
     parse_time,
     status_record,
     worker_record,
@@ -307,6 +308,7 @@ def reads_input(report: CheckReport, setting: Setting, given: JobInput) -> None:
     assert_type(parse_job(b"{}"), JobSpec)
     assert_type(parse_jobs(b"[]"), list[JobSpec])
     assert_type(parse_duration("10m"), timedelta)
+    assert_type(parse_size("10M"), int)
     assert_type(parse_time("2026-01-01T00:00:00Z"), datetime)
     assert_type(format_duration(timedelta()), str)
     assert_type(format_time(datetime.min), str)  # noqa: DTZ901 (never run)

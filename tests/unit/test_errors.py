@@ -156,6 +156,8 @@ def test_an_error_says_what_is_wrong(error: QueueCtlError, text: str) -> None:
         (DuplicateJobError(["a"]), "choose another id, or leave it out and one is made"),
         (SchemaVersionError("/x", 9, 3), "upgrade queuectl on this machine"),
         (LeftoverProcessError([1]), "see what they are with: ps -o pid,user,stat,args -p PID"),
+        (WaitTimeoutError(["w7"], 3), None),
+        (WaitTimeoutError(["w7"], 3, hint="kill -CONT 1"), "kill -CONT 1"),
         (WorkerStateError("w7", "is busy"), None),
         (WorkerStateError("w7", "is busy", hint="wait"), "wait"),
         (
@@ -172,6 +174,12 @@ def test_an_error_says_what_to_do_where_there_is_something(
     error: QueueCtlError, hint: str | None
 ) -> None:
     assert error.hint == hint
+
+
+def test_what_can_be_done_about_a_damaged_database_can_be_typed() -> None:
+    assert StoreDamagedError.remedy("/my files/queue.db").endswith(
+        ": sqlite3 '/my files/queue.db' .recover | sqlite3 '/my files/queue.db.recovered'"
+    )
 
 
 def test_the_data_of_an_error_stays_on_it() -> None:

@@ -11,6 +11,7 @@ from queuectl.engine.domain.spec import JobSpec
 from queuectl.engine.errors import InvalidInputError, InvalidJobError
 from tests.factories import make_spec
 
+SIZE_FORMS = "(expected a number of bytes, or 512K, 10M, 1G, also as 10MiB)"
 FIELDS = (
     "the fields are: command, id, priority, max_retries, backoff_base, base_backoff, timeout,"
     " timeout_sec, on_crash, max_output_bytes, run_at, delay, cwd, env, tags, state, attempts,"
@@ -125,6 +126,12 @@ def test_every_field_is_read() -> None:
         env={"A": "b"},
         tags=("x", "y"),
     )
+
+
+def test_a_size_may_be_text() -> None:
+    spec = parse_job(b'{"command": "x", "max_output_bytes": "10 MiB"}')
+
+    assert spec.max_output_bytes == 10_485_760
 
 
 @pytest.mark.parametrize("field", sorted({*JobInput.__struct_fields__} - {"command"}))
@@ -390,12 +397,16 @@ def test_a_job_without_a_command_is_refused(text: bytes) -> None:
         (with_field("on_crash", "5"), "on_crash: expected text, got a whole number"),
         (with_field("on_crash", "true"), "on_crash: expected text, got true or false"),
         (
-            with_field("max_output_bytes", '"1 GiB"'),
-            "max_output_bytes: expected a whole number, got text",
+            with_field("max_output_bytes", '"1 GB"'),
+            f"max_output_bytes: not a size: '1 GB' {SIZE_FORMS}",
+        ),
+        (
+            with_field("max_output_bytes", '"-1"'),
+            "max_output_bytes: out of range: '-1' (expected 0 to 9007199254740992 bytes)",
         ),
         (
             with_field("max_output_bytes", "0.5"),
-            "max_output_bytes: expected a whole number, got a decimal number",
+            "max_output_bytes: expected a whole number or text, got a decimal number",
         ),
         (with_field("run_at", "5"), "run_at: expected text, got a whole number"),
         (with_field("env", "[]"), "env: expected an object, got an array"),

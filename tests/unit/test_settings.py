@@ -35,7 +35,9 @@ RANGES = {
     "worker-poll-interval": "a number of seconds, or a duration such as 10m, from 0.05 to 3600",
     "priority": "a whole number from -2147483647 to 2147483647",
     "on-crash": "one of adopt, kill, dead",
-    "max-output-bytes": "a whole number from 0 to 9007199254740992",
+    "max-output-bytes": (
+        "a whole number of bytes, or a size such as 10M, from 0 to 9007199254740992"
+    ),
     "event-retention": "a number of seconds, or a duration such as 10m, from 0 to 315360000",
 }
 
@@ -180,6 +182,8 @@ def test_no_name_breaks_the_search(name: str) -> None:
         ("on-crash", " dead ", "dead"),
         ("max-output-bytes", "0", 0),
         ("max-output-bytes", "9007199254740992", 9_007_199_254_740_992),
+        ("max-output-bytes", "512K", 524_288),
+        ("max-output-bytes", "1 GiB", 1_073_741_824),
     ],
 )
 def test_a_value_is_taken_up_to_the_edges_of_its_range(
@@ -221,7 +225,8 @@ def test_a_value_is_taken_up_to_the_edges_of_its_range(
         ("on-crash", "1"),
         ("max-output-bytes", "-1"),
         ("max-output-bytes", "9007199254740993"),
-        ("max-output-bytes", "1 GiB"),
+        ("max-output-bytes", "1 GB"),
+        ("max-output-bytes", "8388609G"),
         ("max-output-bytes", "0.5"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from queuectl.engine.domain.spec_rules import MAX_COMMAND_BYTES
-from queuectl.engine.runtime.wrapper import Refusals, wrap
+from queuectl.engine.runtime.wrapper import wrap
 
 # What the shell turns into no other command than it looks like.
 PLAIN: Final = [
@@ -122,9 +122,8 @@ HIDDEN: Final = [
 
 def has_second_shell(command: str) -> bool:
     """Whether a command is handed to a shell of its own."""
-    refusals = Refusals(word="not begun", folder="not entered")
     exit_file = Path("0.exit")
-    return wrap(command, "1 1", exit_file, folder="/", refusals=refusals, trap_is_safe=True)[1]
+    return wrap(command, "1 1", exit_file, folder="/", refusal="not begun", trap_is_safe=True)[1]
 
 
 @pytest.mark.parametrize("command", PLAIN)

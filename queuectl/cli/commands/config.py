@@ -55,7 +55,10 @@ def set_value(
     context: typer.Context,
     key: _Key,
     value: Annotated[
-        str, typer.Argument(metavar="VALUE", help="A number, a duration such as 10m, or a word.")
+        str,
+        typer.Argument(
+            metavar="VALUE", help="A number, a duration as 10m, a size as 10M, or a word."
+        ),
     ],
     as_json: options.AsJson = False,
 ) -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from queuectl import database_record
+from queuectl import StoreDamagedError, database_record
 from queuectl.cli import options, render, screen
 from queuectl.cli.errors import CommandError, ExitCode
 from queuectl.cli.session import make_engine, with_engine
@@ -61,7 +61,7 @@ def check(context: typer.Context, as_json: options.AsJson = False) -> None:
         raise CommandError(
             f"the database has {len(report.problems)} problems",
             exit_code=ExitCode.DATABASE,
-            hint="restore a backup, or recover it with: sqlite3 FILE .recover",
+            hint=StoreDamagedError.remedy(make_engine(context).database),
         )
 
 

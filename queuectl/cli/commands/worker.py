@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
@@ -11,7 +12,7 @@ import typer
 
 from queuectl import WorkerNotFoundError
 from queuectl.cli import log, options, progress, render, screen
-from queuectl.cli.errors import CommandError, ExitCode
+from queuectl.cli.errors import CommandError, ExitCode, explain, only_one
 from queuectl.cli.session import session_of, start_worker_words, with_engine
 
 if TYPE_CHECKING:
@@ -83,7 +84,9 @@ def start(
         _start_several(context, plan, processes)
     else:
         log.show_log(is_debugging=session_of(context).is_debugging, is_quiet=quiet)
-        with_engine(context, lambda engine: _work(engine, plan), then=_make_room)
+
+        with _told_in_the_log(plan, is_debugging=session_of(context).is_debugging):
+            with_engine(context, lambda engine: _work(engine, plan), then=_make_room)
 
 
 class Plan(NamedTuple):
@@ -101,6 +104,24 @@ class Plan(NamedTuple):
     drain: bool
     as_json: bool
     quiet: bool
+
+
+@contextmanager
+def _told_in_the_log(plan: Plan, *, is_debugging: bool) -> Iterator[None]:
+    """Have what ends a worker that a program started be a line of its log like the others."""
+    try:
+        yield
+    except Exception as raised:
+        error = only_one(raised)
+
+        if not plan.as_json or isinstance(error, screen.OutputClosedError):
+            raise
+
+        problem = explain(error)
+        hint = f"; {problem.hint}" if problem.hint else ""
+        trace = raised if is_debugging else None
+        _log.error("the worker ends: %s%s", problem.message, hint, exc_info=trace)
+        raise typer.Exit(problem.exit_code) from raised
 
 
 def _make_room(is_wanted: bool) -> None:

@@ -9,6 +9,7 @@ import msgspec
 from queuectl.engine.domain.durations import check_duration, parse_duration, parse_time
 from queuectl.engine.domain.job_messages import explain
 from queuectl.engine.domain.models import Discreet
+from queuectl.engine.domain.sizes import parse_size
 from queuectl.engine.domain.spec import JobSpec, check
 from queuectl.engine.domain.spec_rules import check_backoff_base, check_on_crash
 from queuectl.engine.errors import (
@@ -41,7 +42,7 @@ class JobInput(Discreet, frozen=True, forbid_unknown_fields=True, gc=False):
     timeout: float | str | None = None
     timeout_sec: float | str | None = None
     on_crash: str | None = None
-    max_output_bytes: int | None = None
+    max_output_bytes: int | str | None = None
     run_at: str | None = None
     delay: float | str | None = None
     cwd: str | None = None
@@ -176,7 +177,7 @@ def _spec(given: JobInput) -> JobSpec:
         backoff_base=_either("backoff_base", given.backoff_base, given.base_backoff),
         timeout=_either("timeout", timeout, timeout_sec),
         on_crash=None if given.on_crash is None else check_on_crash(given.on_crash),
-        max_output_bytes=given.max_output_bytes,
+        max_output_bytes=_size("max_output_bytes", given.max_output_bytes),
         run_at=_time("run_at", given.run_at),
         delay=_duration("delay", given.delay),
         cwd=given.cwd,
@@ -215,6 +216,16 @@ def _duration(field: str, value: float | str | None) -> timedelta | None:
 
     try:
         return parse_duration(value) if isinstance(value, str) else check_duration(value)
+    except InvalidValueError as error:
+        raise InvalidJobError(str(error), field=field) from error
+
+
+def _size(field: str, value: int | str | None) -> int | None:
+    if not isinstance(value, str):
+        return value
+
+    try:
+        return parse_size(value)
     except InvalidValueError as error:
         raise InvalidJobError(str(error), field=field) from error
 

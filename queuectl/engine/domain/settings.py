@@ -12,6 +12,7 @@ import msgspec
 from queuectl.engine.domain.backoff import Backoff
 from queuectl.engine.domain.durations import parse_duration
 from queuectl.engine.domain.models import OnCrash
+from queuectl.engine.domain.sizes import LARGEST, parse_size
 from queuectl.engine.errors import ConfigError, plain, quoted
 
 # Whatever str() makes of a number can be read again, 1e-05 too. What int() and float()
@@ -32,6 +33,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
         highest: The largest value allowed.
         whole: Only whole numbers are allowed.
         is_duration: Seconds; ``10m`` and the like are understood too.
+        is_size: Bytes; ``10M`` and the like are understood too.
         choices: The words allowed, where it is not a number.
         meaning: One line for the help and the reference.
         aliases: Other names of the key.
@@ -44,6 +46,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     highest: int | float = 0
     whole: bool = False
     is_duration: bool = False
+    is_size: bool = False
     choices: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
 
@@ -79,12 +82,21 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
             return f"one of {', '.join(self.choices)}"
 
         noun = "a whole number" if self.whole else "a number"
-        unit = " of seconds, or a duration such as 10m," if self.is_duration else ""
+        unit = ""
+
+        if self.is_duration:
+            unit = " of seconds, or a duration such as 10m,"
+        elif self.is_size:
+            unit = " of bytes, or a size such as 10M,"
+
         return f"{noun}{unit} from {plain(self.lowest)} to {plain(self.highest)}"
 
     def _number(self, text: str) -> int | float:
         if self.is_duration and not _NUMBER.fullmatch(text):
             return parse_duration(text).total_seconds()
+
+        if self.is_size:
+            return parse_size(text)
 
         if not _NUMBER.fullmatch(text):
             raise ValueError(text)
@@ -98,9 +110,6 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 _DECADE: Final = 315_360_000
 HIGHEST_PRIORITY: Final = 2_147_483_647
 MOST_RETRIES: Final = 1_000_000
-
-# What JSON's readers take for a whole number.
-MOST_OUTPUT_BYTES: Final = 2**53
 
 SETTINGS: Final[dict[str, Setting]] = {
     setting.key: setting
@@ -171,8 +180,9 @@ SETTINGS: Final[dict[str, Setting]] = {
             key="max-output-bytes",
             default=1024**3,
             lowest=0,
-            highest=MOST_OUTPUT_BYTES,
+            highest=LARGEST,
             whole=True,
+            is_size=True,
             meaning="a run that writes more than this is ended, 0 for no limit",
         ),
         Setting(

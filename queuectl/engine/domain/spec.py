@@ -5,12 +5,8 @@ from datetime import datetime, timedelta
 
 from queuectl.engine.domain.durations import check_time
 from queuectl.engine.domain.models import Discreet, NewJob, OnCrash
-from queuectl.engine.domain.settings import (
-    HIGHEST_PRIORITY,
-    MOST_OUTPUT_BYTES,
-    MOST_RETRIES,
-    Settings,
-)
+from queuectl.engine.domain.settings import HIGHEST_PRIORITY, MOST_RETRIES, Settings
+from queuectl.engine.domain.sizes import LARGEST
 from queuectl.engine.domain.spec_rules import (
     check_backoff_base,
     check_command,
@@ -142,7 +138,7 @@ def _check_numbers(spec: JobSpec) -> None:
         check_backoff_base("backoff_base", spec.backoff_base)
 
     if spec.max_output_bytes is not None:
-        check_whole("max_output_bytes", spec.max_output_bytes, 0, MOST_OUTPUT_BYTES)
+        check_whole("max_output_bytes", spec.max_output_bytes, 0, LARGEST)
 
     # By identity: called for each of many thousands.
     if spec.on_crash is not None and not isinstance(spec.on_crash, OnCrash):

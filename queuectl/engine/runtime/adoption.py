@@ -12,11 +12,13 @@ from queuectl.engine.runtime import proc
 from queuectl.engine.runtime.clock import SystemClock, sleep
 from queuectl.engine.runtime.ending import Remains
 from queuectl.engine.runtime.liveness import is_in_sight
-from queuectl.engine.runtime.outcomes import noted_outcome, noted_reason
+from queuectl.engine.runtime.notes import NOT_BEGUN
+from queuectl.engine.runtime.outcomes import left_refusal, noted_outcome, noted_reason
 from queuectl.engine.runtime.proc import Process
 from queuectl.engine.runtime.reaper import ProcessResult, reap_own
 from queuectl.engine.runtime.run import Run, StopReason
 from queuectl.engine.runtime.runfiles import RunFiles
+from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.runtime.tree import RunTree, began_before
 from queuectl.engine.store.base import WorkerRow
 
@@ -81,6 +83,11 @@ class OrphanProcess:
         """The shell's number, also of one that is gone; 0 where it is not known."""
         return self._orphan.leader or 0
 
+    @property
+    def told_at(self) -> float | None:
+        """When it was first told to end by us, as `file_time` says; None where it was not."""
+        return self._orphan.tree.told_at
+
     async def wait(self) -> ProcessResult:
         """Return when the shell has ended, with the exit code that it left."""
         while True:
@@ -90,7 +97,7 @@ class OrphanProcess:
             code = self._orphan.files.exit_code(self._orphan.note)
 
             if code is not None:
-                return _with_code(code, self._reaped)
+                return await self._with_code(code)
 
             if self._reaped is not None:
                 return self._reaped
@@ -99,6 +106,17 @@ class OrphanProcess:
                 return ProcessResult(exit_code=None, signal=None)
 
             await self._sign_of_its_end()
+
+    async def _with_code(self, code: int) -> ProcessResult:
+        """Return the exit code that was left, with what the system said of the rest."""
+        left = self._reaped or ProcessResult(exit_code=code, signal=None)
+        refused = None
+
+        # Most commands that end with it have said it themselves.
+        if code == NOT_BEGUN:
+            refused = await in_thread(left_refusal, self._orphan.job, self._orphan.files)
+
+        return msgspec.structs.replace(left, exit_code=code, signal=None, refused=refused)
 
     def has_ended(self) -> bool:
         """Whether the shell has left its exit code, or is gone without."""
@@ -146,14 +164,6 @@ class OrphanProcess:
         finally:
             loop.remove_reader(descriptor)
             os.close(descriptor)
-
-
-def _with_code(code: int, reaped: ProcessResult | None) -> ProcessResult:
-    """Return the exit code that was left, with what the system said of the rest."""
-    if reaped is None:
-        return ProcessResult(exit_code=code, signal=None)
-
-    return msgspec.structs.replace(reaped, exit_code=code, signal=None)
 
 
 def take_over(run: Run, orphan: Orphan) -> OrphanProcess:

@@ -10,7 +10,7 @@ from signal import Signals
 from typing import Final
 
 from queuectl.engine.runtime import proc
-from queuectl.engine.runtime.clock import until
+from queuectl.engine.runtime.clock import file_time, until
 from queuectl.engine.runtime.ending import Remains, steps
 from queuectl.engine.runtime.reaper import ProcessResult
 
@@ -32,6 +32,8 @@ class RunGroup:
         self._leader = leader
         self._result_of = result_of
         self._is_gone = False
+        # When its leader was first told to end.
+        self.told_at: float | None = None
         # Process numbers and start times of those that were proved to be in it.
         self._known: set[tuple[int, int]] = set()
 
@@ -46,7 +48,14 @@ class RunGroup:
 
     def _signal(self, number: Signals) -> bool:
         """Signal it; return whether there is anybody to be signalled."""
-        return self._is_there() and proc.signal_group(self._leader, number)
+        if not self._is_there():
+            return False
+
+        # Of a run that has ended, what it has left behind is told.
+        if self._result_of() is None and self.told_at is None:
+            self.told_at = file_time()
+
+        return proc.signal_group(self._leader, number)
 
     async def _is_over(self) -> bool:
         return not (self._is_there() and self._has_living_member())

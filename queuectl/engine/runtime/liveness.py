@@ -137,6 +137,19 @@ def is_alive(folder: StateFolder, worker: WorkerRow) -> bool:
     return _has_lock_open(folder, worker)
 
 
+def has_successor(worker: WorkerRow) -> bool:
+    """
+    Whether a dead worker's process goes on, to come back as another worker.
+
+    It left its runs on purpose, and is the only one who can wait for their shells.
+    Of our own process that is not said: we are that successor.
+    """
+    if not worker.restart or worker.pid == os.getpid() or not is_in_sight(worker):
+        return False
+
+    return bool(proc.find_process(worker.pid)) if proc.can_list() else has_process(worker.pid)
+
+
 def has_lock(folder: StateFolder, worker: WorkerRow) -> bool:
     """Whether a worker's lock file is where it was made."""
     found = _file_identity(folder.worker(worker.token) / LOCK_NAME)

@@ -6,6 +6,7 @@ is read or written here.
 """
 
 import re
+from enum import StrEnum
 from typing import Final
 
 import msgspec
@@ -21,11 +22,23 @@ _EXIT_FILE_SIZE: Final = 2 * _LONGEST_NOTE + 1
 
 _NOTE: Final = re.compile(r"([0-9]{1,18}) ([0-9]{1,18})")
 
+
+class Refusal(StrEnum):
+    """Why a run's shell could not begin the command, as it writes that down."""
+
+    FOLDER = "folder"
+    FORK = "fork"
+
+
+# What a shell ends with that does not begin its command. Of programs that run others, as
+# env and timeout, 125 says that they failed themselves; a command may say it too.
+NOT_BEGUN: Final = 125
+
 # What a run's shell writes of itself: the run's note, its own process number, which is not
-# that of the system's first process, and what the command exited with.
+# that of the system's first process, and what the command exited with, or why it did not begin.
 _WORD: Final = re.compile(
     rf"(?P<note>{_NOTE.pattern}) (?!1(?: |$))(?P<leader>[1-9][0-9]{{0,9}})"
-    r"(?: (?P<code>[0-9]{1,10}))?"
+    rf"(?: (?:(?P<code>[0-9]{{1,10}})|(?P<refusal>{'|'.join(Refusal)})))?"
 )
 
 # What the file for that holds before its first run.
@@ -43,10 +56,12 @@ class ExitNote(msgspec.Struct, frozen=True, kw_only=True):
         leader: Its process number, which is its session's and its group's too;
             None where what stands there cannot be that.
         code: The exit code; None until it ends.
+        refusal: Why it did not begin the command, None where it did.
     """
 
     leader: int | None
     code: int | None
+    refusal: Refusal | None = None
 
 
 def run_note(key: RunKey) -> str:
@@ -84,8 +99,13 @@ def exit_note(content: bytes, note: str) -> ExitNote | None:
     word = _word(content)
 
     if word is not None and word["note"] == note:
+        leader = int(word["leader"])
+
+        if word["refusal"] is not None:
+            return ExitNote(leader=leader, code=NOT_BEGUN, refusal=Refusal(word["refusal"]))
+
         code = None if word["code"] is None else int(word["code"]) & _EXIT_CODE
-        return ExitNote(leader=int(word["leader"]), code=code)
+        return ExitNote(leader=leader, code=code)
 
     # Else the worker made it so, or the shell of an earlier run left it: somebody,
     # as the command, has removed it or written into it since.

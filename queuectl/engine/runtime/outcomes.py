@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from datetime import timedelta
 from typing import Final
 
@@ -9,10 +10,11 @@ import msgspec
 
 from queuectl.engine.domain.lifecycle import Outcome
 from queuectl.engine.domain.models import Job, OutcomeKind
-from queuectl.engine.runtime.notes import LONGEST_OUTCOME
+from queuectl.engine.runtime.notes import LONGEST_OUTCOME, Refusal, run_note
 from queuectl.engine.runtime.reaper import ProcessResult
 from queuectl.engine.runtime.run import Run, StopReason
 from queuectl.engine.runtime.runfiles import RunFiles
+from queuectl.engine.runtime.wrapper import SHELL
 
 # The system's fault, not the command's: given back uncharged, tried later. ESRCH is
 # said of a shell that ended, without a word, before it was watched.
@@ -28,6 +30,13 @@ _SYSTEM_ERRORS: Final = frozenset(
         errno.ESRCH,
     }
 )
+
+# What every command is started with.
+_SYSTEM_FILES: Final = frozenset({os.devnull, SHELL, "/"})
+
+# Of an error that the system has not numbered.
+_NO_NUMBER: Final = 0
+
 _SYSTEM_PAUSE: Final = timedelta(seconds=1)
 
 # Gone without a word, and nobody knows how.
@@ -43,14 +52,38 @@ NEVER_BEGAN: Final = Outcome(kind=OutcomeKind.INTERRUPTED, reason="its worker di
 
 def spawn_outcome(error: OSError | ValueError | RuntimeError) -> Outcome:
     """Name what kept a command from starting: the job's own fault, or the system's."""
-    if isinstance(error, OSError) and error.errno in _SYSTEM_ERRORS:
-        return system_outcome(error.strerror)
+    if isinstance(error, OSError) and _is_the_systems(error):
+        return system_outcome(_words(error))
 
-    return _refused_outcome(_words(error))
+    return Outcome(kind=OutcomeKind.SPAWN_FAILED, reason=f"could not start: {_words(error)}")
 
 
-def _refused_outcome(words: str) -> Outcome:
-    return Outcome(kind=OutcomeKind.SPAWN_FAILED, reason=f"could not start: {words}")
+def _is_the_systems(error: OSError) -> bool:
+    is_about_ours = error.filename in _SYSTEM_FILES and error.errno != errno.E2BIG
+    return error.errno in _SYSTEM_ERRORS or is_about_ours
+
+
+def refusal_error(refusal: Refusal, folder: str) -> OSError:
+    """
+    Return what kept a shell from beginning a command. Blocking: it asks for the folder.
+
+    The shell itself does not say why it cannot enter a folder; what is guessed is not said.
+    """
+    if refusal is Refusal.FORK:
+        return OSError(errno.EAGAIN, "no free process for its command")
+
+    try:
+        mode = os.stat(folder).st_mode
+    except OSError as error:
+        return error
+
+    if not stat.S_ISDIR(mode):
+        return NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)
+
+    if not os.access(folder, os.X_OK):
+        return PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
+
+    return OSError(_NO_NUMBER, "the folder could not be entered", folder)
 
 
 def _words(error: OSError | ValueError | RuntimeError) -> str:
@@ -104,24 +137,17 @@ def _named_outcome(run: Run, result: ProcessResult) -> Outcome:
         case StopReason.CRASH:
             kind, reason = OutcomeKind.LOST, "worker died"
         case _:
-            return _own_outcome(run, result)
+            return _own_outcome(result)
 
     return Outcome(kind=kind, exit_code=code, signal=signal, reason=reason)
 
 
-def _own_outcome(run: Run, result: ProcessResult) -> Outcome:
+def _own_outcome(result: ProcessResult) -> Outcome:
     """Name how a run ended that nobody ended."""
     if not result.has_begun:
         return system_outcome("its shell could not write its first word")
 
-    if result.refused is None:
-        return exit_outcome(result)
-
-    if run.files is not None:
-        # Our own shell's words, in place of the command's.
-        run.files.cut_output(0)
-
-    return _refused_outcome(result.refused)
+    return exit_outcome(result) if result.refused is None else spawn_outcome(result.refused)
 
 
 def _is_over_limit(run: Run) -> bool:
@@ -145,7 +171,7 @@ def left_outcome(
     job: Job, files: RunFiles, code: int | None, reaped: ProcessResult | None = None
 ) -> Outcome:
     """
-    Name the outcome of a run that is over, and whose worker died.
+    Name the outcome of a run that is over, and whose worker died. Blocking.
 
     Args:
         job: As claimed.
@@ -158,8 +184,18 @@ def left_outcome(
     run.stop_reason = noted_reason(files, run.note)
     run.stop_words = job.cancel_reason
     run.known_outcome = noted_outcome(files, run.note)
-    result = ProcessResult(exit_code=code, signal=None)
+    result = ProcessResult(exit_code=code, signal=None, refused=left_refusal(job, files))
     return run_outcome(run, reaped if reaped is not None and code is None else result)
+
+
+def left_refusal(job: Job, files: RunFiles) -> OSError | None:
+    """Return what a run's shell has left word of that kept it from the command. Blocking."""
+    left = files.exit_note(run_note(job.run_key))
+
+    if left is None or left.refusal is None:
+        return None
+
+    return refusal_error(left.refusal, job.cwd)
 
 
 def noted_reason(files: RunFiles, note: str) -> StopReason | None:

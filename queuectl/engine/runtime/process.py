@@ -1,9 +1,6 @@
 """Shell processes; the one door to ``asyncio.create_subprocess_shell``."""
 
 import asyncio
-import errno
-import os
-import stat
 import subprocess
 from typing import Final
 
@@ -13,6 +10,8 @@ import msgspec
 from queuectl.engine.runtime.ending import Remains
 from queuectl.engine.runtime.group import RunGroup
 from queuectl.engine.runtime.marks import MARK_VARIABLE, Mark
+from queuectl.engine.runtime.notes import NOT_BEGUN
+from queuectl.engine.runtime.outcomes import refusal_error
 from queuectl.engine.runtime.reaper import (
     UNKNOWN,
     ProcessResult,
@@ -24,14 +23,7 @@ from queuectl.engine.runtime.reaper import (
 from queuectl.engine.runtime.runner import RunRequest
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.runtime.tree import RunTree
-from queuectl.engine.runtime.wrapper import (
-    COMMAND_VARIABLE,
-    NOT_BEGUN,
-    SHELL,
-    TRAP_PROBE,
-    Refusals,
-    wrap,
-)
+from queuectl.engine.runtime.wrapper import COMMAND_VARIABLE, SHELL, TRAP_PROBE, wrap
 
 # Longer than all that a shell writes which does not begin its command, in bytes.
 _LONGEST_REFUSAL: Final = 16 * 1024
@@ -71,7 +63,7 @@ class ShellRunner:
             request.note,
             request.files.exit_path,
             folder=request.cwd,
-            refusals=_refusals(request.mark),
+            refusal=_refusal(request.mark),
             trap_is_safe=trap_is_safe,
         )
         env = {**request.env, MARK_VARIABLE: str(request.mark)}
@@ -117,6 +109,11 @@ class ShellProcess:
         """The shell's number, which is its group's and its session's too."""
         return self._process.pid
 
+    @property
+    def told_at(self) -> float | None:
+        """When its group was first told to end, as `file_time` says; None where it was not."""
+        return self._group.told_at
+
     async def wait(self) -> ProcessResult:
         """
         Return when the shell has ended.
@@ -136,23 +133,25 @@ class ShellProcess:
             return result
 
         left = self._request.files.exit_note(self._request.note)
-        refusals = _refusals(self._request.mark)
 
-        if left is None or (left.leader is None and self._has_said(refusals.word)):
+        if left is None or (left.leader is None and self._has_refused()):
             return msgspec.structs.replace(result, has_begun=False)
 
-        if result.is_known and self._has_said(refusals.folder):
-            why = await in_thread(_why_closed, self._request.cwd)
-            return msgspec.structs.replace(result, refused=why)
+        if not result.is_known:
+            result = msgspec.structs.replace(result, exit_code=left.code)
 
-        return result if result.is_known else msgspec.structs.replace(result, exit_code=left.code)
+        if left.refusal is None:
+            return result
 
-    def _has_said(self, words: str) -> bool:
-        """Whether these are the shell's last words, and it came to few before."""
+        refused = await in_thread(refusal_error, left.refusal, self._request.cwd)
+        return msgspec.structs.replace(result, refused=refused)
+
+    def _has_refused(self) -> bool:
+        """Whether the shell's last words are that it could not write its first."""
         files = self._request.files
         size = files.output_size()
-        is_short = size <= _LONGEST_REFUSAL
-        return is_short and files.read_output(size).endswith(f"{words}\n".encode())
+        last = f"{_refusal(self._request.mark)}\n".encode()
+        return size <= _LONGEST_REFUSAL and files.read_output(size).endswith(last)
 
     def has_ended(self) -> bool:
         """Whether the shell has ended, whether that was heard of or not."""
@@ -180,21 +179,9 @@ class ShellProcess:
         return self._ended.result() if self._ended.done() else None
 
 
-def _refusals(mark: Mark) -> Refusals:
-    """Return what the shell of just this run says where it does not begin the command."""
-    run = f"queuectl: the run {mark.token}.{mark.seq}.{mark.run}"
-    return Refusals(word=f"{run} was not begun", folder=f"{run} cannot enter its folder")
-
-
-def _why_closed(folder: str) -> str:
-    """Return why a shell could not enter a folder. Blocking, for as long as the disk takes."""
-    try:
-        mode = os.stat(folder).st_mode
-        number = errno.EACCES if stat.S_ISDIR(mode) else errno.ENOTDIR
-    except OSError as error:
-        number = error.errno or errno.ENOENT
-
-    return f"{os.strerror(number)}: {folder}"
+def _refusal(mark: Mark) -> str:
+    """Return what the shell of just this run says where it cannot write its first word."""
+    return f"queuectl: the run {mark.token}.{mark.seq}.{mark.run} was not begun"
 
 
 async def _probe_trap(reaper: Reaper) -> bool:

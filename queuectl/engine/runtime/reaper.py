@@ -45,7 +45,7 @@ class ProcessResult(msgspec.Struct, frozen=True, kw_only=True):
         group_is_gone: Whether nothing was left of its group then.
         has_begun: Whether the command was begun; False where its shell has
             proved that it was not.
-        refused: Why the command could not be run where it was to, None where it could.
+        refused: What kept the shell from beginning the command, None where it began it.
     """
 
     exit_code: int | None
@@ -55,7 +55,7 @@ class ProcessResult(msgspec.Struct, frozen=True, kw_only=True):
     reaped_at: float | None = None
     group_is_gone: bool = False
     has_begun: bool = True
-    refused: str | None = None
+    refused: OSError | None = None
 
     @property
     def is_known(self) -> bool:

@@ -1,5 +1,6 @@
 """What is kept of a run: its output, its outcome, its place in the database."""
 
+import asyncio
 import logging
 import random
 from collections.abc import Callable
@@ -95,6 +96,21 @@ class Recorder:
             StoreError: It did not in so many tries.
             OSError: Its output could not be kept in so many tries.
         """
+        try:
+            return await self._record_at_last(ended, tries, has_to_go, note_in)
+        except asyncio.CancelledError:
+            # The loop itself ends, which no shield keeps out; it may be recorded, or not.
+            self.note_outcome(ended.job, ended.outcome, note_in)
+            raise
+
+    async def _record_at_last(
+        self,
+        ended: EndedRun,
+        tries: int | None,
+        has_to_go: Callable[[], bool],
+        note_in: RunFiles | None,
+    ) -> bool:
+        """Offer a run until the database has it; see `record`."""
         pause = _FIRST_PAUSE
 
         while True:

@@ -22,6 +22,7 @@ from queuectl.engine.runtime.folder import StateFolder, make_private
 from queuectl.engine.runtime.liveness import (
     boot_id,
     has_lock,
+    has_successor,
     is_alive,
     open_lock,
     pid_namespace,
@@ -43,6 +44,9 @@ _PAUSE: Final = 0.004
 
 # A worker that was taken off the list sees that sooner.
 _MOMENT: Final = timedelta(seconds=10)
+
+# Seconds that a process which replaces its program has to come for its runs itself.
+_SUCCESSION: Final = 10.0
 
 
 class Recovery:
@@ -79,6 +83,8 @@ class Recovery:
             store=store, recorder=recorder, folder=folder, clock=clock, adopt=adopt
         )
         self._sweeper = Sweeper(store, folder)
+        # When workers were first found to have made room for a successor.
+        self._left_at: dict[int, float] = {}
 
     async def tick(self) -> list[WorkerRow]:
         """
@@ -95,12 +101,20 @@ class Recovery:
                 # Our own lock may have been moved; that is no death.
                 if worker.number == self._worker or is_alive(self._folder, worker):
                     alive.append(worker)
-                else:
+                elif not self._is_for_its_successor(worker):
                     await self._look_at(worker)
 
         await self._settle_unlisted()
         await self._sweeper.sweep()
         return alive
+
+    def _is_for_its_successor(self, worker: WorkerRow) -> bool:
+        """Whether to leave what a worker left to the program that replaces its own."""
+        if not has_successor(worker):
+            return False
+
+        now = self._clock.monotonic()
+        return now - self._left_at.setdefault(worker.number, now) < _SUCCESSION
 
     async def _look_at(self, worker: WorkerRow) -> None:
         is_whole = has_lock(self._folder, worker)

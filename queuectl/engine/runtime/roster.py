@@ -157,7 +157,17 @@ class Roster:
                     while left := missing(await self._alive()):
                         await changes.next(LOOK)
             except TimeoutError:
-                raise WaitTimeoutError(left, timeout or 0) from None
+                hint = await self._why_still_there(left)
+                raise WaitTimeoutError(left, timeout or 0, hint=hint) from None
+
+    async def _why_still_there(self, worker_ids: builtins.list[str]) -> str | None:
+        """Return what to do about those of these workers that do not answer, None without any."""
+        mute = [
+            worker.pid
+            for worker in await self.list()
+            if worker.id in worker_ids and worker.state is WorkerState.UNRESPONSIVE
+        ]
+        return when_unresponsive(mute) if mute else None
 
     async def _alive(self) -> dict[str, WorkerRow]:
         return {
@@ -187,6 +197,15 @@ async def list_workers(store: JobReader, folder: StateFolder, bus: Bus) -> list[
         return _info(row, _state(row))
 
     return list(await asyncio.gather(*map(look_at, await store.workers())))
+
+
+def when_unresponsive(pids: Iterable[int]) -> str:
+    """Return what to do about processes of workers that do not answer."""
+    numbers = " ".join(map(str, pids))
+    return (
+        f"let it go on where it was stopped: kill -CONT {numbers}; else end it, and another worker"
+        f" takes over what it runs: kill -KILL {numbers}"
+    )
 
 
 def _refuse_unrestartable(wanted: dict[str, WorkerRow]) -> None:

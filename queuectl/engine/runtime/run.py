@@ -43,7 +43,7 @@ class Run:
         self.known_outcome: Outcome | None = None
         self._has_to_go = False
         self._is_over = False
-        self._was_stopped_before = False
+        self.was_stopped_before = False
         # While it is waited for.
         self._scope: anyio.CancelScope | None = None
 
@@ -81,7 +81,7 @@ class Run:
 
     def stop_as_before(self, reason: StopReason, words: str | None = None) -> None:
         """End it for a reason that was there before it was ours, whatever we were told since."""
-        self._was_stopped_before = True
+        self.was_stopped_before = True
         self.stop_reason = reason
         self.stop_words = words
 
@@ -99,7 +99,7 @@ class Run:
         """
         # Where it was decided by a worker that died over it, that had begun to end it. Where
         # we decided it while it was being started, it may have ended by itself since.
-        if self.stop_reason is not None and (self._was_stopped_before or not process.has_ended()):
+        if self.stop_reason is not None and (self.was_stopped_before or not process.has_ended()):
             return None
 
         # Anew: an adopted run may have to be watched more than once.

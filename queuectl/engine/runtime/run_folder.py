@@ -140,6 +140,12 @@ def find_run(workers: Path, note: str, *, token: str) -> FoundRun | None:
     )
 
 
+def find_ended(workers: Path, note: str) -> FoundRun | None:
+    """Return the set that a run's exit code is in, where its lock is gone. Blocking."""
+    sets = (RunFiles(home, n) for home in workers.iterdir() for n in _numbers(home, "exit"))
+    return next((FoundRun(note=note, files=f) for f in sets if f.exit_code(note) is not None), None)
+
+
 def _begun(folder: Path, note: str) -> Iterator[FoundRun]:
     """Yield the sets in a folder whose exit file says that this run began, with a lock of sorts."""
     for number in sorted({*_numbers(folder, "exit")} & {*_numbers(folder, "lock")}):

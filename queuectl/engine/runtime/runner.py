@@ -41,6 +41,10 @@ class RunningProcess(Protocol):
     def pid(self) -> int:
         """Its number, which is its group's too."""
 
+    @property
+    def told_at(self) -> float | None:
+        """When it was first told to end, as `file_time` says; None where it was not."""
+
     async def wait(self) -> ProcessResult:
         """Return when it has ended; what it left running may go on."""
 

@@ -29,7 +29,7 @@ from queuectl.engine.runtime.notes import run_note
 from queuectl.engine.runtime.outcomes import LOST, left_outcome, unbegun_outcome
 from queuectl.engine.runtime.reaper import ProcessResult
 from queuectl.engine.runtime.recording import EndedRun, Recorder
-from queuectl.engine.runtime.run_folder import FoundRun, find_run, has_gaps
+from queuectl.engine.runtime.run_folder import FoundRun, find_ended, find_run, has_gaps
 from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.runtime.tree import HELD_UNSEEN, Listing, Members, RunTree, find_shell
@@ -112,8 +112,18 @@ class Settler:
             # It died between the claim and the run's files; the run's number is free.
             await self._store.release([job], now=self._clock.now(), interrupted=True)
         else:
-            # Its files are gone, and with them what they would prove.
+            await self._settle_removed(job)
+
+    async def _settle_removed(self, job: Job) -> None:
+        """Settle a run that is gone, and files of it with it: by its code, if that is left."""
+        find = partial(find_ended, self._folder.workers, run_note(job.run_key))
+        ended = await in_thread(find)
+
+        if ended is None:
+            # With its files is gone what they would prove.
             await self._record(job, None, LOST)
+        else:
+            await self._record_left(job, ended, code=ended.files.exit_code(ended.note))
 
     def _has_every_set(self, worker: WorkerRow) -> bool:
         """Whether nobody has removed files of a worker's, so that what left none never began."""
@@ -190,7 +200,7 @@ class Settler:
         has_output = files.open_output(self._recorder.output_path(job))
 
         try:
-            outcome = left_outcome(job, files, code, reaped)
+            outcome = await in_thread(left_outcome, job, files, code, reaped)
 
             if reaped is not None and code is None:
                 # Nobody hears a second time how it ended, and the database may not take it.

@@ -17,7 +17,7 @@ from typing import Final, Self
 import msgspec
 
 from queuectl.engine.runtime import proc
-from queuectl.engine.runtime.clock import SystemClock, until
+from queuectl.engine.runtime.clock import SystemClock, file_time, until
 from queuectl.engine.runtime.ending import Remains, steps
 from queuectl.engine.runtime.marks import Mark
 from queuectl.engine.runtime.proc import Process
@@ -140,6 +140,8 @@ class RunTree:
         self._files = files
         self._leader = leader
         self._began_at = began_at
+        # When it was first told to end.
+        self.told_at: float | None = None
 
     def look(self, listed: Listing | None = None) -> Members:
         """
@@ -252,6 +254,9 @@ class RunTree:
         return Members(ours=group, is_held=False)
 
     def _signal(self, members: list[Process], number: Signals) -> None:
+        if members and self.told_at is None:
+            self.told_at = file_time()
+
         # The whole group first, for nothing in it can fork away from that.
         if self._leader is not None and any(p.group == self._leader for p in members):
             proc.signal_group(self._leader, number)

@@ -25,6 +25,9 @@ _log = logging.getLogger(__name__)
 
 _NO_TIME: Final = timedelta()
 
+# What is lost of a file's time on its way here, in seconds.
+_FILE_STEP: Final = 1e-5
+
 # Seconds between two tries to end what cannot be ended.
 _STUCK_PAUSE: Final = 1.0
 
@@ -110,6 +113,9 @@ class RunWatcher:
             result = await process.wait()
             run.ended_at = self._clock.monotonic()
 
+            if _had_ended(run, files, result, process.told_at):
+                run.mark_ended()
+
         return result
 
     def _deadline(self, run: Run, gone: timedelta) -> Timer | None:
@@ -153,6 +159,19 @@ class RunWatcher:
                 return False
 
             await sleep(self._clock, _STUCK_PAUSE)
+
+
+def _had_ended(run: Run, files: RunFiles, result: ProcessResult, told_at: float | None) -> bool:
+    """Whether a run's shell had written down its code before it was told to end."""
+    # Where a worker before us had decided it, that had told it.
+    if result.exit_code is None or files.exit_code(run.note) is None or run.was_stopped_before:
+        return False
+
+    if told_at is None:
+        return True
+
+    written_at = files.written_at()
+    return written_at is not None and written_at.timestamp() < told_at - _FILE_STEP
 
 
 def _note_end(files: RunFiles, run: Run) -> None:

@@ -32,6 +32,9 @@ _log = logging.getLogger(__name__)
 # Seconds between two looks for orders where no hint arrives.
 _ORDERS_INTERVAL: Final = 1.0
 
+_ORDERS: Final = {Stop.DRAIN: StopOrder.DRAIN, Stop.NOW: StopOrder.NOW}
+_ASKED: Final = {None: Stop.NOT, StopOrder.DRAIN: Stop.DRAIN, StopOrder.NOW: Stop.NOW}
+
 
 class Worker:
     """
@@ -167,6 +170,9 @@ class Worker:
                 while self._runs:
                     await self._until_attention(None)
             except BaseException:
+                if self._runs and self._stop < Stop.NOW:
+                    _log.warning("ending the running jobs: %d", len(self._runs))
+
                 # The runs are shielded: they end because they are told to.
                 self.stop(Stop.NOW)
 
@@ -369,15 +375,16 @@ class Worker:
         if not orders.is_registered:
             self._leave_to_others()
 
+        asked = _ASKED[orders.stop]
+
         # Who was told to stop has no successor.
-        if orders.restart and self._can_restart and orders.stop is None and self._stop is Stop.NOT:
+        if orders.restart and self._can_restart and asked is self._stop is Stop.NOT:
             self.stop(Stop.LEAVE)
-        elif orders.stop is not None:
-            self.stop(Stop.NOW if orders.stop is StopOrder.NOW else Stop.DRAIN)
-        elif self._stop in {Stop.DRAIN, Stop.NOW}:
-            # Told by other means, as by a signal: let everybody see it.
-            order = StopOrder.NOW if self._stop is Stop.NOW else StopOrder.DRAIN
+        elif asked < self._stop and (order := _ORDERS.get(self._stop)):
+            # Told more by other means, as by a signal: let everybody see it.
             await self._store.ask_to_stop([self.number], stop=order)
+        else:
+            self.stop(asked)
 
     def _leave_to_others(self) -> None:
         """Leave what runs to whoever has taken this worker for dead, and has it now."""

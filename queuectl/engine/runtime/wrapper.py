@@ -6,18 +6,34 @@ the shell writes that down itself, into a file.
 """
 
 import re
+import signal
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
+
+from queuectl.engine.runtime.notes import NOT_BEGUN, Refusal
 
 SHELL: Final = "/bin/sh"
+
+_FIRST_REALTIME: Final = 32
 
 # The variable that hands a command to the guarded form, which removes it.
 COMMAND_VARIABLE: Final = "QUEUECTL_COMMAND"
 
-# What the shell ends with where it cannot write its first word, and so must not
-# begin the command. Of programs that run others, as env and timeout, 125 says
-# that they failed themselves; a command may say it too, behind that word.
-NOT_BEGUN: Final = 125
+# By number, for not every shell knows every name. What the system sends a shell of its own
+# accord is left out: that it stops or goes on, that a child ended, that it is broken itself.
+_PASSED_OVER: Final = " ".join(
+    str(int(number))
+    for number in sorted(
+        set(signal.Signals)
+        - {
+            *(signal.SIGKILL, signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU),
+            *(signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH),
+            *(signal.SIGILL, signal.SIGBUS, signal.SIGFPE, signal.SIGSEGV),
+        }
+    )
+    # Beyond are those that no shell sends by itself, and that differ from system to system.
+    if number < _FIRST_REALTIME
+)
 
 # Words after which an EXIT trap in the same shell may not run, or fail, or be
 # seen: they replace the shell, its traps or its commands, switch on traces,
@@ -52,26 +68,13 @@ _PLAIN_BEGIN: Final = re.compile(
 )
 
 
-class Refusals(NamedTuple):
-    """
-    What a shell says where it does not begin its command. One line each, plain characters.
-
-    Attributes:
-        word: It cannot write its first word.
-        folder: It cannot enter the command's folder.
-    """
-
-    word: str
-    folder: str
-
-
 def wrap(
     command: str,
     note: str,
     exit_file: Path,
     *,
     folder: str,
-    refusals: Refusals,
+    refusal: str,
     trap_is_safe: bool,
 ) -> tuple[str, bool]:
     """
@@ -92,7 +95,7 @@ def wrap(
             plain characters.
         exit_file: Where to.
         folder: Where to run the command, absolute.
-        refusals: What to say where it is not begun.
+        refusal: What to say where the first word cannot be written. As the note is.
         trap_is_safe: Whether this shell's EXIT trap stays silent when a signal
             ends the shell; see `TRAP_PROBE`.
 
@@ -100,26 +103,32 @@ def wrap(
         The code, and whether the command must be handed over in
         `COMMAND_VARIABLE`.
     """
-    target = _quote(str(exit_file))
-    begin = f"{first_words(note, exit_file)} || {_refuse(refusals.word)}"
-    # In its first place the shell was nowhere that the command should know of.
-    enter = (
-        f"command cd -P {_quote(folder)} 2>/dev/null || {_refuse(refusals.folder)}; unset OLDPWD"
+
+    def report(words: str) -> str:
+        return f'command echo "{note} $$ {words}" 1<>{_quote(str(exit_file))}'
+
+    begin = (
+        f'command {first_words(note, exit_file)} || {{ echo "{refusal}"; exit {NOT_BEGUN}; }}; '
+        f"command cd -P {_quote(folder)} 2>/dev/null"
+        f" || {{ {report(Refusal.FOLDER)}; exit {NOT_BEGUN}; }}; "
+        # Where the shell began is nothing that the command should know of.
+        "unset OLDPWD"
     )
 
     if trap_is_safe and _keeps_the_trap(command):
-        report = _quote(f'command echo "{note} $$ $?" 1<>{target}')
-        return f"command {begin}; trap {report} EXIT; {enter}\n{command}", False
+        return f"{begin}; trap {_quote(report('$?'))} EXIT\n{command}", False
 
     # Signals to the whole group must not end this shell before the inner one;
     # a trap that is set, rather than ignored, is not inherited. What this shell
     # would say of the inner one's end, such as "Killed", is nobody's output.
     # Positional parameters are no variables, so the command meets none of ours.
+    # Where there is no process for the inner shell, this one ends, with its trap.
+    refuse = _quote(f"{report(Refusal.FORK)}; exit {NOT_BEGUN}")
     code = (
-        f"{begin}; trap : HUP INT QUIT TERM; "
-        f'set -- "${COMMAND_VARIABLE}"; unset {COMMAND_VARIABLE}; '
-        f'exec 9>&2 2>/dev/null; ({enter}; exec {SHELL} -c "$1" 2>&9 9>&-); set -- $?; '
-        f'echo "{note} $$ $1" 1<>{target}; exit $1'
+        f"{begin}; trap : {_PASSED_OVER}; trap {refuse} EXIT; "
+        f'set -- "${COMMAND_VARIABLE}"; unset {COMMAND_VARIABLE}; exec 9>&2 2>/dev/null; '
+        f'(exec {SHELL} -c "$1" 2>&9 9>&-) && set -- 0 || set -- $?; '
+        f"trap - EXIT; {report('$1')}; exit $1"
     )
     return code, True
 
@@ -142,10 +151,6 @@ def _keeps_the_trap(command: str) -> bool:
 def _sets_a_trace(bare: str) -> bool:
     found = _SET.search(bare)
     return found is not None and _TRACE.search(bare, found.end()) is not None
-
-
-def _refuse(words: str) -> str:
-    return f'{{ echo "{words}"; exit {NOT_BEGUN}; }}'
 
 
 def first_words(note: str, exit_file: Path) -> str:

@@ -302,6 +302,9 @@ class InspectedStore(JobReader, Protocol):
     async def migration_problems(self) -> list[str]:
         """Return what is wrong with the migrations that were applied."""
 
+    async def is_locked(self) -> bool:
+        """Whether another program keeps changes from beginning, for two seconds and more."""
+
 
 class JobStore(JobReader, Protocol):
     """Where jobs are kept."""

@@ -34,11 +34,11 @@ from queuectl.engine.runtime.doctor.leftovers import (
     judge_outputs,
     list_what_is_there,
 )
-from queuectl.engine.runtime.doctor.wording import command, rescue
+from queuectl.engine.runtime.doctor.wording import command, quoted
 from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.liveness import has_lock, is_alive
 from queuectl.engine.runtime.paths import real_path
-from queuectl.engine.runtime.roster import list_workers
+from queuectl.engine.runtime.roster import list_workers, when_unresponsive
 from queuectl.engine.runtime.sweep import running_jobs
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.store.base import InspectedStore, JobReader, WorkerRow
@@ -110,6 +110,7 @@ class Doctor:
             async with store_to_read(self._path) as store:
                 if self._judge_schema(store.schema_version, is_current=store.is_current):
                     self._found += _migrations(self._path, await store.migration_problems())
+                    self._found.append(_lock(self._path, is_held=await store.is_locked()))
                     await self._look_into(store)
                     await self._look_at_leftovers(store, seen)
         except StoreError as error:
@@ -203,7 +204,7 @@ class Doctor:
         return problem(
             "integrity",
             f"the database is damaged: {'; '.join(faults[:_MOST_FAULTS])}",
-            rescue(self._path),
+            StoreDamagedError.remedy(self._path),
         )
 
     async def _without_files(self, store: JobReader) -> list[Finding]:
@@ -307,8 +308,7 @@ def _workers(path: Path, workers: list[WorkerInfo]) -> list[Finding]:
                 problem(
                     "workers",
                     f"{words} is alive but does not answer; it has {counted(worker.busy, 'job')}",
-                    f"let it go on where it was stopped: kill -CONT {worker.pid}; else end it, and"
-                    f" another worker takes over what it runs: kill -KILL {worker.pid}",
+                    when_unresponsive([worker.pid]),
                 )
             )
         elif not worker.is_alive:
@@ -352,9 +352,21 @@ def _migrations(path: Path, faults: list[str]) -> list[Finding]:
             "migrations",
             "; ".join(faults),
             "another version of queuectl has made this database, or it is damaged: use that"
-            f" version, or {rescue(path)}",
+            f" version, or {StoreDamagedError.remedy(path)}",
         )
     ]
+
+
+def _lock(path: Path, *, is_held: bool) -> Finding:
+    if not is_held:
+        return ok("database-lock", "a change of the database can begin")
+
+    return problem(
+        "database-lock",
+        "another program holds the lock of the database: nothing can be enqueued or recorded",
+        "let that program end its transaction, or end it; where it is a worker that was stopped:"
+        f" kill -CONT PID; who has the database open is shown by: fuser -v {quoted([path])}",
+    )
 
 
 def _no_roster(folder: StateFolder, error: OSError) -> Finding:
@@ -367,6 +379,6 @@ def _no_roster(folder: StateFolder, error: OSError) -> Finding:
 
 def _unusable(path: Path, error: StoreError, *, check: str = "database") -> Finding:
     if isinstance(error, StoreDamagedError) and error.__cause__ is not None:
-        return problem(check, str(error), rescue(path))
+        return problem(check, str(error), StoreDamagedError.remedy(path))
 
     return problem(check, str(error), error.hint or "mend what was found before, and look again")

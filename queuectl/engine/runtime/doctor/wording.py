@@ -13,15 +13,6 @@ def command(path: Path, *words: str) -> str:
     return shlex.join(["queuectl", "--db", str(path), *words])
 
 
-def rescue(path: Path) -> str:
-    """Return what can be done about a damaged database."""
-    here, new = shlex.quote(str(path)), shlex.quote(f"{path}.recovered")
-    return (
-        "stop the workers and put a backup in its place; without one, sqlite3 3.41 or newer may"
-        f" save what can be read: sqlite3 {here} .recover | sqlite3 {new}"
-    )
-
-
 def quoted(paths: Sequence[Path]) -> str:
     """Return the first few paths as arguments of a command."""
     return shlex.join(map(str, paths[:_MOST_NAMES]))

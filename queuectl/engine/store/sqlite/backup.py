@@ -5,7 +5,7 @@ import sqlite3
 from pathlib import Path
 
 from queuectl.engine.descriptors import fsync_folder
-from queuectl.engine.errors import StoreError
+from queuectl.engine.errors import StoreDamagedError, StoreError
 from queuectl.engine.store.sqlite.connection import name_error
 
 
@@ -34,7 +34,13 @@ def copy_database(connection: sqlite3.Connection, target: Path) -> None:
         fsync_folder(target.parent)
     except sqlite3.Error as error:
         target.unlink(missing_ok=True)
-        raise name_error(error, target) from error
+        named = name_error(error, target)
+
+        if isinstance(named, StoreDamagedError):
+            # What is damaged is what was read; its name is known to the caller.
+            raise
+
+        raise named from error
     except OSError as error:
         target.unlink(missing_ok=True)
         raise StoreError(target, f"cannot write the file ({error.strerror})") from error

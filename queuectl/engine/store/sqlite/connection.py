@@ -310,7 +310,7 @@ def name_error(error: sqlite3.Error, path: Path) -> StoreError:
         return StoreDamagedError(
             path,
             f"not a database, or damaged ({error})",
-            hint="check the path; restore a backup, or recover it with: sqlite3 FILE .recover",
+            hint=f"check the path; {StoreDamagedError.remedy(path)}",
         )
 
     if kind == sqlite3.SQLITE_CANTOPEN and (lack := _lack_of_descriptors(path)):

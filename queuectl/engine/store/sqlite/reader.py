@@ -2,18 +2,27 @@
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 from typing import Final
 
+import anyio
+
 from queuectl.engine.domain.models import RunKey
+from queuectl.engine.errors import StoreBusyError
 from queuectl.engine.store.base import INLINE_OUTPUT_BYTES
 from queuectl.engine.store.places import wal_file
 from queuectl.engine.store.sqlite.check import migration_problems
-from queuectl.engine.store.sqlite.connection import connect, named_errors
+from queuectl.engine.store.sqlite.connection import connect, name_error, named_errors
 from queuectl.engine.store.sqlite.lookups import SqliteLookups
 from queuectl.engine.store.sqlite.setup import MIGRATIONS, file_version
 
 NEWEST_SCHEMA: Final = len(MIGRATIONS)
+
+# How long a lock is tried, in seconds; and how long one try waits, in milliseconds: tried
+# that often, a lock that many take in turn is free once.
+_PATIENCE: Final = 2.0
+_TRY_MS: Final = 10
 
 
 class SqliteReader(SqliteLookups):
@@ -61,6 +70,36 @@ class SqliteReader(SqliteLookups):
     async def migration_problems(self) -> list[str]:
         """Return what is wrong with the migrations that were applied."""
         return await self._read(migration_problems)
+
+    async def is_locked(self) -> bool:
+        """Whether another program keeps changes from beginning; nothing is changed by that."""
+        # Our reader is open meanwhile: closed as the last one, this would move the log.
+        trial = connect(self._path, reader=False)
+
+        with named_errors(self._path):
+            await trial.open()
+
+            try:
+                return await trial.run(self._cannot_begin)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await trial.close()
+
+    def _cannot_begin(self, connection: sqlite3.Connection) -> bool:
+        connection.execute(f"PRAGMA busy_timeout = {_TRY_MS}")
+        until = time.monotonic() + _PATIENCE
+
+        while time.monotonic() < until:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if not isinstance(name_error(error, self._path), StoreBusyError):
+                    raise
+            else:
+                connection.execute("ROLLBACK")
+                return False
+
+        return True
 
     def _version(self, connection: sqlite3.Connection) -> int:
         return file_version(connection, self._path)

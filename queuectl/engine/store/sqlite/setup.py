@@ -35,6 +35,7 @@ from queuectl.engine.store.sqlite.filelocks import (
     open_lock,
     take_lock,
 )
+from queuectl.engine.store.sqlite.log_owner import check_log, check_log_left, note_log
 
 MIGRATIONS: Final = load_migrations(__file__)
 
@@ -47,7 +48,8 @@ def prepare(path: Path, *, now_ms: int) -> None:
 
     Raises:
         StoreError: The folder is missing, or the file cannot be used.
-        StoreDamagedError: The file is something else, damaged, or was emptied.
+        StoreDamagedError: The file is something else, damaged, or was emptied, or the log
+            beside it is another's.
         SchemaVersionError: A newer queuectl wrote it.
         StoreBusyError: Another process makes or migrates it, and does not come to an end.
         OSError: The system refuses a look at the files.
@@ -58,8 +60,11 @@ def prepare(path: Path, *, now_ms: int) -> None:
     _check_owner(path)
 
     if has_content:
+        check_log(path)
+
         with _connected(path) as connection:
             if _is_ready(connection):
+                note_log(path)
                 return
 
     # Of processes that make one database at once, each sees it whole or not at
@@ -69,6 +74,7 @@ def prepare(path: Path, *, now_ms: int) -> None:
 
         with _connected(path) as connection:
             _migrate(connection, path, now_ms)
+            note_log(path)
 
 
 def schema_version(connection: sqlite3.Connection) -> int:
@@ -167,6 +173,9 @@ def _make_file(path: Path) -> None:
     # Only a file that is new is opened here: closing a descriptor of a
     # database that is in use would drop SQLite's locks in this process
     # (https://sqlite.org/howtocorrupt.html, 2.2).
+    if not os.path.lexists(path):
+        check_log_left(path)
+
     try:
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
         os.close(os.open(path, flags, 0o600))
