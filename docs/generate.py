@@ -17,6 +17,7 @@ import msgspec
 import typer
 
 import queuectl
+from queuectl.cli import look, top_record
 from queuectl.cli.errors import explain
 from queuectl.cli.program import app
 
@@ -40,6 +41,14 @@ RECORDS = (
     queuectl.CauseRecord,
     queuectl.DatabaseRecord,
     queuectl.FindingRecord,
+    queuectl.WebhookRecord,
+    queuectl.NewWebhookRecord,
+    queuectl.WebhookTestRecord,
+    queuectl.DeliveryRecord,
+    queuectl.JobMessage,
+    top_record.TopRecord,
+    top_record.RunningRecord,
+    top_record.FailureRecord,
 )
 
 # Where the meaning of a record's keys is written down.
@@ -55,7 +64,23 @@ MODELS = {
     "CauseRecord": queuectl.Cause,
     "DatabaseRecord": queuectl.DatabaseInfo,
     "FindingRecord": queuectl.Finding,
+    "WebhookRecord": queuectl.Webhook,
+    "NewWebhookRecord": queuectl.NewWebhook,
+    "WebhookTestRecord": queuectl.WebhookTest,
+    "DeliveryRecord": queuectl.Delivery,
+    "JobMessage": queuectl.JobMessage,
+    "TopRecord": look.Look,
+    "RunningRecord": look.RunningJob,
+    "FailureRecord": look.Failure,
     "JobInput": queuectl.JobSpec,
+}
+
+# Records that have everything that another one has, and more.
+BASES = {
+    "JobDetailRecord": "JobRecord",
+    "NewWebhookRecord": "WebhookRecord",
+    "RunningRecord": "JobRecord",
+    "TopRecord": "StatusRecord",
 }
 
 # Keys that are named otherwise than what they show.
@@ -73,6 +98,9 @@ MEANINGS = {
         "failed",
     ): "Runs that failed, timed out, were lost with their worker or could not be started.",
     ("ActivityRecord", "per_second"): "Runs that ended, per second.",
+    ("JobMessage", "type"): "`job.` and the state that the job has come into.",
+    ("JobMessage", "timestamp"): "When it came into it.",
+    ("JobMessage", "data"): "The job as it was then.",
     ("EventRecord", "state"): "The state that the job is in from here on.",
     ("JobInput", "timeout_sec"): "The same as `timeout`.",
     ("JobInput", "base_backoff"): "The same as `backoff_base`.",
@@ -226,9 +254,7 @@ def record(name: str) -> Callable[[], str]:
 
     def describe() -> str:
         properties = schema()["$defs"][name]["properties"]
-        inherited = (
-            schema()["$defs"]["JobRecord"]["properties"] if name == "JobDetailRecord" else ()
-        )
+        inherited = schema()["$defs"][BASES[name]]["properties"] if name in BASES else ()
         meanings = _meanings(name)
         rows = [
             f"| `{key}` | {_type(value)} | {_cell(NONE.sub('null', meanings[key]))} |"
@@ -264,8 +290,8 @@ def _meanings(name: str) -> dict[str, str]:
     """Return what the docstrings say of a record's keys."""
     meanings = attributes(MODELS[name])
 
-    if name == "JobDetailRecord":
-        meanings |= _special("JobRecord")
+    if name in BASES:
+        meanings |= _meanings(BASES[name])
 
     meanings |= _special(name)
 

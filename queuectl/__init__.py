@@ -55,11 +55,32 @@ if TYPE_CHECKING:
     from queuectl.engine.domain.spec import JobSpec
     from queuectl.engine.domain.states import TERMINAL, JobState
     from queuectl.engine.domain.stats import QueueStats
+    from queuectl.engine.domain.webhook_records import (
+        DeliveryRecord,
+        JobMessage,
+        NewWebhookRecord,
+        WebhookRecord,
+        WebhookTestRecord,
+        delivery_record,
+        new_webhook_record,
+        webhook_record,
+        webhook_test_record,
+    )
+    from queuectl.engine.domain.webhooks import (
+        Delivery,
+        DeliveryState,
+        NewWebhook,
+        Webhook,
+        WebhookTest,
+    )
     from queuectl.engine.errors import (
         ConfigError,
+        DeliveryNotFoundError,
+        DeliveryStateError,
         DuplicateJobError,
         EngineClosedError,
         EventsPrunedError,
+        ExtraMissingError,
         InvalidInputError,
         InvalidJobError,
         InvalidValueError,
@@ -76,12 +97,14 @@ if TYPE_CHECKING:
         StoreReplacedError,
         StoreUnusableError,
         WaitTimeoutError,
+        WebhookNotFoundError,
         WorkerNotFoundError,
         WorkerStateError,
     )
     from queuectl.engine.runtime.doctor.look import diagnose
     from queuectl.engine.runtime.paths import default_database
     from queuectl.engine.store.base import CheckReport
+    from queuectl.engine.webhooks import Webhooks
 
 __version__ = "0.1.0"
 
@@ -142,11 +165,32 @@ _HOMES = {
     "queuectl.engine.domain.spec": ("JobSpec",),
     "queuectl.engine.domain.states": ("TERMINAL", "JobState"),
     "queuectl.engine.domain.stats": ("QueueStats",),
+    "queuectl.engine.domain.webhook_records": (
+        "DeliveryRecord",
+        "JobMessage",
+        "NewWebhookRecord",
+        "WebhookRecord",
+        "WebhookTestRecord",
+        "delivery_record",
+        "new_webhook_record",
+        "webhook_record",
+        "webhook_test_record",
+    ),
+    "queuectl.engine.domain.webhooks": (
+        "Delivery",
+        "DeliveryState",
+        "NewWebhook",
+        "Webhook",
+        "WebhookTest",
+    ),
     "queuectl.engine.errors": (
         "ConfigError",
+        "DeliveryNotFoundError",
+        "DeliveryStateError",
         "DuplicateJobError",
         "EngineClosedError",
         "EventsPrunedError",
+        "ExtraMissingError",
         "InvalidInputError",
         "InvalidJobError",
         "InvalidValueError",
@@ -163,12 +207,14 @@ _HOMES = {
         "StoreReplacedError",
         "StoreUnusableError",
         "WaitTimeoutError",
+        "WebhookNotFoundError",
         "WorkerNotFoundError",
         "WorkerStateError",
     ),
     "queuectl.engine.runtime.doctor.look": ("diagnose",),
     "queuectl.engine.runtime.paths": ("default_database",),
     "queuectl.engine.store.base": ("CheckReport",),
+    "queuectl.engine.webhooks": ("Webhooks",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -189,12 +235,18 @@ __all__ = [
     "DatabaseInfo",
     "DatabaseRecord",
     "DeadLetterQueue",
+    "Delivery",
+    "DeliveryNotFoundError",
+    "DeliveryRecord",
+    "DeliveryState",
+    "DeliveryStateError",
     "DuplicateJobError",
     "EngineClosedError",
     "Event",
     "EventKind",
     "EventRecord",
     "EventsPrunedError",
+    "ExtraMissingError",
     "Finding",
     "FindingRecord",
     "InvalidInputError",
@@ -203,6 +255,7 @@ __all__ = [
     "Job",
     "JobDetailRecord",
     "JobInput",
+    "JobMessage",
     "JobNotFoundError",
     "JobPage",
     "JobRecord",
@@ -210,6 +263,8 @@ __all__ = [
     "JobState",
     "JobStateError",
     "LeftoverProcessError",
+    "NewWebhook",
+    "NewWebhookRecord",
     "OnCrash",
     "OutcomeKind",
     "OutputMissingError",
@@ -231,6 +286,12 @@ __all__ = [
     "Totals",
     "Verdict",
     "WaitTimeoutError",
+    "Webhook",
+    "WebhookNotFoundError",
+    "WebhookRecord",
+    "WebhookTest",
+    "WebhookTestRecord",
+    "Webhooks",
     "WorkerInfo",
     "WorkerNotFoundError",
     "WorkerRecord",
@@ -240,6 +301,7 @@ __all__ = [
     "cause_record",
     "database_record",
     "default_database",
+    "delivery_record",
     "diagnose",
     "event_record",
     "finding_record",
@@ -247,12 +309,15 @@ __all__ = [
     "format_time",
     "job_detail_record",
     "job_record",
+    "new_webhook_record",
     "parse_duration",
     "parse_job",
     "parse_jobs",
     "parse_size",
     "parse_time",
     "status_record",
+    "webhook_record",
+    "webhook_test_record",
     "worker_record",
 ]
 

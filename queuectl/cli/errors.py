@@ -5,6 +5,8 @@ from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from queuectl import (
     ConfigError,
+    DeliveryNotFoundError,
+    DeliveryStateError,
     DuplicateJobError,
     EventsPrunedError,
     InvalidInputError,
@@ -20,6 +22,7 @@ from queuectl import (
     StoreBusyError,
     StoreUnusableError,
     WaitTimeoutError,
+    WebhookNotFoundError,
     WorkerNotFoundError,
     WorkerStateError,
 )
@@ -82,10 +85,13 @@ _EXIT_CODES: Final[dict[type[BaseException], ExitCode]] = {
     RunNotFoundError: ExitCode.NOT_FOUND,
     OutputMissingError: ExitCode.NOT_FOUND,
     WorkerNotFoundError: ExitCode.NOT_FOUND,
+    WebhookNotFoundError: ExitCode.NOT_FOUND,
+    DeliveryNotFoundError: ExitCode.NOT_FOUND,
     EventsPrunedError: ExitCode.NOT_FOUND,
     DuplicateJobError: ExitCode.CONFLICT,
     JobStateError: ExitCode.CONFLICT,
     WorkerStateError: ExitCode.CONFLICT,
+    DeliveryStateError: ExitCode.CONFLICT,
     LeftoverProcessError: ExitCode.FAILURE,
     WaitTimeoutError: ExitCode.TIMED_OUT,
     StoreBusyError: ExitCode.DATABASE,

@@ -18,10 +18,10 @@ def activity_lines(activity: "Activity") -> list[str]:
     """Return what happened in a period: what ended, and how long it waited and ran."""
     ended = "1 run" if activity.ended == 1 else f"{activity.ended} runs"
     words = (
-        f"{ended} ended ({_rate(activity.per_second)}), {activity.failed} failed,"
+        f"{ended} ended ({rate(activity.per_second)}), {activity.failed} failed,"
         f" {activity.died} died, {activity.enqueued} enqueued"
     )
-    lines = [_line(_name(activity.period), words)]
+    lines = [_line(period_name(activity.period), words)]
 
     if activity.wait is not None:
         lines.append(_line("  waited", _spread(activity.wait)))
@@ -32,11 +32,12 @@ def activity_lines(activity: "Activity") -> list[str]:
     return lines
 
 
-def _name(period: "timedelta") -> str:
+def period_name(period: "timedelta") -> str:
+    """Name a period: ``last_minute``, ``last_hour``, ``last_day``."""
     return _NAMES.get(int(period.total_seconds()), f"last {format_duration(period)}")
 
 
-def _rate(per_second: float) -> str:
+def rate(per_second: float) -> str:
     """Write a rate with about three digits: ``812.4/s``, ``1.53/s``, ``4.2/h``."""
     few, rare = 10, 0.01
 

@@ -40,6 +40,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
         drain: Whether they end when the queue is settled.
         quiet: Whether they tell of troubles only.
         debug: Whether they tell of everything.
+        metrics: The options by which the first of them serves the metrics, which are
+            those of the whole database.
     """
 
     database: Path
@@ -48,6 +50,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     drain: bool
     quiet: bool
     debug: bool
+    metrics: tuple[str, ...] = ()
 
 
 class Detached(WorkerRecord, frozen=True, kw_only=True):
@@ -66,8 +69,8 @@ def detach(launch: Launch, log_folder: Path) -> Iterator[Detached | None]:
         CommandError: One ended before it was there, or failed right after; the error
             shows the end of its log, and has its exit code.
     """
-    for _ in range(launch.processes):
-        yield _detach_one(launch, log_folder)
+    for one in _each(launch):
+        yield _detach_one(one, log_folder)
 
 
 def supervise(launch: Launch, ready: Callable[[WorkerRecord], None]) -> int:
@@ -84,8 +87,11 @@ def supervise(launch: Launch, ready: Callable[[WorkerRecord], None]) -> int:
     children: list[subprocess.Popen[bytes]] = []
 
     with _handing_on_signals(children) as signals:
-        while not signals and len(children) < launch.processes:
-            children.append(_start(launch))
+        for one in _each(launch):
+            if signals:
+                break
+
+            children.append(_start(one))
 
         for child in children:
             record = _first_words(child)
@@ -111,6 +117,14 @@ def replace_process() -> NoReturn:
             f"cannot start anew: {error.strerror}: {sys.executable}",
             hint="start a worker: it adopts what runs",
         ) from error
+
+
+def _each(launch: Launch) -> Iterator[Launch]:
+    """Yield how each of the processes is to be started."""
+    yield launch
+
+    for _ in range(1, launch.processes):
+        yield msgspec.structs.replace(launch, metrics=())
 
 
 def _detach_one(launch: Launch, log_folder: Path) -> Detached | None:
@@ -189,6 +203,7 @@ def _command_line(launch: Launch) -> list[str]:
         f"--db={launch.database}",
         *(switch for switch, is_on in switches.items() if is_on),
         f"--count={launch.count}",
+        *launch.metrics,
     ]
 
 

@@ -268,6 +268,9 @@ WaitTimeout = Annotated[
 Interval = Annotated[
     timedelta | None,
     typer.Option(
-        "--interval", parser=_interval, metavar="DURATION", help="Time between two looks; else 2s."
+        "--interval",
+        parser=_interval,
+        metavar="DURATION",
+        help="Time between two looks; else at changes, from 0.25s to 2s.",
     ),
 ]

@@ -14,7 +14,17 @@ from queuectl.cli.lately import activity_lines
 from queuectl.cli.table import Column, TablePrinter
 
 if TYPE_CHECKING:
-    from queuectl import Attempt, Cause, DatabaseInfo, Event, Job, QueueStats, WorkerInfo
+    from queuectl import (
+        Attempt,
+        Cause,
+        DatabaseInfo,
+        Delivery,
+        Event,
+        Job,
+        QueueStats,
+        Webhook,
+        WorkerInfo,
+    )
     from queuectl.cli.errors import Problem
 
 _PAGE: Final = 500
@@ -168,9 +178,9 @@ def print_job_array(jobs: Iterable["Job"]) -> None:
     array.end()
 
 
-def print_ids(jobs: Iterable["Job | WorkerInfo"]) -> None:
+def print_ids(values: Iterable["Job | WorkerInfo | Webhook | Delivery"]) -> None:
     """Print ids only."""
-    screen.write("".join(f"{job.id}\n" for job in jobs))
+    screen.write("".join(f"{value.id}\n" for value in values))
 
 
 def print_job(job: "Job") -> None:

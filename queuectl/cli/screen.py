@@ -49,7 +49,7 @@ def _json_escape(character: str) -> str:
 
 def write(text: str) -> None:
     """Write text to the standard output."""
-    with _named_errors():
+    with named_errors():
         sys.stdout.write(text)
 
 
@@ -60,7 +60,7 @@ def write_line(text: str) -> None:
 
 def write_bytes(content: bytes) -> None:
     """Write bytes to the standard output as they are, at once."""
-    with _named_errors():
+    with named_errors():
         sys.stdout.flush()
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
@@ -68,20 +68,20 @@ def write_bytes(content: bytes) -> None:
 
 def flush() -> None:
     """Hand on what was written to the standard output."""
-    with _named_errors():
+    with named_errors():
         sys.stdout.flush()
 
 
 def note(text: str) -> None:
     """Write a line for a person to the standard error."""
-    with _named_errors():
+    with named_errors():
         sys.stderr.write(f"{escape(text)}\n")
         sys.stderr.flush()
 
 
 def note_bytes(content: bytes) -> None:
     """Write bytes to the standard error as they are."""
-    with _named_errors():
+    with named_errors():
         sys.stderr.flush()
         sys.stderr.buffer.write(content)
         sys.stderr.buffer.flush()
@@ -89,7 +89,7 @@ def note_bytes(content: bytes) -> None:
 
 def ask(question: str) -> bool:
     """Ask a person on the standard error; anything but yes is no."""
-    with _named_errors():
+    with named_errors():
         sys.stderr.write(f"{escape(question)} [y/N] ")
         sys.stderr.flush()
 
@@ -108,7 +108,7 @@ def is_colored() -> bool:
 
 def is_animated(stream: TextIO) -> bool:
     """Whether something on the stream may move: a person looks, and we are in front."""
-    return is_terminal(stream) and is_colored() and _is_in_foreground(stream)
+    return is_terminal(stream) and is_colored() and is_in_foreground(stream)
 
 
 def make_ready() -> None:
@@ -155,7 +155,8 @@ def _visible(found: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code <= _LAST_OF_TWO_DIGITS else f"\\u{code:04x}"
 
 
-def _is_in_foreground(stream: TextIO) -> bool:
+def is_in_foreground(stream: TextIO) -> bool:
+    """Whether the terminal of the stream is ours to write to now."""
     try:
         return os.tcgetpgrp(stream.fileno()) == os.getpgrp()
     except OSError:
@@ -168,7 +169,8 @@ def _open_nowhere(mode: str) -> TextIO:
 
 
 @contextmanager
-def _named_errors() -> Iterator[None]:
+def named_errors() -> Iterator[None]:
+    """Name the errors of whatever writes to the standard streams inside the context."""
     try:
         yield
     except BrokenPipeError as error:

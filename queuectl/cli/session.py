@@ -1,6 +1,7 @@
 """From a typer command into the engine: one event loop, one open database."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -9,6 +10,8 @@ import typer
 from queuectl.cli import screen
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
     from queuectl import QueueEngine
 
 T = TypeVar("T")
@@ -51,7 +54,19 @@ def make_engine(context: typer.Context) -> "QueueEngine":
     """Return the engine of the database that is meant, not open."""
     from queuectl import QueueEngine
 
-    return QueueEngine(session_of(context).database)
+    return QueueEngine(session_of(context).database, tracer=_tracer())
+
+
+def _tracer() -> "Tracer | None":
+    """Return a tracer where the program is traced, as under ``opentelemetry-instrument``."""
+    if "opentelemetry.trace" not in sys.modules:
+        return None
+
+    from opentelemetry.trace import get_tracer
+
+    from queuectl import __version__
+
+    return get_tracer("queuectl", __version__)
 
 
 def with_engine(

@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from queuectl import QueueCtlError, QueueEngine, default_database
-from queuectl.dashboard import actions, json_api, live, problems
+from queuectl.dashboard import actions, json_api, live, metrics, problems
 from queuectl.dashboard.access import AccessControl, make_rules
 from queuectl.dashboard.links import PATHS
 from queuectl.dashboard.panes.confirm import confirm_view
@@ -24,6 +24,7 @@ from queuectl.dashboard.panes.registry import PANES
 from queuectl.dashboard.panes.site import Site
 from queuectl.dashboard.state import DashboardState, state_of
 from queuectl.dashboard.templates import render
+from queuectl.metrics import is_installed as has_metrics
 
 LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 
@@ -68,6 +69,7 @@ def create_dashboard(
         *live.routes(),
         *actions.routes(may_enqueue=may_enqueue),
         *json_api.routes(may_enqueue=may_enqueue),
+        *metrics.routes(),
         Route(PATHS["healthz"], _healthz, name="healthz"),
         Mount("/static", StaticFiles(directory=_STATIC, check_dir=False), name="static"),
     ]
@@ -88,6 +90,7 @@ def create_dashboard(
         program=_program(engine),
         may_change=not read_only,
         may_enqueue=may_enqueue,
+        has_metrics=has_metrics(),
     )
     app.state.dashboard = DashboardState(engine=engine, stopping=asyncio.Event())
     return app

@@ -27,9 +27,13 @@ from queuectl.engine.runtime.paths import current_folder, real_path
 from queuectl.engine.runtime.plans import Stop, WorkerPlan
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.store.base import Purged
+from queuectl.engine.webhooks import Webhooks
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
     from queuectl.engine.runtime.runner import Runner
+    from queuectl.engine.runtime.tracing import Tracing
     from queuectl.engine.runtime.worker import Worker
 
 _RETRYABLE: Final = frozenset({JobState.FAILED, JobState.DEAD, JobState.CANCELLED})
@@ -50,6 +54,8 @@ class QueueEngine(EngineLookups, EngineFigures):
         kill_grace: Seconds between TERM and KILL where a job must be ended.
         clock: For tests; see ``queuectl.engine.testing``.
         runner: For tests; see ``queuectl.engine.testing``.
+        tracer: Traces each attempt as a span; jobs that are added carry the trace
+            context of whoever adds them. From the package ``opentelemetry-api``.
     """
 
     def __init__(
@@ -59,17 +65,21 @@ class QueueEngine(EngineLookups, EngineFigures):
         kill_grace: float = 5.0,
         clock: Clock | None = None,
         runner: "Runner | None" = None,
+        tracer: "Tracer | None" = None,
     ) -> None:
+        path = real_path(database)
         super().__init__(
-            real_path(database),
+            path,
             makes_folder=database is None and "QUEUECTL_DB" not in os.environ,
             clock=clock or SystemClock(),
             runner=runner,
             grace=kill_grace,
+            tracing=None if tracer is None else _make_tracing(tracer, path),
         )
         self._ids = IdMaker()
         self.dlq: Final = DeadLetterQueue(lambda: self._store, self._clock, self._remove_files)
         self.config: Final = Config(lambda: self._store)
+        self.webhooks: Final = Webhooks(lambda: self._store, self._clock)
 
     async def enqueue(
         self,
@@ -147,7 +157,7 @@ class QueueEngine(EngineLookups, EngineFigures):
         """
         specs = [JobSpec(command=job) if isinstance(job, str) else job for job in jobs]
         now = self._clock.now()
-        return await self._store.insert(partial(self._resolve, specs, now), now=now)
+        return await self._store.insert(partial(self._resolve, specs, now, self._trace()), now=now)
 
     async def wait(self, job_id: str, *, timeout: float | timedelta | None = None) -> Job:
         """
@@ -336,12 +346,13 @@ class QueueEngine(EngineLookups, EngineFigures):
             raise InvalidJobError("what runs here runs now", field="run_at")
 
         life = self._life
+        trace = self._trace()
         claimed: builtins.list[Job] = []
 
         async def prepare(worker: "Worker") -> Job:
             now = self._clock.now()
             job = await life.store.insert_claimed(
-                lambda settings: self._resolve([spec], now, settings)[0],
+                lambda settings: self._resolve([spec], now, trace, settings)[0],
                 worker=worker.number,
                 now=now,
             )
@@ -427,17 +438,42 @@ class QueueEngine(EngineLookups, EngineFigures):
         return how is Stop.LEAVE
 
     def _resolve(
-        self, specs: Sequence[JobSpec], now: datetime, settings: Settings
+        self,
+        specs: Sequence[JobSpec],
+        now: datetime,
+        trace: Mapping[str, str],
+        settings: Settings,
     ) -> builtins.list[NewJob]:
         here = current_folder()
-
-        return [
+        jobs = [
             resolve(spec, settings, now=now, made_id=self._ids.make(now), here=here)
             for spec in specs
         ]
 
+        if not trace:
+            return jobs
+
+        from queuectl.engine.runtime.tracing import with_trace
+
+        return with_trace(jobs, trace)
+
+    def _trace(self) -> Mapping[str, str]:
+        """Return the trace context of whoever adds jobs, as variables for their environments."""
+        if self._tracing is None:
+            return {}
+
+        from queuectl.engine.runtime.tracing import current_variables
+
+        return current_variables()
+
     async def _remove_files(self, purged: Purged) -> None:
         await in_thread(self._life.folder.remove_outputs, purged.large_runs)
+
+
+def _make_tracing(tracer: "Tracer", database: Path) -> "Tracing":
+    from queuectl.engine.runtime.tracing import Tracing
+
+    return Tracing(tracer, database)
 
 
 def _at_least_one(concurrency: int) -> int:

@@ -258,6 +258,68 @@ class LeftoverProcessError(QueueCtlError):
         super().__init__(f"the workers have ended, but {noun} {listed} of their jobs could not be")
 
 
+class WebhookNotFoundError(QueueCtlError, LookupError):
+    """
+    No webhook has this id.
+
+    Attributes:
+        webhook: The id that was looked for.
+    """
+
+    def __init__(self, webhook: str) -> None:
+        self.webhook = webhook
+        self.hint: str | None = "see what is there with: queuectl webhook list"
+        super().__init__(f"no such webhook: {named(webhook)}")
+
+
+class DeliveryNotFoundError(QueueCtlError, LookupError):
+    """
+    No delivery of a webhook has this id.
+
+    Attributes:
+        delivery: The id that was looked for.
+    """
+
+    def __init__(self, delivery: str) -> None:
+        self.delivery = delivery
+        self.hint: str | None = "see what is there with: queuectl webhook deliveries"
+        super().__init__(f"no such delivery: {named(delivery)}")
+
+
+class DeliveryStateError(QueueCtlError):
+    """
+    The delivery is in a state that does not allow the action.
+
+    Attributes:
+        delivery: The delivery's id.
+        state: The state that it is in.
+        action: What was asked for, as a verb.
+    """
+
+    def __init__(self, delivery: str, state: str, action: str) -> None:
+        self.delivery = delivery
+        self.state = state
+        self.action = action
+        self.hint: str | None = "only dead deliveries are retried by hand"
+        super().__init__(f"cannot {action} delivery {named(delivery)}: it is {state}")
+
+
+class ExtraMissingError(QueueCtlError):
+    """
+    Packages that only a part of queuectl needs are not installed.
+
+    Attributes:
+        extra: What they are installed as.
+        package: The first one that is missing.
+    """
+
+    def __init__(self, extra: str, package: str) -> None:
+        self.extra = extra
+        self.package = package
+        self.hint: str | None = f"install them with: pip install 'queuectl[{extra}]'"
+        super().__init__(f"the {extra} need extra packages, and {package} is missing")
+
+
 class WaitTimeoutError(QueueCtlError, TimeoutError):
     """
     What was waited for did not happen in time.

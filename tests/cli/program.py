@@ -230,6 +230,14 @@ class Terminal:
         """Type at the keyboard."""
         os.write(self._master, text.encode())
 
+    def send(self, number: int) -> None:
+        """Send a signal to the process."""
+        self._process.send_signal(number)
+
+    def be_wide(self, columns: int) -> None:
+        """Give the window another width."""
+        _set_width(self._master, columns)
+
     def read_until(self, text: str) -> str:
         """Return what is on the screen as soon as a text is among it."""
         deadline = time.monotonic() + PATIENCE
@@ -267,10 +275,19 @@ def terminal(
     *arguments: str, columns: int = 80, env: Mapping[str, str] | None = None
 ) -> Iterator[Terminal]:
     """Start the program at a terminal of its own, of this width."""
+    with terminal_of(words(*arguments), columns=columns, env=env) as shown:
+        yield shown
+
+
+@contextmanager
+def terminal_of(
+    command: list[str], *, columns: int = 80, env: Mapping[str, str] | None = None
+) -> Iterator[Terminal]:
+    """Start any process at a terminal of its own, of this width."""
     master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    _set_width(slave, columns)
     process = subprocess.Popen(
-        words(*arguments),
+        command,
         stdin=slave,
         stdout=slave,
         stderr=slave,
@@ -299,6 +316,10 @@ def at_terminal(*arguments: str, columns: int = 80, env: Mapping[str, str] | Non
 def without_colors(text: str) -> str:
     """Return a text without the escape codes that only set colours."""
     return _SGR.sub("", text)
+
+
+def _set_width(terminal: int, columns: int) -> None:
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 
 
 def _take_terminal() -> None:

@@ -42,7 +42,7 @@ each_command = pytest.mark.parametrize(
 
 def test_every_command_of_the_product_is_there() -> None:
     wanted = """
-        enqueue, run, worker start, worker stop, worker restart, worker list, status, list,
+        enqueue, run, worker start, worker stop, worker restart, worker list, status, top, list,
         info, logs, wait, cancel, retry, delete, purge, dlq list, dlq retry, dlq purge,
         config show, config get, config set, config unset, db path, db check, db backup,
         db vacuum, db migrate, doctor

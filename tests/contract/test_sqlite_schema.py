@@ -160,6 +160,11 @@ def plan(database: sqlite3.Connection, name: str) -> str:
         ("unfinished_ids", "sqlite_autoindex_jobs_1"),
         ("list_events", "PRIMARY KEY"),
         ("large_runs", "PRIMARY KEY"),
+        ("webhook_targets", "deliveries_due"),
+        ("due_deliveries", "deliveries_due"),
+        ("settle_delivery", "PRIMARY KEY"),
+        ("prune_deliveries", "deliveries_settled"),
+        ("list_webhooks", "deliveries_dead"),
     ],
 )
 def test_a_query_that_runs_often_reads_no_more_than_it_returns(
@@ -168,7 +173,7 @@ def test_a_query_that_runs_often_reads_no_more_than_it_returns(
     steps = plan(database, name)
 
     assert index in steps
-    assert not re.search(r"SCAN (jobs|runs|tags|events)$", steps, re.MULTILINE)
+    assert not re.search(r"SCAN (jobs|runs|tags|events|deliveries)$", steps, re.MULTILINE)
     assert "TEMP B-TREE" not in steps
 
 

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Final
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 import queuectl
 from queuectl.cli.errors import ExitCode
@@ -16,6 +17,7 @@ from queuectl.engine.domain.events import STATE_AFTER
 from queuectl.engine.domain.models import OutcomeKind
 from queuectl.engine.domain.states import TERMINAL, TRANSITIONS
 from queuectl.engine.errors import QueueCtlError
+from queuectl.metrics import render
 
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
@@ -151,8 +153,9 @@ def test_every_public_name_is_documented() -> None:
 
 def test_every_error_is_public_and_has_an_exit_code() -> None:
     def classes(kind: type[QueueCtlError]) -> set[str]:
-        below = (classes(child) for child in kind.__subclasses__())
-        return {kind.__name__}.union(*below)
+        # An adapter's own are met only by who uses it.
+        engines = [c for c in kind.__subclasses__() if c.__module__.startswith("queuectl.engine")]
+        return {kind.__name__}.union(*map(classes, engines))
 
     rows = table(page("reference/exit-codes.md"), under="## From errors to codes")
     codes = {str(int(code)) for code in ExitCode}
@@ -189,10 +192,29 @@ def test_every_key_of_a_record_is_documented(generate: ModuleType) -> None:
         section = text.partition(f"\n## {record.__name__}\n")[2].partition("\n## ")[0]
         keys = [key for key in record.__struct_fields__ if f"| `{key}` |" not in section]
 
-        if record is queuectl.JobDetailRecord:
-            keys = [key for key in keys if key not in queuectl.JobRecord.__struct_fields__]
+        if base := generate.BASES.get(record.__name__):
+            [inherited] = [each for each in generate.RECORDS if each.__name__ == base]
+            keys = [key for key in keys if key not in inherited.__struct_fields__]
 
         assert keys == []
+
+
+async def test_every_metric_is_documented(tmp_path: Path) -> None:
+    async with queuectl.QueueEngine(tmp_path / "queue.db") as engine:
+        text = (await render(engine)).decode()
+
+    families = list(text_string_to_metric_families(text))
+    told = {
+        # The parser takes away what makes a counter's name.
+        f"{family.name}_total" if family.type == "counter" else family.name: [
+            family.type,
+            {label for sample in family.samples for label in sample.labels} - {"le"},
+        ]
+        for family in families
+    }
+    rows = table(page("reference/metrics.md"), under="# Metrics")
+
+    assert {row[0]: [row[1], set(re.findall(r"\w+", row[2]))] for row in rows} == told
 
 
 # The life of a job

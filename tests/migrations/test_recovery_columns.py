@@ -36,7 +36,7 @@ NEW_COLUMNS: Final[dict[str, dict[str, object]]] = {
         "restart": 0,
     },
 }
-NEW_TABLES: Final = ("activity", "former_jobs")
+NEW_TABLES: Final = ("activity", "former_jobs", "webhooks", "deliveries")
 
 Rows = list[dict[str, object]]
 

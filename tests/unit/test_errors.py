@@ -7,9 +7,12 @@ import pytest
 from queuectl.engine import errors
 from queuectl.engine.errors import (
     ConfigError,
+    DeliveryNotFoundError,
+    DeliveryStateError,
     DuplicateJobError,
     EngineClosedError,
     EventsPrunedError,
+    ExtraMissingError,
     InvalidInputError,
     InvalidJobError,
     InvalidValueError,
@@ -26,6 +29,7 @@ from queuectl.engine.errors import (
     StoreReplacedError,
     StoreUnusableError,
     WaitTimeoutError,
+    WebhookNotFoundError,
     WorkerNotFoundError,
     WorkerStateError,
 )
@@ -44,6 +48,10 @@ SAMPLES = [
     WorkerNotFoundError("w7"),
     WorkerStateError("w7", "is part of another program", hint="restart that program"),
     LeftoverProcessError([123, 456]),
+    WebhookNotFoundError("wh7"),
+    DeliveryNotFoundError("msg_7"),
+    DeliveryStateError("msg_7", "delivered", "retry"),
+    ExtraMissingError("webhooks", "httpx2"),
     WaitTimeoutError(["job1", "job2"], 2.5),
     EngineClosedError(),
     StoreError("/x/queue.db", "cannot be opened", hint="look at the folder"),

@@ -1,10 +1,10 @@
 """``status``: the queue at a glance."""
 
 import sys
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Final
 
-import anyio
 import typer
 
 from queuectl import JobState
@@ -23,7 +23,6 @@ Examples:
   queuectl status --json | jq .counts.pending
   queuectl status --json | jq .activity.hour.wait_sec.p95
 """
-_USUAL_INTERVAL: Final = timedelta(seconds=2)
 
 app: typer.Typer = typer.Typer()
 
@@ -32,7 +31,7 @@ app: typer.Typer = typer.Typer()
 def show_status(
     context: typer.Context,
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C.")
+        bool, typer.Option("--watch", "-w", help="Look again at every change, until Ctrl-C.")
     ] = False,
     interval: options.Interval = None,
     tag: options.Tag = None,
@@ -44,7 +43,6 @@ def show_status(
     For the last minute, hour and day: how many runs ended, failed and died, and for how
     long they waited and ran. p95: 19 of 20 took no longer.
     """
-    pause = (interval or _USUAL_INTERVAL).total_seconds()
 
     async def work(engine: "QueueEngine") -> None:
         if not watch and as_json:
@@ -52,11 +50,20 @@ def show_status(
         elif not watch:
             screen.write(await _glance(engine, tag))
         elif not as_json and screen.is_animated(sys.stdout):
-            await _watch_live(engine, tag, pause)
+            await _watch_live(engine, tag, _looks(engine, interval))
         else:
-            await _watch_plainly(engine, tag, pause, as_json=as_json)
+            await _watch_plainly(engine, tag, _looks(engine, interval), as_json=as_json)
 
     with_engine(context, work)
+
+
+def _looks(engine: "QueueEngine", interval: timedelta | None) -> AsyncIterator[None]:
+    """Yield when it is time to look again: at changes, or as often as was asked for."""
+    if interval is None:
+        return engine.changes()
+
+    seconds = interval.total_seconds()
+    return engine.changes(at_most_every=seconds, at_least_every=seconds)
 
 
 async def _glance(engine: "QueueEngine", tag: str | None) -> str:
@@ -66,25 +73,23 @@ async def _glance(engine: "QueueEngine", tag: str | None) -> str:
     return render.status_text(stats, [job for job in running if job.stuck])
 
 
-async def _watch_live(engine: "QueueEngine", tag: str | None, pause: float) -> None:
-    from rich.live import Live
+async def _watch_live(engine: "QueueEngine", tag: str | None, looks: AsyncIterator[None]) -> None:
     from rich.text import Text
 
-    with Live(auto_refresh=False) as live:
-        while True:
-            live.update(Text(await _glance(engine, tag)), refresh=True)
-            await anyio.sleep(pause)
+    from queuectl.cli.live import live_view
+
+    with live_view() as view:
+        async for _ in looks:
+            view.show(Text(await _glance(engine, tag)))
 
 
 async def _watch_plainly(
-    engine: "QueueEngine", tag: str | None, pause: float, *, as_json: bool
+    engine: "QueueEngine", tag: str | None, looks: AsyncIterator[None], *, as_json: bool
 ) -> None:
-    """Print a snapshot an interval: an object a line, or lines with an empty one between."""
-    while True:
+    """Print a snapshot at each look: an object a line, or lines with an empty one between."""
+    async for _ in looks:
         if as_json:
             render.print_status_line(await engine.stats(tag=tag))
         else:
             screen.write_line(await _glance(engine, tag))
             screen.flush()
-
-        await anyio.sleep(pause)

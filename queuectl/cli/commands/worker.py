@@ -11,13 +11,14 @@ import anyio
 import typer
 
 from queuectl import WorkerNotFoundError
-from queuectl.cli import log, options, progress, render, screen
+from queuectl.cli import log, metrics, options, progress, render, screen
 from queuectl.cli.errors import CommandError, ExitCode, explain, only_one
 from queuectl.cli.session import session_of, start_worker_words, with_engine
 
 if TYPE_CHECKING:
     from queuectl import QueueEngine, WorkerInfo, WorkerRecord
     from queuectl.cli.launch import Launch
+    from queuectl.metrics import Place
 
 _START_EXAMPLES: Final = """
 \b
@@ -25,6 +26,7 @@ Examples:
   queuectl worker start --count 4
   queuectl worker start --count 4 --detach
   queuectl worker start --drain
+  queuectl worker start --metrics-port 9464
 
 Ctrl-C and TERM stop it: the first time it takes no more jobs and waits for those
 that run, the second time it ends them and gives them back, the third time it leaves
@@ -65,6 +67,8 @@ def start(
         ),
     ] = False,
     processes: _Processes = 1,
+    metrics_port: metrics.Port = None,
+    metrics_host: metrics.Host = None,
     as_json: options.AsJson = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Log only what is amiss; with --detach, ids only.")
@@ -76,7 +80,13 @@ def start(
     It stays in the foreground and logs a line an event to stderr. With --json
     it prints itself to stdout, as an object on a line, as soon as it is there.
     """
-    plan = Plan(slots=count, drain=drain, as_json=as_json, quiet=quiet)
+    plan = Plan(
+        slots=count,
+        drain=drain,
+        as_json=as_json,
+        quiet=quiet,
+        metrics=metrics.place_of(metrics_port, metrics_host),
+    )
 
     if detach:
         _start_detached(context, plan, processes)
@@ -98,12 +108,14 @@ class Plan(NamedTuple):
         drain: Whether it ends when the queue is settled.
         as_json: Whether it is shown as JSON.
         quiet: Whether it tells of troubles only.
+        metrics: Where it serves the metrics, None where it does not.
     """
 
     slots: int
     drain: bool
     as_json: bool
     quiet: bool
+    metrics: "Place | None"
 
 
 @contextmanager
@@ -135,7 +147,7 @@ def _make_room(is_wanted: bool) -> None:
 
 async def _work(engine: "QueueEngine", plan: Plan) -> bool:
     """Be a worker, until told to stop; return whether to make room for a successor."""
-    async with anyio.create_task_group() as tasks:
+    async with metrics.served(engine, plan.metrics), anyio.create_task_group() as tasks:
 
         def started(worker_id: str) -> None:
             slots = "1 slot" if plan.slots == 1 else f"{plan.slots} slots"
@@ -212,12 +224,15 @@ def _prepare(context: typer.Context, plan: Plan, processes: int) -> "tuple[Launc
     """
     Open the database, so that what is wrong with it is told before anything is started.
 
+    And see that the port of the metrics is free.
+
     Returns:
         The order for `queuectl.cli.launch`, and the folder for log files.
     """
     from queuectl.cli.launch import Launch
 
     async def work(engine: "QueueEngine") -> "tuple[Launch, Path]":
+        await metrics.check(plan.metrics)
         order = Launch(
             database=engine.database,
             processes=processes,
@@ -225,6 +240,7 @@ def _prepare(context: typer.Context, plan: Plan, processes: int) -> "tuple[Launc
             drain=plan.drain,
             quiet=plan.quiet,
             debug=session_of(context).is_debugging,
+            metrics=metrics.as_options(plan.metrics),
         )
         return order, engine.log_folder
 

@@ -181,6 +181,11 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     runs: dict[OutcomeKind, Classes]
     wait: Classes
 
+    @property
+    def failed(self) -> int:
+        """Runs that failed, timed out, were lost with their worker or could not be started."""
+        return sum(classes.count for kind, classes in self.runs.items() if kind in FAILURES)
+
 
 def class_of(milliseconds: int) -> int:
     """Return the place of a time's class: of the first bound that it does not exceed."""

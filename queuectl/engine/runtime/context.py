@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from queuectl.engine.runtime.output import OutputReader
     from queuectl.engine.runtime.roster import Roster
     from queuectl.engine.runtime.runner import Runner
+    from queuectl.engine.runtime.tracing import Tracing
 
 
 class EngineContext:
@@ -29,6 +30,7 @@ class EngineContext:
         clock: Tells the time.
         runner: Starts processes; None for the real ones.
         grace: Seconds between TERM and KILL.
+        tracing: Traces runs; None where nobody does.
     """
 
     def __init__(
@@ -39,12 +41,14 @@ class EngineContext:
         clock: Clock,
         runner: "Runner | None",
         grace: float,
+        tracing: "Tracing | None" = None,
     ) -> None:
         self._path = path
         self._makes_folder = makes_folder
         self._clock = clock
         self._runner = runner
         self._grace = grace
+        self._tracing = tracing
         self._entered: EngineLife | None = None
 
     async def __aenter__(self) -> Self:
@@ -57,7 +61,11 @@ class EngineContext:
             await in_thread(make_private, self._path.parent)
 
         self._entered = EngineLife(
-            self._path, clock=self._clock, runner=self._runner, grace=self._grace
+            self._path,
+            clock=self._clock,
+            runner=self._runner,
+            grace=self._grace,
+            tracing=self._tracing,
         )
 
         try:

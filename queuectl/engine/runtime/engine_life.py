@@ -24,6 +24,7 @@ from queuectl.engine.store.open import open_store
 if TYPE_CHECKING:
     from queuectl.engine.runtime.runner import Runner
     from queuectl.engine.runtime.running_worker import Prepare
+    from queuectl.engine.runtime.tracing import Tracing
 
 
 class EngineLife:
@@ -38,13 +39,23 @@ class EngineLife:
         clock: Tells the time.
         runner: Starts processes; None for the real ones.
         grace: Seconds between TERM and KILL.
+        tracing: Traces runs; None where nobody does.
     """
 
-    def __init__(self, path: Path, *, clock: Clock, runner: "Runner | None", grace: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock,
+        runner: "Runner | None",
+        grace: float,
+        tracing: "Tracing | None" = None,
+    ) -> None:
         self._path = path
         self._clock = clock
         self._runner = runner
         self._grace = grace
+        self._tracing = tracing
         self._closing = asyncio.Event()
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._root: asyncio.Task[None] | None = None
@@ -242,6 +253,7 @@ class EngineLife:
             bus=self.bus,
             folder=self.folder,
             grace=self._grace,
+            tracing=self._tracing,
         )
         self._opened.set_result(None)
 

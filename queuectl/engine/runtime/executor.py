@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from queuectl.engine.domain.lifecycle import Outcome
 from queuectl.engine.domain.models import Job
@@ -27,12 +27,19 @@ from queuectl.engine.runtime.run import Run
 from queuectl.engine.runtime.run_folder import RunFilesPool
 from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.runtime.runner import Runner, RunningProcess, RunRequest
+from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.runtime.tree import RunTree
 from queuectl.engine.runtime.watching import RunWatcher
+
+if TYPE_CHECKING:
+    from queuectl.engine.runtime.tracing import Tracing
 
 _log = logging.getLogger(__name__)
 
 _NO_TIME: Final = timedelta()
+
+# The second says more of the first, and of no other.
+_TRACEPARENT, _TRACESTATE = "TRACEPARENT", "TRACESTATE"
 
 
 class Executor:
@@ -47,6 +54,7 @@ class Executor:
         grace: Seconds between TERM and KILL.
         home: The worker's folder.
         database: The database, absolute.
+        tracing: Traces runs; None where nobody does.
     """
 
     def __init__(
@@ -59,10 +67,12 @@ class Executor:
         grace: float,
         home: Path,
         database: Path,
+        tracing: "Tracing | None" = None,
     ) -> None:
         self._token = home.name
         self._database = str(database)
         self._recorder = recorder
+        self._tracing = tracing
         self._runner = runner
         self._clock = clock
         self._files = files
@@ -83,13 +93,16 @@ class Executor:
         """
         started_at = self._clock.now()
 
+        if self._tracing is not None:
+            run.span = self._tracing.begin(run.job, started_at)
+
         try:
             files = self._files.take(run.note)
         except OSError as error:
             process_ended()
             outcome = system_outcome(error.strerror)
-            ended = EndedRun(job=run.job, outcome=outcome, started_at=started_at)
-            await self._recorder.record(ended, has_to_go=run.has_to_go)
+            await self._record_unstarted(run, outcome, started_at)
+            self._leave_span(run)
             return
 
         try:
@@ -97,6 +110,7 @@ class Executor:
         finally:
             run.files = None
             files.close()
+            self._leave_span(run)
 
         if is_free:
             self._files.give_back(files)
@@ -114,6 +128,7 @@ class Executor:
         files = orphan.files
 
         try:
+            await self._trace_adopted(run, orphan, started_at)
             result = await self._watch(run, orphan, started_at)
             process_ended()
 
@@ -128,6 +143,31 @@ class Executor:
         finally:
             run.files = None
             files.close()
+            self._leave_span(run)
+
+    async def _trace_adopted(self, run: Run, orphan: Orphan, started_at: datetime) -> None:
+        """Begin a span of our own for a run whose first one is its dead worker's."""
+        if self._tracing is None:
+            return
+
+        shell = orphan.shell
+        environ = b"" if shell is None else await in_thread(proc.first_environ, shell.pid)
+        run.span = self._tracing.begin(run.job, started_at, environ=environ)
+
+        if run.span is not None:
+            run.span.tell_adopted(self._clock.now())
+
+    def _leave_span(self, run: Run) -> None:
+        """End the span of a run that was not recorded here: whoever records it begins another."""
+        if run.span is not None:
+            run.span.leave(self._clock.now())
+
+    async def _record_unstarted(
+        self, run: Run, outcome: Outcome, started_at: datetime, note_in: RunFiles | None = None
+    ) -> bool:
+        """Record a run of which nothing was started."""
+        ended = EndedRun(job=run.job, outcome=outcome, started_at=started_at, span=run.span)
+        return await self._recorder.record(ended, has_to_go=run.has_to_go, note_in=note_in)
 
     async def _watch(self, run: Run, orphan: Orphan, started_at: datetime) -> ProcessResult | None:
         """Wait for the end of an adopted run, whatever keeps us from watching it for a while."""
@@ -182,6 +222,7 @@ class Executor:
             took=duration,
             result=result,
             output_of=run.files,
+            span=run.span,
         )
         return await self._recorder.record(ended, has_to_go=run.has_to_go, note_in=files)
 
@@ -213,8 +254,7 @@ class Executor:
             if process is None:
                 return False
 
-            ended = EndedRun(job=run.job, outcome=process, started_at=started_at)
-            return await self._recorder.record(ended, has_to_go=run.has_to_go, note_in=files)
+            return await self._record_unstarted(run, process, started_at, note_in=files)
 
         files.close_lock()
         run.files = files
@@ -263,16 +303,29 @@ class Executor:
             note=run.note,
             mark=self._mark(job),
             cwd=job.cwd,
-            env={
-                **self._environ,
-                **job.env,
-                "QUEUECTL_JOB_ID": job.id,
-                "QUEUECTL_ATTEMPT": str(job.run_count),
-                "QUEUECTL_MAX_RETRIES": str(job.max_retries),
-            },
+            env=self._environ_for(run),
             files=files,
             is_wanted=run.is_wanted,
         )
+
+    def _environ_for(self, run: Run) -> dict[str, str]:
+        """Return the whole environment of a run."""
+        job = run.job
+        # Where nobody traces, what was stored with the job.
+        traced = {} if run.span is None else run.span.variables()
+        added = {**job.env, **traced}
+        environ = {
+            **self._environ,
+            **added,
+            "QUEUECTL_JOB_ID": job.id,
+            "QUEUECTL_ATTEMPT": str(job.run_count),
+            "QUEUECTL_MAX_RETRIES": str(job.max_retries),
+        }
+
+        if _TRACEPARENT in added and _TRACESTATE not in (traced or added):
+            environ.pop(_TRACESTATE, None)
+
+        return environ
 
 
 async def _started_unwatched(

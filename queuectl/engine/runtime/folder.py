@@ -56,6 +56,11 @@ class StateFolder:
         """What detached workers say."""
         return self.path / "logs"
 
+    @property
+    def deliverer_lock(self) -> Path:
+        """The file whose lock has who delivers to webhooks."""
+        return self.path / "webhooks.lock"
+
     def worker(self, token: str) -> Path:
         """Return the folder of a worker."""
         return self.workers / token

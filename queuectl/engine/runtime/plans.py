@@ -1,6 +1,7 @@
 """What a worker works with, what it is to be, and how far its end has come."""
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -8,6 +9,10 @@ from queuectl.engine.runtime.bus import Bus
 from queuectl.engine.runtime.clock import Clock
 from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.store.base import JobStore
+
+if TYPE_CHECKING:
+    # It imports OpenTelemetry, which only those have who trace.
+    from queuectl.engine.runtime.tracing import Tracing
 
 
 class Stop(IntEnum):
@@ -26,6 +31,7 @@ class EngineParts(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         grace: Seconds between TERM and KILL.
+        tracing: Traces runs; None where nobody does.
     """
 
     store: JobStore
@@ -33,6 +39,7 @@ class EngineParts(msgspec.Struct, frozen=True, kw_only=True):
     bus: Bus
     folder: StateFolder
     grace: float
+    tracing: "Tracing | None" = None
 
 
 class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):

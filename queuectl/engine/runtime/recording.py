@@ -6,11 +6,11 @@ import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from queuectl.engine.domain.lifecycle import Outcome, decide
+from queuectl.engine.domain.lifecycle import Outcome, Transition, decide
 from queuectl.engine.domain.models import Job, OutcomeKind
 from queuectl.engine.domain.settings import DEFAULTS
 from queuectl.engine.errors import StoreBusyError, StoreError, StoreUnusableError
@@ -22,6 +22,9 @@ from queuectl.engine.runtime.reaper import ProcessResult
 from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.store.base import INLINE_OUTPUT_BYTES, JobStore, RunRecord
+
+if TYPE_CHECKING:
+    from queuectl.engine.runtime.tracing import AttemptSpan, Tracing
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +47,7 @@ class EndedRun(msgspec.Struct, frozen=True, kw_only=True):
         took: How long it took.
         result: What the system said of it, where it did.
         output_of: Its files, with the output open; None where it has none.
+        span: Of this run, where one was begun.
     """
 
     job: Job
@@ -52,6 +56,12 @@ class EndedRun(msgspec.Struct, frozen=True, kw_only=True):
     took: timedelta = timedelta()
     result: ProcessResult | None = None
     output_of: RunFiles | None = None
+    span: "AttemptSpan | None" = None
+
+    @property
+    def finished_at(self) -> datetime:
+        """When it ended."""
+        return self.started_at + self.took
 
 
 class Recorder:
@@ -62,12 +72,20 @@ class Recorder:
         store: Where it is recorded.
         clock: Tells the time.
         folder: Where large outputs go.
+        tracing: Traces runs; None where nobody does.
     """
 
-    def __init__(self, store: JobStore, clock: Clock, folder: StateFolder) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        clock: Clock,
+        folder: StateFolder,
+        tracing: "Tracing | None" = None,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._folder = folder
+        self._tracing = tracing
         self._luck = random.Random().random  # noqa: S311 (spreads retries, hides nothing)
 
     async def record(
@@ -166,7 +184,7 @@ class Recorder:
         size, output = await self._keep_output(ended.job, ended.output_of)
         run = RunRecord(
             started_at=ended.started_at,
-            finished_at=ended.started_at + ended.took,
+            finished_at=ended.finished_at,
             outcome=outcome.kind,
             exit_code=outcome.exit_code,
             signal=outcome.signal,
@@ -176,7 +194,7 @@ class Recorder:
             output_bytes=size,
             output=output,
         )
-        return await self._offer(ended.job, outcome, run)
+        return await self._offer(ended, run)
 
     async def _keep_output(self, job: Job, files: RunFiles | None) -> tuple[int, bytes | None]:
         """
@@ -196,7 +214,8 @@ class Recorder:
         await in_thread(files.move_output, self.output_path(job))
         return size, None
 
-    async def _offer(self, job: Job, outcome: Outcome, run: RunRecord) -> bool:
+    async def _offer(self, ended: EndedRun, run: RunRecord) -> bool:
+        job, outcome = ended.job, ended.outcome
         # Only what failed needs the config, and most jobs do not fail.
         is_completed = outcome.kind is OutcomeKind.COMPLETED
         settings = DEFAULTS if is_completed else await self._store.settings()
@@ -213,7 +232,18 @@ class Recorder:
         if is_ours:
             why = f": {transition.reason}" if transition.reason else ""
             _log.info("%s %s%s", transition.event, job.id, why)
+            self._trace(ended, transition)
         else:
             _log.warning("job %s: run %d is not ours any more", job.id, job.run_count)
 
         return is_ours
+
+    def _trace(self, ended: EndedRun, transition: Transition) -> None:
+        """End the span of a run; where its worker died with it, it gets one now."""
+        span = ended.span
+
+        if span is None and self._tracing is not None:
+            span = self._tracing.begin(ended.job, ended.started_at)
+
+        if span is not None:
+            span.end(ended.outcome, transition, ended.finished_at)

@@ -1,6 +1,7 @@
 """A run that is under way, as its worker holds it: what it is, and how it is told to end."""
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -10,6 +11,9 @@ from queuectl.engine.runtime.notes import run_note
 from queuectl.engine.runtime.reaper import ProcessResult
 from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.runtime.runner import RunningProcess
+
+if TYPE_CHECKING:
+    from queuectl.engine.runtime.tracing import AttemptSpan
 
 
 class StopReason(StrEnum):
@@ -43,7 +47,9 @@ class Run:
         self.known_outcome: Outcome | None = None
         self._has_to_go = False
         self._is_over = False
-        self.was_stopped_before = False
+        self.was_stopped_before: bool = False
+        # Where it is traced.
+        self.span: AttemptSpan | None = None
         # While it is waited for.
         self._scope: anyio.CancelScope | None = None
 

@@ -22,6 +22,7 @@ from queuectl.engine.runtime.runner import Runner
 from queuectl.engine.runtime.services import prune_for_ever
 from queuectl.engine.runtime.sweep import Sweeper, end_leftovers, has_held_files
 from queuectl.engine.runtime.threads import in_thread
+from queuectl.engine.runtime.webhooks.deliverer import Deliverer
 from queuectl.engine.runtime.worker import Worker
 
 _log = logging.getLogger(__name__)
@@ -60,20 +61,25 @@ async def run_worker(
         home.remove()
         raise
 
-    recorder = Recorder(parts.store, parts.clock, parts.folder)
+    recorder = Recorder(parts.store, parts.clock, parts.folder, parts.tracing)
     worker = _make_worker(
         parts, plan, number=number, executor=_make_executor(parts, home, recorder, runner)
     )
     recovery = _make_recovery(parts, recorder, worker)
+    deliverer = Deliverer(parts)
 
     try:
         async with anyio.create_task_group() as services:
             if plan.recovers:
                 await services.start(_recover_for_ever, recovery, worker)
                 services.start_soon(prune_for_ever, parts.store, parts.clock)
+                services.start_soon(deliverer.serve)
 
             await worker.run(await started(worker))
             services.cancel_scope.cancel()
+
+        if plan.recovers and worker.how_stopped <= Stop.DRAIN:
+            await deliverer.finish()
     finally:
         with anyio.CancelScope(shield=True):
             await _take_off(parts, worker, home)
@@ -105,6 +111,7 @@ def _make_executor(parts: EngineParts, home: Home, recorder: Recorder, runner: R
         grace=parts.grace,
         home=home.path,
         database=parts.folder.database,
+        tracing=parts.tracing,
     )
 
 

@@ -21,6 +21,7 @@ from queuectl.engine.domain.looks import Cause, DatabaseInfo, JobPage
 from queuectl.engine.domain.models import Attempt, Job, NewJob, OutcomeKind, RunKey, StopOrder
 from queuectl.engine.domain.settings import Settings
 from queuectl.engine.domain.states import JobState
+from queuectl.engine.store.outbox import Outbox
 
 # Outputs up to this size are kept in the row, larger ones in a file of their own.
 INLINE_OUTPUT_BYTES = 16 * 1024
@@ -308,6 +309,10 @@ class InspectedStore(JobReader, Protocol):
 
 class JobStore(JobReader, Protocol):
     """Where jobs are kept."""
+
+    @property
+    def outbox(self) -> Outbox:
+        """Who is told what becomes of them."""
 
     def on_commit(self, listener: Callable[[Change], None]) -> None:
         """Call this on the event loop after each commit of ours that changed something."""

@@ -13,10 +13,16 @@ from queuectl.engine.domain.events import EventKind
 from queuectl.engine.domain.lifecycle import Transition, cancelled_instead
 from queuectl.engine.domain.models import Job, NewJob, RunKey
 from queuectl.engine.domain.settings import Settings
-from queuectl.engine.domain.states import WAITING
+from queuectl.engine.domain.states import WAITING, JobState
 from queuectl.engine.errors import DuplicateJobError, JobNotFoundError
 from queuectl.engine.store.base import Claim, RunRecord
 from queuectl.engine.store.sqlite.counting import Happening, count_all, count_some
+from queuectl.engine.store.sqlite.deliveries import (
+    Listener,
+    listeners_from,
+    read_listeners,
+    tell,
+)
 from queuectl.engine.store.sqlite.rows import (
     due_ms,
     from_ms,
@@ -34,7 +40,7 @@ from queuectl.engine.store.sqlite.statements import (
     run_for_rows,
 )
 
-# What ``held_runs`` returns: sequence number, run, why it is to be cancelled.
+# What ``held_runs`` returns of jobs: sequence number, run, why it is to be cancelled.
 _HELD: Final = msgspec.json.Decoder(list[tuple[int, int, str | None]])
 
 
@@ -131,12 +137,17 @@ class End(msgspec.Struct, frozen=True):
 
 def finish(connection: sqlite3.Connection, ends: Sequence[End]) -> list[bool]:
     """Record finished runs and move their jobs on, where the claims are still ours."""
-    held = _held(connection, [end.job for end in ends])
+    held, listeners = _held(connection, [end.job for end in ends])
     done = [_as_asked(end, held[end.job.run_key]) for end in ends if end.job.run_key in held]
     values = [_finish_values(end.job, end.transition, end.run, end.now) for end in done]
     run_for_rows(connection, "finish_jobs", values)
     _record(connection, done)
     count_all(connection, (happening for end in done for happening in _happenings(end)))
+
+    if listeners and done:
+        changed = [(end.job.id, end.transition.state, end.job.tags) for end in done]
+        tell(connection, listeners, changed, done[-1].now)
+
     return [end.job.run_key in held for end in ends]
 
 
@@ -148,12 +159,15 @@ def _as_asked(end: End, why: str | None) -> End:
     return msgspec.structs.replace(end, transition=cancelled_instead(end.transition, why))
 
 
-def _held(connection: sqlite3.Connection, jobs: Sequence[Job]) -> dict[RunKey, str | None]:
-    """Return the claims among these that are still ours; why each is to be cancelled, if it is."""
+def _held(
+    connection: sqlite3.Connection, jobs: Sequence[Job]
+) -> tuple[dict[RunKey, str | None], tuple[Listener, ...]]:
+    """Return the claims that are still ours, why each is to be cancelled; and who is to be told."""
     rows = run_for_rows(
         connection, "held_runs", [tuple(fence_values(job).values()) for job in jobs]
     )
-    return {RunKey(seq, run): why for row in rows for seq, run, why in _HELD.decode(row[0])}
+    held = {RunKey(seq, run): why for row in rows for seq, run, why in _HELD.decode(row["held"])}
+    return held, listeners_from(rows[-1]["listeners"]) if rows else ()
 
 
 def _record(connection: sqlite3.Connection, ends: Sequence[End]) -> None:
@@ -231,6 +245,8 @@ def cancel_waiting(connection: sqlite3.Connection, job: Job, reason: str, now: d
     """Cancel a job that waits."""
     connection.execute(SQL["cancel_waiting"], {"seq": job.seq, "reason": reason, "now": to_ms(now)})
     add_event(connection, job, EventKind.CANCELLED, now, reason)
+    changed = [(job.id, JobState.CANCELLED, job.tags)]
+    tell(connection, read_listeners(connection), changed, now)
 
 
 def adopt(connection: sqlite3.Connection, job: Job, worker: int, now: datetime) -> Job | None:

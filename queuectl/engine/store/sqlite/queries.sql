@@ -71,9 +71,14 @@ WHERE seq = :seq AND state = 'processing' AND run_count = :run AND worker = :wor
 
 -- name: held_runs
 -- The fence again, for many at once, in one row: each row that is read gives the
--- interpreter away.
+-- interpreter away. Beside it who is to be told, so that this is no statement of its own.
 WITH asked (seq, run, worker) AS (VALUES (?))
-SELECT json_group_array(json_array(jobs.seq, jobs.run_count, jobs.cancel_reason))
+SELECT
+    json_group_array(json_array(jobs.seq, jobs.run_count, jobs.cancel_reason)) AS held,
+    (
+        SELECT json_group_array(json_array(id, json(states), json(tags)))
+        FROM webhooks WHERE disabled_at IS NULL
+    ) AS listeners
 FROM asked INNER JOIN jobs ON asked.seq = jobs.seq
 WHERE
     jobs.state = 'processing' AND jobs.run_count = asked.run AND jobs.worker = asked.worker;
@@ -503,3 +508,90 @@ WHERE
     tags.tag = :tag AND jobs.state IN ('completed', 'dead', 'cancelled')
     AND jobs.finished_at BETWEEN :since AND :now
     AND jobs.started_at >= max(jobs.run_at, jobs.created_at);
+
+-- name: listeners
+SELECT json_group_array(json_array(id, json(states), json(tags))) AS listeners
+FROM webhooks WHERE disabled_at IS NULL;
+
+-- name: insert_deliveries
+-- Their ids are the receivers': told from those of every other database.
+WITH told (webhook, type, job, body, at) AS (VALUES (?))
+INSERT INTO deliveries (id, webhook, type, job, body, state, attempts, created_at, due_at)
+SELECT 'msg_' || lower(hex(randomblob(16))), webhook, type, job, body, 'waiting', 0, at, at
+FROM told;
+
+-- name: insert_webhook
+INSERT INTO webhooks (url, secret, states, tags, created_at)
+SELECT :url, :secret, :states, :tags, :now
+WHERE (SELECT count(*) FROM webhooks) < :most
+RETURNING id;
+
+-- name: delete_webhook
+DELETE FROM webhooks WHERE id = :webhook;
+
+-- name: enable_webhook
+UPDATE webhooks SET disabled_at = NULL, disabled_reason = NULL WHERE id = :webhook;
+
+-- name: disable_webhook
+UPDATE webhooks SET disabled_at = :now, disabled_reason = :reason
+WHERE id = :webhook AND disabled_at IS NULL;
+
+-- name: has_webhook
+SELECT 1 FROM webhooks WHERE id = :webhook;
+
+-- name: list_webhooks
+SELECT
+    id, url, states, tags, created_at, disabled_at, disabled_reason,
+    (
+        SELECT count(*) FROM deliveries WHERE state = 'waiting' AND webhook = webhooks.id
+    ) AS waiting,
+    (SELECT count(*) FROM deliveries WHERE state = 'dead' AND webhook = webhooks.id) AS dead
+FROM webhooks WHERE :webhook IS NULL OR id = :webhook ORDER BY id;
+
+-- name: webhook_targets
+SELECT
+    id, url, secret,
+    (
+        SELECT min(due_at) FROM deliveries WHERE state = 'waiting' AND webhook = webhooks.id
+    ) AS due_at
+FROM webhooks
+WHERE CASE WHEN :webhook IS NULL THEN disabled_at IS NULL ELSE id = :webhook END ORDER BY id;
+
+-- name: due_deliveries
+SELECT seq, id, body, attempts FROM deliveries
+WHERE
+    state = 'waiting' AND webhook = :webhook AND due_at <= :now
+    -- It may have been disabled by the answer to the one before.
+    AND EXISTS (SELECT 1 FROM webhooks WHERE id = :webhook AND disabled_at IS NULL)
+ORDER BY due_at, seq LIMIT :limit;
+
+-- name: settle_delivery
+-- Where it was settled meanwhile, as by whoever took an unanswered one over, that stays.
+UPDATE deliveries SET
+    state = :state, attempts = :attempts, due_at = :due_at, attempted_at = :now,
+    settled_at = :settled_at, status = :status, reason = :reason,
+    body = CASE WHEN :state = 'delivered' THEN NULL ELSE body END
+WHERE seq = :seq AND state = 'waiting'
+RETURNING webhook;
+
+-- name: list_deliveries
+SELECT * FROM deliveries
+WHERE (:webhook IS NULL OR webhook = :webhook) AND (:state IS NULL OR state = :state)
+ORDER BY seq DESC LIMIT :limit;
+
+-- name: get_delivery
+SELECT * FROM deliveries WHERE id = :id;
+
+-- name: retry_delivery
+UPDATE deliveries SET state = 'waiting', attempts = 0, due_at = :now, settled_at = NULL
+WHERE id = :id AND state = 'dead';
+
+-- name: retry_deliveries
+UPDATE deliveries SET state = 'waiting', attempts = 0, due_at = :now, settled_at = NULL
+WHERE state = 'dead' AND (:webhook IS NULL OR webhook = :webhook);
+
+-- name: prune_deliveries
+DELETE FROM deliveries WHERE seq IN (
+    SELECT seq FROM deliveries
+    WHERE settled_at IS NOT NULL AND settled_at < :until ORDER BY settled_at LIMIT :limit
+);

@@ -25,6 +25,7 @@ from queuectl.engine.store.sqlite.connection import (
     named_errors,
 )
 from queuectl.engine.store.sqlite.lookups import SqliteLookups
+from queuectl.engine.store.sqlite.outbox import SqliteOutbox
 from queuectl.engine.store.sqlite.rows import to_ms
 from queuectl.engine.store.sqlite.setup import prepare
 from queuectl.engine.store.sqlite.statements import SQL
@@ -80,6 +81,11 @@ class SqliteStore(SqliteLookups):
             checkpointer=self._checkpointer,
         )
         tasks.start_soon(self._writer.serve)
+
+    @property
+    def outbox(self) -> SqliteOutbox:
+        """Who is told what becomes of jobs."""
+        return SqliteOutbox(self._read, self._write)
 
     def on_commit(self, listener: Callable[[Change], None]) -> None:
         """Call this after each commit of ours that changed something."""

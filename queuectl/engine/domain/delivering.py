@@ -1,0 +1,133 @@
+"""What becomes of a delivery when an attempt ends: the whole retry policy of webhooks."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from queuectl.engine.domain.webhooks import DeliveryState
+
+# Waits of 5 s, 15 s, 45 s and so on, up to 6 hours: 12 attempts in about a day, as the
+# examples of Standard Webhooks do ("Deliverability and reliability").
+FIRST_WAIT: Final = timedelta(seconds=5)
+LONGEST_WAIT: Final = timedelta(hours=6)
+MOST_ATTEMPTS: Final = 12
+_GROWTH: Final = 3
+
+# The largest share that is added to a wait, so that not all come back at once.
+_JITTER: Final = 0.2
+
+# What a receiver may ask for at the most.
+LONGEST_RETRY_AFTER: Final = timedelta(days=1)
+_MOST_DIGITS: Final = 9
+
+# The first digits of statuses; and the one by which a receiver says: nothing more, please.
+_TAKEN: Final = 2
+_REDIRECTED: Final = 3
+_GONE: Final = 410
+
+# Characters of a problem that are kept: parts of it may be what a server said.
+LONGEST_PROBLEM: Final = 200
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What came of one attempt.
+
+    Attributes:
+        status: The HTTP status, None where no answer came.
+        problem: What went wrong where no answer came.
+        retry_after: How long the receiver asked to be left alone.
+    """
+
+    status: int | None = None
+    problem: str | None = None
+    retry_after: timedelta | None = None
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether the receiver has the message."""
+        return self.status is not None and self.status // 100 == _TAKEN
+
+    @property
+    def reason(self) -> str | None:
+        """Why the message was not taken, None where it was."""
+        if self.is_taken:
+            return None
+
+        if self.status is None:
+            return (self.problem or "no answer")[:LONGEST_PROBLEM]
+
+        note = ": redirects are not followed" if self.status // 100 == _REDIRECTED else ""
+        return f"status={self.status}{note}"
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Where a delivery goes from here.
+
+    Attributes:
+        state: What it is now.
+        due_at: When it is sent again; None where it is not.
+        disables: Whether the webhook gets nothing any more, for it said so.
+    """
+
+    state: DeliveryState
+    due_at: datetime | None = None
+    disables: bool = False
+
+
+def decide_delivery(answer: Answer, attempts: int, now: datetime, luck: float) -> Decision:
+    """
+    Decide what becomes of a delivery.
+
+    Args:
+        answer: To its last attempt.
+        attempts: How many there were, this one included.
+        now: The time.
+        luck: Where in the jitter's range to land, 0.0 to 1.0.
+    """
+    if answer.is_taken:
+        return Decision(state=DeliveryState.DELIVERED)
+
+    if answer.status == _GONE:
+        return Decision(state=DeliveryState.DEAD, disables=True)
+
+    if attempts >= MOST_ATTEMPTS:
+        return Decision(state=DeliveryState.DEAD)
+
+    wait = min(FIRST_WAIT * _GROWTH ** (attempts - 1), LONGEST_WAIT) * (1 + _JITTER * luck)
+
+    if answer.retry_after is not None:
+        wait = max(wait, min(answer.retry_after, LONGEST_RETRY_AFTER))
+
+    return Decision(state=DeliveryState.WAITING, due_at=now + wait)
+
+
+def parse_retry_after(text: str | None, now: datetime) -> timedelta | None:
+    """
+    Return how long a receiver asks to be left alone (RFC 9110, 10.2.3).
+
+    Args:
+        text: The header: seconds, or a date.
+        now: The time.
+
+    Returns:
+        None where it says nothing, or nothing that can be read.
+    """
+    # Only who delivers needs it, and everybody imports this.
+    from email.utils import parsedate_to_datetime
+
+    given = (text or "").strip()
+
+    if given.isascii() and given.isdecimal():
+        return timedelta(seconds=int(given[:_MOST_DIGITS]))
+
+    try:
+        moment = parsedate_to_datetime(given)
+    except (ValueError, OverflowError):
+        return None
+
+    # A date without a zone is in UTC: RFC 9110 knows no other.
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(aware - now, timedelta())

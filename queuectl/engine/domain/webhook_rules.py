@@ -1,0 +1,150 @@
+"""The rules for what a webhook may be, in words for people."""
+
+import base64
+import ipaddress
+import re
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from queuectl.engine.domain.spec_rules import check_tags
+from queuectl.engine.domain.states import JobState, parse_state
+from queuectl.engine.domain.webhooks import WATCHED
+from queuectl.engine.errors import InvalidJobError, InvalidValueError, quoted
+
+# Characters. What browsers and proxies take; most are far shorter.
+LONGEST_URL: Final = 2000
+
+# Bytes of a secret: what Standard Webhooks asks for.
+_SHORTEST_SECRET: Final = 24
+_LONGEST_SECRET: Final = 64
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105 (what all secrets begin with)
+
+# Everything that a URL may be written with, which leaves out blanks, controls and \.
+_URL: Final = re.compile(r"[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]+")
+_HOST: Final = re.compile(r"[A-Za-z0-9\-._:]+")
+
+
+def check_url(url: str, *, insecure: bool) -> str:
+    """
+    Return the address of a webhook.
+
+    Args:
+        url: ``https``; or ``http`` where it is of this machine, or `insecure` says so.
+        insecure: Whether what is sent may go through a network for all to read.
+
+    Raises:
+        InvalidValueError: It is not one that can be used.
+    """
+    if len(url) > LONGEST_URL:
+        msg = f"the URL is longer than {LONGEST_URL} characters"
+        raise InvalidValueError(msg)
+
+    if "#" in url or not _URL.fullmatch(url):
+        msg = f"not a URL that can be called: {quoted(url)} (write special characters as %20)"
+        raise InvalidValueError(msg)
+
+    parts = _split(url)
+
+    if parts.username is not None or parts.password is not None:
+        msg = "no user and no password in a URL, which is shown: deliveries are signed"
+        raise InvalidValueError(msg)
+
+    if parts.scheme == "http" and not (insecure or _is_loopback(parts.hostname or "")):
+        msg = (
+            "http can be read by all on the way: use https, or say that it is on purpose"
+            " (insecure=True, --insecure)"
+        )
+        raise InvalidValueError(msg)
+
+    return url
+
+
+def check_on(on: Iterable[JobState | str]) -> tuple[JobState, ...]:
+    """
+    Return the states that a webhook is told of, each once.
+
+    Raises:
+        InvalidValueError: There is none, or one is not such a state.
+    """
+    wanted = {parse_state(state) for state in ([on] if isinstance(on, str) else on)}
+
+    if not wanted or not wanted <= set(WATCHED):
+        names = ", ".join(state.value for state in WATCHED)
+        msg = f"a webhook is told of one or more of: {names}"
+        raise InvalidValueError(msg)
+
+    return tuple(state for state in WATCHED if state in wanted)
+
+
+def check_webhook_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """
+    Return the tags of a webhook, each once.
+
+    Raises:
+        InvalidValueError: One is not a tag that a job can have.
+    """
+    given = tuple(dict.fromkeys([tags] if isinstance(tags, str) else tags))
+
+    try:
+        check_tags(given)
+    except InvalidJobError as error:
+        raise InvalidValueError(str(error)) from None
+
+    return given
+
+
+def check_secret(secret: str) -> str:
+    """
+    Return a secret that somebody brings along.
+
+    Raises:
+        InvalidValueError: It is not ``whsec_`` and the base64 of 24 to 64 bytes. The
+            message does not show it.
+    """
+    key = secret.removeprefix(SECRET_PREFIX)
+
+    try:
+        size = len(base64.b64decode(key, validate=True)) if key != secret else 0
+    except ValueError:
+        size = 0
+
+    if not _SHORTEST_SECRET <= size <= _LONGEST_SECRET:
+        msg = (
+            f"a secret is {SECRET_PREFIX} and the base64 of {_SHORTEST_SECRET} to"
+            f" {_LONGEST_SECRET} bytes"
+        )
+        raise InvalidValueError(msg)
+
+    return secret
+
+
+def _split(url: str) -> SplitResult:
+    msg = f"not an http or https URL with a host: {quoted(url)}"
+
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise InvalidValueError(msg) from None
+
+    # Nobody listens at port 0.
+    if (
+        parts.scheme not in {"http", "https"}
+        or not _HOST.fullmatch(parts.hostname or "")
+        or port == 0
+    ):
+        raise InvalidValueError(msg)
+
+    return parts
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether what is sent to a host stays on this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,293 @@
+"""Webhooks inside a transaction: what they are to be told, and what became of it."""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from queuectl.engine.domain.states import JobState
+from queuectl.engine.domain.webhooks import (
+    MOST_WEBHOOKS,
+    WATCHED,
+    Delivery,
+    DeliveryState,
+    Webhook,
+    type_of,
+    wants,
+    webhook_name,
+    webhook_number,
+)
+from queuectl.engine.errors import (
+    DeliveryNotFoundError,
+    DeliveryStateError,
+    InvalidValueError,
+    WebhookNotFoundError,
+)
+from queuectl.engine.store.outbox import Message, Sent, Target, WebhookSpec
+from queuectl.engine.store.sqlite.rows import due_ms, from_ms, job_from_row, to_ms
+from queuectl.engine.store.sqlite.statements import SQL, run_for_rows
+
+# What one transaction takes away: a few milliseconds' work.
+_PRUNED: Final = 1000
+
+_STATES: Final = msgspec.json.Decoder(tuple[JobState, ...])
+_TAGS: Final = msgspec.json.Decoder(tuple[str, ...])
+
+
+class Listener(msgspec.Struct, frozen=True, array_like=True):
+    """Who wants to be told of some jobs: a webhook that is not disabled."""
+
+    webhook: int
+    on: tuple[JobState, ...]
+    tags: tuple[str, ...]
+
+
+# What ``held_runs`` and ``listeners`` return.
+_LISTENERS: Final = msgspec.json.Decoder(tuple[Listener, ...])
+
+
+def listeners_from(text: str) -> tuple[Listener, ...]:
+    """Return who wants to be told, as a query wrote it."""
+    return _LISTENERS.decode(text)
+
+
+def read_listeners(connection: sqlite3.Connection) -> tuple[Listener, ...]:
+    """Return who wants to be told."""
+    return listeners_from(connection.execute(SQL["listeners"]).fetchone()["listeners"])
+
+
+def tell(
+    connection: sqlite3.Connection,
+    listeners: Sequence[Listener],
+    changed: Iterable[tuple[str, JobState, tuple[str, ...]]],
+    now: datetime,
+) -> None:
+    """
+    Write down what is to be told of jobs that have come into a state.
+
+    Args:
+        connection: In the transaction that moved the jobs; they are read as they are now.
+        listeners: Who wants to be told.
+        changed: The ids of the jobs, their new states, their tags.
+        now: When.
+    """
+    wanted = [
+        (job_id, listener)
+        for job_id, state, tags in changed
+        if state in WATCHED
+        for listener in listeners
+        if wants(listener.on, listener.tags, state, tags)
+    ]
+
+    if not wanted:
+        return
+
+    bodies = _bodies(connection, {job_id for job_id, _ in wanted}, now)
+    rows = [(listener.webhook, *bodies[job_id], to_ms(now)) for job_id, listener in wanted]
+    run_for_rows(connection, "insert_deliveries", rows)
+
+
+def _bodies(
+    connection: sqlite3.Connection, job_ids: Iterable[str], now: datetime
+) -> dict[str, tuple[str, str, str]]:
+    """Return by id the type of the message, the id, and the message about each of these jobs."""
+    # Only a queue with webhooks pays for what makes them.
+    from queuectl.engine.domain.webhook_records import job_message
+
+    ids = msgspec.json.encode(sorted(job_ids)).decode()
+    jobs = map(job_from_row, connection.execute(SQL["get_jobs"], {"ids": ids}))
+    return {job.id: (type_of(job.state), job.id, job_message(job, now).decode()) for job in jobs}
+
+
+def add(connection: sqlite3.Connection, spec: WebhookSpec, now: datetime) -> Webhook:
+    """Add a webhook."""
+    values = {
+        "url": spec.url,
+        "secret": spec.secret,
+        "states": msgspec.json.encode(spec.on).decode(),
+        "tags": msgspec.json.encode(spec.tags).decode(),
+        "now": to_ms(now),
+        "most": MOST_WEBHOOKS,
+    }
+    row = connection.execute(SQL["insert_webhook"], values).fetchone()
+
+    if row is None:
+        msg = f"there are {MOST_WEBHOOKS} webhooks already, which is the most there can be"
+        raise InvalidValueError(msg)
+
+    return get_webhook(connection, webhook_name(row["id"]))
+
+
+def remove(connection: sqlite3.Connection, webhook: str) -> None:
+    """Remove a webhook with its deliveries."""
+    connection.execute(SQL["delete_webhook"], {"webhook": _existing(connection, webhook)})
+
+
+def enable(connection: sqlite3.Connection, webhook: str) -> Webhook:
+    """Let a webhook be sent messages again."""
+    connection.execute(SQL["enable_webhook"], {"webhook": _existing(connection, webhook)})
+    return get_webhook(connection, webhook)
+
+
+def list_webhooks(connection: sqlite3.Connection) -> list[Webhook]:
+    """Return all webhooks."""
+    return [_webhook(row) for row in connection.execute(SQL["list_webhooks"], {"webhook": None})]
+
+
+def get_webhook(connection: sqlite3.Connection, webhook: str) -> Webhook:
+    """Return a webhook."""
+    number = _existing(connection, webhook)
+    return _webhook(connection.execute(SQL["list_webhooks"], {"webhook": number}).fetchone())
+
+
+def get_target(connection: sqlite3.Connection, webhook: str) -> Target:
+    """Return where a webhook's messages are sent to, though it were disabled."""
+    values = {"webhook": _existing(connection, webhook)}
+    return _target(connection.execute(SQL["webhook_targets"], values).fetchone())
+
+
+def read_targets(connection: sqlite3.Connection) -> list[Target]:
+    """Return where messages are sent to."""
+    return [_target(row) for row in connection.execute(SQL["webhook_targets"], {"webhook": None})]
+
+
+def read_due(
+    connection: sqlite3.Connection, target: Target, limit: int, now: datetime
+) -> list[Message]:
+    """Return messages that are due."""
+    values = {"webhook": target.number, "now": to_ms(now), "limit": limit}
+
+    return [
+        Message(seq=row["seq"], id=row["id"], body=row["body"].encode(), attempts=row["attempts"])
+        for row in connection.execute(SQL["due_deliveries"], values)
+    ]
+
+
+def settle(connection: sqlite3.Connection, sent: Sent, now: datetime) -> None:
+    """Record what came of an attempt."""
+    decision = sent.decision
+    moment = to_ms(now)
+    row = connection.execute(
+        SQL["settle_delivery"],
+        {
+            "seq": sent.message.seq,
+            "state": decision.state.value,
+            "attempts": sent.message.attempts + 1,
+            "due_at": None if decision.due_at is None else due_ms(decision.due_at),
+            "settled_at": moment if decision.due_at is None else None,
+            "status": sent.answer.status,
+            "reason": sent.answer.reason,
+            "now": moment,
+        },
+    ).fetchone()
+
+    if decision.disables and row is not None:
+        values = {"webhook": row["webhook"], "now": moment, "reason": sent.answer.reason}
+        connection.execute(SQL["disable_webhook"], values)
+
+
+def list_deliveries(
+    connection: sqlite3.Connection, webhook: str | None, state: DeliveryState | None, limit: int
+) -> list[Delivery]:
+    """Return the last deliveries, the first of them in front."""
+    values = {
+        "webhook": None if webhook is None else _existing(connection, webhook),
+        "state": state,
+        "limit": limit,
+    }
+    rows = connection.execute(SQL["list_deliveries"], values).fetchall()
+    return [_delivery(row) for row in reversed(rows)]
+
+
+def retry(connection: sqlite3.Connection, ids: Sequence[str], now: datetime) -> list[Delivery]:
+    """Let dead deliveries be made after all, all or none."""
+    for delivery_id in dict.fromkeys(ids):
+        delivery = _get_delivery(connection, delivery_id)
+
+        if delivery.state is not DeliveryState.DEAD:
+            raise DeliveryStateError(delivery.id, delivery.state.value, "retry")
+
+        connection.execute(SQL["retry_delivery"], {"id": delivery_id, "now": to_ms(now)})
+
+    return [_get_delivery(connection, delivery_id) for delivery_id in ids]
+
+
+def retry_dead(connection: sqlite3.Connection, webhook: str | None, now: datetime) -> int:
+    """Let all dead deliveries be made after all, or those of a webhook."""
+    number = None if webhook is None else _existing(connection, webhook)
+    values = {"webhook": number, "now": to_ms(now)}
+    return connection.execute(SQL["retry_deliveries"], values).rowcount
+
+
+def prune(connection: sqlite3.Connection, until: datetime) -> bool:
+    """Delete some old deliveries; return whether there may be more."""
+    values = {"until": to_ms(until), "limit": _PRUNED}
+    return connection.execute(SQL["prune_deliveries"], values).rowcount == _PRUNED
+
+
+def _existing(connection: sqlite3.Connection, webhook: str) -> int:
+    """
+    Return the number of a webhook that is there.
+
+    Raises:
+        WebhookNotFoundError: It is not.
+    """
+    number = webhook_number(webhook)
+    row = connection.execute(SQL["has_webhook"], {"webhook": number}).fetchone()
+
+    if number is None or row is None:
+        raise WebhookNotFoundError(webhook)
+
+    return number
+
+
+def _get_delivery(connection: sqlite3.Connection, delivery_id: str) -> Delivery:
+    row = connection.execute(SQL["get_delivery"], {"id": delivery_id}).fetchone()
+
+    if row is None:
+        raise DeliveryNotFoundError(delivery_id)
+
+    return _delivery(row)
+
+
+def _webhook(row: sqlite3.Row) -> Webhook:
+    return Webhook(
+        id=webhook_name(row["id"]),
+        url=row["url"],
+        on=_STATES.decode(row["states"]),
+        tags=_TAGS.decode(row["tags"]),
+        created_at=from_ms(row["created_at"]),
+        disabled_at=_time(row["disabled_at"]),
+        disabled_reason=row["disabled_reason"],
+        waiting=row["waiting"],
+        dead=row["dead"],
+    )
+
+
+def _target(row: sqlite3.Row) -> Target:
+    return Target(
+        number=row["id"], url=row["url"], secret=row["secret"], due_at=_time(row["due_at"])
+    )
+
+
+def _delivery(row: sqlite3.Row) -> Delivery:
+    return Delivery(
+        id=row["id"],
+        webhook=webhook_name(row["webhook"]),
+        type=row["type"],
+        job_id=row["job"],
+        state=DeliveryState(row["state"]),
+        attempts=row["attempts"],
+        created_at=from_ms(row["created_at"]),
+        due_at=_time(row["due_at"]),
+        attempted_at=_time(row["attempted_at"]),
+        settled_at=_time(row["settled_at"]),
+        status=row["status"],
+        reason=row["reason"],
+    )
+
+
+def _time(milliseconds: Any) -> datetime | None:
+    return None if milliseconds is None else from_ms(milliseconds)

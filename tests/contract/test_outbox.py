@@ -1,0 +1,364 @@
+"""What webhooks are to be told is written with what changes a job, and with nothing else."""
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import pytest
+
+from queuectl.engine.domain.delivering import Answer, Decision
+from queuectl.engine.domain.models import OutcomeKind
+from queuectl.engine.domain.records import job_record
+from queuectl.engine.domain.states import JobState
+from queuectl.engine.domain.webhooks import (
+    MOST_WEBHOOKS,
+    WATCHED,
+    Delivery,
+    DeliveryState,
+    Webhook,
+)
+from queuectl.engine.errors import (
+    DeliveryNotFoundError,
+    DeliveryStateError,
+    InvalidValueError,
+    StoreError,
+    WebhookNotFoundError,
+)
+from queuectl.engine.store.base import JobStore
+from queuectl.engine.store.outbox import Message, Sent, WebhookSpec
+from queuectl.engine.store.sqlite import operations
+from queuectl.engine.store.sqlite.deliveries import tell
+from queuectl.engine.store.sqlite.store import SqliteStore
+from tests.contract.steps import add, add_one, decided, end, make_run, take, take_one
+from tests.contract.test_costs import counted
+from tests.factories import NOW, make_new_job
+
+URL: Final = "https://example.com/hook"
+SECRET: Final = "whsec_x"  # noqa: S105 (nobody checks it here)
+SECOND: Final = timedelta(seconds=1)
+
+
+async def listen(
+    store: JobStore, on: Sequence[JobState] = WATCHED, tags: Sequence[str] = ()
+) -> Webhook:
+    spec = WebhookSpec(url=URL, secret=SECRET, on=tuple(on), tags=tuple(tags))
+    return await store.outbox.add(spec, now=NOW)
+
+
+async def told(store: JobStore) -> list[Delivery]:
+    return await store.outbox.deliveries(webhook=None, state=None, limit=1000)
+
+
+async def waiting(store: JobStore) -> list[Message]:
+    """Return what is to be sent to the first webhook."""
+    [target, *_] = await store.outbox.targets()
+    return await store.outbox.due(target, limit=1000, now=NOW)
+
+
+async def settle(
+    store: JobStore, message: Message, decision: Decision, status: int | None = None
+) -> None:
+    sent = Sent(message=message, answer=Answer(status=status), decision=decision)
+    await store.outbox.settle(sent, now=NOW)
+
+
+DEAD: Final = Decision(state=DeliveryState.DEAD)
+DELIVERED: Final = Decision(state=DeliveryState.DELIVERED)
+
+
+async def test_what_is_told_is_the_job_as_it_is_after_the_change(store: JobStore) -> None:
+    await listen(store)
+    await add_one(store, env={"TOKEN": "hush"})
+    await end(store, await take_one(store), OutcomeKind.COMPLETED)
+
+    [message] = await waiting(store)
+
+    said = msgspec.json.decode(message.body)
+    job = msgspec.json.decode(msgspec.json.encode(job_record(await store.get("job-1"))))
+    assert said.pop("data") == job
+    assert said == {"type": "job.completed", "timestamp": "2026-11-21T09:00:00.000Z"}
+    assert b"hush" not in message.body
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kind"),
+    [
+        (OutcomeKind.COMPLETED, ["job.completed"]),
+        (OutcomeKind.FAILED, ["job.failed"]),
+        (OutcomeKind.CANCELLED, ["job.cancelled"]),
+        (OutcomeKind.INTERRUPTED, []),
+    ],
+)
+async def test_every_end_of_a_run_that_is_news_is_told(
+    store: JobStore, outcome: OutcomeKind, kind: list[str]
+) -> None:
+    await listen(store)
+    await add_one(store)
+    await end(store, await take_one(store), outcome)
+
+    assert [each.type for each in await told(store)] == kind
+
+
+async def test_a_death_is_told(store: JobStore) -> None:
+    await listen(store)
+    await add_one(store, max_retries=0)
+    await end(store, await take_one(store), OutcomeKind.FAILED)
+
+    assert [each.type for each in await told(store)] == ["job.dead"]
+
+
+async def test_a_cancelled_job_is_told_of_once(store: JobStore) -> None:
+    await listen(store)
+    await add_one(store)
+    await store.cancel("job-1", "enough", now=NOW)
+    await add_one(store, "job-2")
+    job = await take_one(store)
+    await store.cancel("job-2", "enough", now=NOW)
+    # Given back by a worker that did not start it.
+    await store.release([job], now=NOW)
+
+    assert [(each.job_id, each.type) for each in await told(store)] == [
+        ("job-1", "job.cancelled"),
+        ("job-2", "job.cancelled"),
+    ]
+
+
+async def test_each_webhook_is_told_what_it_wants_to_know(store: JobStore) -> None:
+    everything = await listen(store)
+    deaths = await listen(store, on=[JobState.DEAD])
+    tagged = await listen(store, tags=["b", "c"])
+    await add(
+        store,
+        make_new_job(id="plain"),
+        make_new_job(id="tagged", tags=("a", "b")),
+    )
+
+    for job in await take(store):
+        await end(store, job, OutcomeKind.COMPLETED)
+
+    assert [(each.webhook, each.job_id) for each in await told(store)] == [
+        (everything.id, "plain"),
+        (everything.id, "tagged"),
+        (tagged.id, "tagged"),
+    ]
+    assert deaths.id not in {each.webhook for each in await told(store)}
+
+
+async def test_every_delivery_has_an_id_of_its_own(store: JobStore) -> None:
+    await listen(store)
+    await listen(store)
+    await add(store, *(make_new_job(id=f"job-{n}") for n in range(5)))
+    await asyncio.gather(*(end(store, job, OutcomeKind.COMPLETED) for job in await take(store)))
+
+    ids = [each.id for each in await told(store)]
+    assert len(set(ids)) == len(ids) == 10
+
+
+async def test_what_did_not_change_a_job_is_not_told(store: JobStore) -> None:
+    await listen(store)
+    await add_one(store)
+    job = await take_one(store)
+    assert await end(store, job, OutcomeKind.COMPLETED)
+
+    # The claim is not ours any more.
+    assert not await end(store, job, OutcomeKind.COMPLETED)
+
+    assert len(await told(store)) == 1
+
+
+async def test_a_change_that_is_rolled_back_tells_nothing(
+    sqlite: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await listen(sqlite)
+    await add_one(sqlite)
+    job = await take_one(sqlite)
+
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("the disk is gone")
+
+    with monkeypatch.context() as broken:
+        # Behind everything else that the transaction does.
+
+        def tell_and_fail(*values: Any) -> None:
+            tell(*values)
+            fail()
+
+        broken.setattr(operations, "tell", tell_and_fail)
+        with pytest.raises(StoreError):
+            await end(sqlite, job, OutcomeKind.COMPLETED)
+
+    assert (await sqlite.get("job-1")).state is JobState.PROCESSING
+    assert await told(sqlite) == []
+    await end(sqlite, job, OutcomeKind.COMPLETED)
+    assert len(await told(sqlite)) == 1
+
+
+@pytest.mark.parametrize("jobs", [1, 100])
+async def test_a_queue_without_webhooks_executes_no_statement_more(
+    sqlite: SqliteStore, jobs: int
+) -> None:
+    async def statements() -> int:
+        await add(sqlite, *(make_new_job(id=f"job-{n}-{len(costs)}") for n in range(jobs)))
+        ends = [
+            operations.End(job, decided(job, OutcomeKind.COMPLETED), make_run(output=b"said"), NOW)
+            for job in await take(sqlite)
+        ]
+        cost, _ = await counted(sqlite, lambda connection: operations.finish(connection, ends))
+        return cost
+
+    costs: list[int] = []
+    costs.append(await statements())
+    webhook = await listen(sqlite)
+    # Two for any number of jobs: what they are like, and what is to be told.
+    costs.append(await statements())
+    await sqlite.outbox.remove(webhook.id)
+    costs.append(await statements())
+    await listen(sqlite, on=[JobState.DEAD])
+    costs.append(await statements())
+
+    assert costs == [6, 8, 6, 6]
+
+
+async def test_a_webhook_that_is_disabled_is_told_nothing_until_it_is_enabled(
+    store: JobStore,
+) -> None:
+    webhook = await listen(store)
+    await add(store, *(make_new_job(id=f"job-{n}") for n in range(3)))
+    first, second, third = await take(store)
+    await end(store, first, OutcomeKind.COMPLETED)
+    [message] = await waiting(store)
+    await settle(store, message, Decision(state=DeliveryState.DEAD, disables=True), status=410)
+
+    await end(store, second, OutcomeKind.COMPLETED)
+
+    [disabled] = await store.outbox.webhooks()
+    assert (disabled.disabled_at, disabled.disabled_reason) == (NOW, "status=410")
+    assert await store.outbox.targets() == []
+    assert [each.state for each in await told(store)] == [DeliveryState.DEAD]
+    enabled = await store.outbox.enable(webhook.id)
+    assert (enabled.disabled_at, enabled.disabled_reason) == (None, None)
+    await end(store, third, OutcomeKind.COMPLETED)
+    assert [each.job_id for each in await told(store)] == ["job-0", "job-2"]
+
+
+async def test_what_was_delivered_keeps_no_body_and_what_died_does(
+    sqlite: SqliteStore, db_path: Path
+) -> None:
+    await listen(sqlite)
+    await add(sqlite, make_new_job(id="a"), make_new_job(id="b"))
+    for job in await take(sqlite):
+        await end(sqlite, job, OutcomeKind.COMPLETED)
+    good, bad = await waiting(sqlite)
+
+    await settle(sqlite, good, DELIVERED, status=200)
+    await settle(sqlite, bad, DEAD, status=500)
+
+    def read() -> list[tuple[str, bool]]:
+        with closing(sqlite3.connect(db_path)) as database:
+            return database.execute(
+                "SELECT state, body IS NULL FROM deliveries ORDER BY seq"
+            ).fetchall()
+
+    assert await asyncio.to_thread(read) == [("delivered", 1), ("dead", 0)]
+
+
+async def test_a_message_that_failed_is_due_again_when_it_was_said(store: JobStore) -> None:
+    await listen(store)
+    await add_one(store)
+    await end(store, await take_one(store), OutcomeKind.COMPLETED)
+    [message] = await waiting(store)
+
+    await settle(store, message, Decision(state=DeliveryState.WAITING, due_at=NOW + SECOND))
+
+    [target] = await store.outbox.targets()
+    assert target.due_at == NOW + SECOND
+    assert await store.outbox.due(target, limit=9, now=NOW) == []
+    [again] = await store.outbox.due(target, limit=9, now=NOW + SECOND)
+    assert again == msgspec.structs.replace(message, attempts=1)
+
+
+async def test_what_is_settled_is_not_settled_again(store: JobStore) -> None:
+    await listen(store)
+    await add_one(store)
+    await end(store, await take_one(store), OutcomeKind.COMPLETED)
+    [message] = await waiting(store)
+    await settle(store, message, DELIVERED, status=200)
+
+    await settle(store, message, Decision(state=DeliveryState.DEAD, disables=True), status=410)
+
+    [delivery] = await told(store)
+    [webhook] = await store.outbox.webhooks()
+    assert (delivery.state, delivery.status) == (DeliveryState.DELIVERED, 200)
+    assert webhook.disabled_at is None
+
+
+async def test_dead_deliveries_are_retried_all_or_none(store: JobStore) -> None:
+    await listen(store)
+    await add(store, make_new_job(id="a"), make_new_job(id="b"))
+    for job in await take(store):
+        await end(store, job, OutcomeKind.COMPLETED)
+    first, second = await waiting(store)
+    await settle(store, first, DEAD, status=500)
+
+    with pytest.raises(DeliveryStateError):
+        await store.outbox.retry([first.id, second.id], now=NOW)
+    with pytest.raises(DeliveryNotFoundError):
+        await store.outbox.retry([first.id, "msg_none"], now=NOW)
+    assert [each.state for each in await told(store)] == ["dead", "waiting"]
+
+    [retried] = await store.outbox.retry([first.id], now=NOW)
+
+    assert (retried.state, retried.attempts, retried.due_at) == ("waiting", 0, NOW)
+    assert await store.outbox.retry_dead(webhook=None, now=NOW) == 0
+
+
+async def test_the_job_may_be_deleted_before_it_is_told_of(store: JobStore) -> None:
+    await listen(store)
+    await add_one(store)
+    await end(store, await take_one(store), OutcomeKind.COMPLETED)
+
+    await store.delete("job-1")
+
+    assert [each.job_id for each in await told(store)] == ["job-1"]
+    assert len(await waiting(store)) == 1
+
+
+async def test_a_webhook_goes_with_what_it_was_to_be_told(store: JobStore) -> None:
+    webhook = await listen(store)
+    await add_one(store)
+    await end(store, await take_one(store), OutcomeKind.COMPLETED)
+
+    await store.outbox.remove(webhook.id)
+
+    assert await told(store) == []
+    with pytest.raises(WebhookNotFoundError):
+        await store.outbox.remove(webhook.id)
+    assert (await listen(store)).id != webhook.id
+
+
+async def test_there_is_a_largest_number_of_webhooks(store: JobStore) -> None:
+    for _ in range(MOST_WEBHOOKS):
+        await listen(store)
+
+    with pytest.raises(InvalidValueError, match="most there can be"):
+        await listen(store)
+
+
+async def test_what_is_over_is_pruned_by_age_and_what_waits_is_not(store: JobStore) -> None:
+    await listen(store)
+    await add(store, *(make_new_job(id=f"job-{n}") for n in range(3)))
+    for job in await take(store):
+        await end(store, job, OutcomeKind.COMPLETED)
+    delivered, dead, _ = await waiting(store)
+    await settle(store, delivered, DELIVERED, status=200)
+    await settle(store, dead, DEAD)
+
+    assert not await store.outbox.prune(until=NOW)
+    assert len(await told(store)) == 3
+    assert not await store.outbox.prune(until=NOW + SECOND)
+    assert [each.state for each in await told(store)] == [DeliveryState.WAITING]
