@@ -65,7 +65,7 @@ def test_every_address_of_the_list_has_a_route() -> None:
     app = create_dashboard(QueueEngine("no.db"), allow_enqueue=True)
     routed = {route.path for route in app.routes if isinstance(route, Route)}
 
-    assert set(PATHS.values()) - routed <= {PATHS["static"], PATHS["metrics"]}
+    assert set(PATHS.values()) - routed <= {PATHS["metrics"]}
 
 
 @pytest.mark.parametrize(
