@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from queuectl import QueueEngine
 from tests.browser.chromium import ARGUMENTS, find_chromium
 from tests.browser.tabs import Tab, signed_in
 from tests.dashboard.serving import Served, served
+from tests.waiting import PATIENCE
 
 OpenTab = Callable[..., Awaitable[Tab]]
 
@@ -19,6 +20,8 @@ OpenTab = Callable[..., Awaitable[Tab]]
 @pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
     """One browser for all tests; each has windows of its own, which share nothing."""
+    expect.set_options(timeout=1000 * PATIENCE)
+
     async with async_playwright() as playwright:
         path = find_chromium(Path(playwright.chromium.executable_path))
         browser = await playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
@@ -60,8 +63,3 @@ async def open_tab(browser: Browser, site: Served) -> AsyncIterator[OpenTab]:
 @pytest.fixture
 async def tab(open_tab: OpenTab) -> Tab:
     return await open_tab()
-
-
-@pytest.fixture
-def page(tab: Tab) -> Page:
-    return tab.page

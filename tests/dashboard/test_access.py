@@ -12,7 +12,7 @@ from queuectl.dashboard import create_dashboard
 from queuectl.dashboard.links import PATHS
 from tests.dashboard.serving import HTML, TOKEN, Served, served
 
-OPEN = {"healthz"}
+OPEN = {"healthz", "static"}
 
 
 async def raw(site: Served, *lines: str) -> bytes:

@@ -19,7 +19,7 @@ class Looks:
         self.count += 1
 
         if self._fails_from is not None and self.count >= self._fails_from:
-            raise StoreError("gone")
+            raise StoreError("queue.db", "gone")
 
         return {"rows": str(self.count)}
 

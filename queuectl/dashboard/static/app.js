@@ -59,11 +59,11 @@ function listen(address, handlers) {
   const finish = () => { isOver = true; stream.close(); };
   const open = () => {
     stream = new EventSource(address);
-    for (const [name, handle] of Object.entries(handlers)) stream.addEventListener(name, (event) => handle(JSON.parse(event.data), finish));
+    for (const name in handlers) stream.addEventListener(name, (event) => handlers[name](JSON.parse(event.data), finish));
     stream.addEventListener("open", () => tell(""));
     stream.addEventListener("error", () => {
       tell("Connection lost, trying again");
-      if (stream.readyState === EventSource.CLOSED) timer = setTimeout(keep, 3000);
+      timer = setTimeout(keep, 3000);
     });
   };
   const keep = () => {
@@ -84,7 +84,6 @@ function tell(words) {
 // --- Live output: text only; a reader who is at its end stays there, others stay where they are.
 
 const MOST = 1024 * 1024;
-
 function follow(pre) {
   pre.scrollTop = pre.scrollHeight;
   if (!pre.dataset.output) return;
@@ -104,7 +103,6 @@ function follow(pre) {
 }
 
 // --- Selecting: how many are ticked, all at once, and a range with shift.
-
 let last = null;
 const boxes = () => [...document.querySelectorAll("input[name=job][type=checkbox]")];
 
@@ -131,7 +129,6 @@ function tick({ target, shiftKey }) {
 }
 
 // --- Copying a command.
-
 async function copy(button) {
   await navigator.clipboard.writeText(button.parentElement.querySelector("code").textContent);
   button.textContent = "Copied";
