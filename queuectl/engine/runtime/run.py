@@ -43,7 +43,7 @@ class Run:
         self.known_outcome: Outcome | None = None
         self._has_to_go = False
         self._is_over = False
-        self.was_stopped_before = False
+        self.was_stopped_before: bool = False
         # While it is waited for.
         self._scope: anyio.CancelScope | None = None
 
