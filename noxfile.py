@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import nox
@@ -50,11 +51,14 @@ ENGINE_TESTS = [
     "tests/metrics",
 ]
 PROCESS_TESTS = ["tests/acceptance", "tests/typing"]
-PROGRAM_TESTS = ["tests/cli", "tests/docs", "tests/examples"]
+PROGRAM_TESTS = ["tests/browser", "tests/cli", "tests/docs", "tests/examples"]
 CHAOS_TESTS = ["tests/chaos"]
 
 # Competitors that are no Python packages: the program, and Debian's package.
 COMPETITORS = {"tsp": "task-spooler", "nq": "nq", "parallel": "parallel"}
+
+# Browsers that the pages can be tested with, where one is there.
+BROWSERS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
 
 TEST_ENVIRONMENT = {
     # The installed package is tested, not the checkout that happens to be the
@@ -163,6 +167,7 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "run", "-m", "pytest", "-n2", *ENGINE_TESTS, env=TEST_ENVIRONMENT)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
+    _install_browser(session)
     session.run("pytest", "-n2", *PROCESS_TESTS, *PROGRAM_TESTS, env=TEST_ENVIRONMENT)
     session.run("pytest", "-n2", *CHAOS_TESTS, env=TEST_ENVIRONMENT)
 
@@ -258,12 +263,27 @@ def _install_competitors(session: nox.Session) -> None:
     if not (shutil.which("postgres") or list(Path("/usr/lib/postgresql").glob("*/bin/postgres"))):
         missing.append("postgresql")
 
-    if not missing or os.geteuid() != 0 or not shutil.which("apt-get"):
+    _install_packages(session, missing)
+
+
+def _install_browser(session: nox.Session) -> None:
+    """Get a browser where there is none: Debian's, else playwright's own."""
+    if not any(map(_runs, BROWSERS)):
+        _install_packages(session, ["chromium"])
+
+    if not any(map(_runs, BROWSERS)):
+        # Where it cannot be had, the tests of the pages fail, and say what to do.
+        session.run("playwright", "install", "chromium", success_codes=range(256))
+
+
+def _install_packages(session: nox.Session, packages: Sequence[str]) -> None:
+    """Install packages of Debian, where that can be done."""
+    if not packages or os.geteuid() != 0 or not shutil.which("apt-get"):
         return
 
     session.run("apt-get", "update", "-qq", external=True, success_codes=range(256))
 
-    for package in missing:
+    for package in packages:
         # One that is not there does not cost the others.
         session.run(
             "apt-get",
@@ -315,6 +335,14 @@ def docs(session: nox.Session) -> None:
     session.run(
         "sphinx-build", "-E", "-n", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html"
     )
+
+
+@nox.session
+def screenshots(session: nox.Session) -> None:
+    """Take the pictures of the documentation anew, from the running program."""
+    install(session, "screenshots")
+    _install_browser(session)
+    session.run("python", "docs/screenshots.py", env=TEST_ENVIRONMENT)
 
 
 @nox.session(reuse_venv=False)

@@ -12,17 +12,18 @@ from starlette.middleware import Middleware
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import BaseRoute, Route
 
 from queuectl import QueueCtlError, QueueEngine, default_database
 from queuectl.dashboard import actions, json_api, live, metrics, problems
 from queuectl.dashboard.access import AccessControl, make_rules
+from queuectl.dashboard.feeds import Feeds
 from queuectl.dashboard.links import PATHS
 from queuectl.dashboard.panes.confirm import confirm_view
 from queuectl.dashboard.panes.registry import PANES
 from queuectl.dashboard.panes.site import Site
 from queuectl.dashboard.state import DashboardState, state_of
+from queuectl.dashboard.static import static_file
 from queuectl.dashboard.templates import render
 from queuectl.metrics import is_installed as has_metrics
 
@@ -30,8 +31,6 @@ LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 
 # Bytes of a request's body: a form, or a job as JSON. The largest job is smaller.
 _LARGEST_BODY: Final = 4 * 1024 * 1024
-
-_STATIC: Final = Path(__file__).with_name("static")
 
 
 def create_dashboard(
@@ -71,7 +70,7 @@ def create_dashboard(
         *json_api.routes(may_enqueue=may_enqueue),
         *metrics.routes(),
         Route(PATHS["healthz"], _healthz, name="healthz"),
-        Mount("/static", StaticFiles(directory=_STATIC, check_dir=False), name="static"),
+        Route(PATHS["static"], static_file, name="static"),
     ]
     app = Starlette(
         routes=routes,
@@ -92,7 +91,9 @@ def create_dashboard(
         may_enqueue=may_enqueue,
         has_metrics=has_metrics(),
     )
-    app.state.dashboard = DashboardState(engine=engine, stopping=asyncio.Event())
+    app.state.dashboard = DashboardState(
+        engine=engine, feeds=Feeds(engine), stopping=asyncio.Event()
+    )
     return app
 
 

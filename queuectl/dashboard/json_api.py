@@ -14,6 +14,7 @@ from queuectl import (
     Job,
     JobState,
     QueueEngine,
+    cause_record,
     job_detail_record,
     job_record,
     parse_job,
@@ -22,7 +23,6 @@ from queuectl import (
 from queuectl.dashboard.links import PATHS
 from queuectl.dashboard.openapi import (
     CancelInput,
-    CauseRecord,
     DlqRecord,
     DlqRetryInput,
     JobPageRecord,
@@ -127,6 +127,7 @@ async def _dlq(request: Request) -> Response:
     query = request.query_params
     page = await engine.page(
         JobState.DEAD,
+        reason=query.get("reason"),
         before=_number(query.get("before"), "before", most=_LARGEST),
         limit=_number(query.get("limit"), "limit", most=_LARGEST_PAGE) or _PAGE,
     )
@@ -136,7 +137,7 @@ async def _dlq(request: Request) -> Response:
             jobs=[job_record(job) for job in page.jobs],
             older=page.older,
             is_complete=page.is_complete,
-            causes=[CauseRecord.of(cause) for cause in causes],
+            causes=[cause_record(cause) for cause in causes],
         )
     )
 

@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Route
 
 from queuectl import QueueCtlError, QueueEngine, StoreError
 from queuectl.dashboard import sse
+from queuectl.dashboard.feeds import Parts
 from queuectl.dashboard.links import PATHS
 from queuectl.dashboard.panes.registry import PANES, Pane
 from queuectl.dashboard.state import state_of
@@ -74,15 +75,20 @@ async def _telling(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes,
 async def _fragments(
     request: Request, name: str, pane: Pane, params: Mapping[str, str]
 ) -> AsyncGenerator[bytes, None]:
-    engine = state_of(request).engine
+    state = state_of(request)
     loop = asyncio.get_running_loop()
-    sent: dict[str, str] = {}
+    sent: Parts = {}
     last = loop.time()
 
-    async with _closing(engine.changes()) as changes:
-        async for _ in changes:
-            view = await pane.refresh(engine, params, engine.now())
-            shown = {part: render_fragment(request, name, part, view) for part in pane.parts}
+    async def look() -> Parts:
+        view = await pane.refresh(state.engine, params, state.engine.now())
+        return {part: render_fragment(request, name, part, view) for part in pane.parts}
+
+    # Links in what is shown begin with the path of the mount.
+    key = (name, frozenset(params.items()), request.scope.get("root_path", ""))
+
+    async with aclosing(state.feeds.follow(key, look)) as views:
+        async for shown in views:
             news = [part for part in pane.parts if sent.get(part) != shown[part]]
             sent = shown
 
@@ -92,7 +98,7 @@ async def _fragments(
             if news:
                 last = loop.time()
             elif loop.time() - last >= sse.PING_SECONDS:
-                # `changes` comes round often enough for this.
+                # It is looked up often enough for this.
                 last = loop.time()
                 yield sse.PING
 

@@ -5,24 +5,21 @@ The schemas are made from the types that the answers are made from, so they cann
 differ; that every address is here, and answers as it says, is tested.
 """
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from queuectl import (
+    CauseRecord,
     JobDetailRecord,
     JobInput,
     JobRecord,
     JobState,
     StatusRecord,
     __version__,
-    format_time,
 )
 from queuectl.dashboard.links import PATHS
 from queuectl.dashboard.problems import ErrorRecord
-
-if TYPE_CHECKING:
-    from queuectl import Cause
 
 _Schema = dict[str, Any]
 
@@ -36,19 +33,6 @@ class JobPageRecord(msgspec.Struct, frozen=True, kw_only=True):
         bool,
         msgspec.Meta(description="false where a search stopped early; `older` goes on from there"),
     ]
-
-
-class CauseRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Why some jobs died, how many, and when the last one did."""
-
-    reason: str
-    count: int
-    latest: Annotated[str, msgspec.Meta(description="RFC 3339, UTC")]
-
-    @classmethod
-    def of(cls, cause: "Cause") -> "CauseRecord":
-        """Return the JSON form of a cause."""
-        return cls(reason=cause.reason, count=cause.count, latest=format_time(cause.latest))
 
 
 class DlqRecord(JobPageRecord, frozen=True, kw_only=True):
@@ -117,6 +101,9 @@ _PAGING: Final = (
     _Parameter("limit", "jobs on the page; else 50", {**_COUNT, "maximum": 1000}),
 )
 _TAG: Final = _Parameter("tag", "only jobs with this tag", _TEXT)
+_REASON: Final = _Parameter(
+    "reason", "only jobs with exactly this reason; empty for those without one", _TEXT
+)
 
 _OPERATIONS: Final = (
     _Operation(
@@ -137,9 +124,7 @@ _OPERATIONS: Final = (
             ),
             _TAG,
             _Parameter("search", "a part of the command, the id or the reason", _TEXT),
-            _Parameter(
-                "reason", "only jobs with exactly this reason; empty for those without one", _TEXT
-            ),
+            _REASON,
             _Parameter(
                 "scheduled", "only jobs that wait for a time, the next first", {"type": "boolean"}
             ),
@@ -186,7 +171,7 @@ _OPERATIONS: Final = (
         route="api_dlq",
         words="The dead letter queue, the newest job first, page by page.",
         answer=DlqRecord,
-        parameters=_PAGING,
+        parameters=(_REASON, *_PAGING),
         problems=(400,),
     ),
     _Operation(

@@ -110,7 +110,7 @@ class DashboardServer(uvicorn.Server):
     def stop(self) -> None:
         """Stop serving; a second call leaves what is under way."""
         self._dashboard.stopping.set()
-        self.force_exit = self.should_exit
+        self.force_exit: bool = self.should_exit
         self.should_exit = True
 
     def close(self) -> None:

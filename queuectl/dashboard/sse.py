@@ -56,7 +56,7 @@ class EventStream(Response):
 
     def __init__(self, source: AsyncGenerator[bytes, None], stopping: asyncio.Event) -> None:
         super().__init__()
-        self.raw_headers = list(_HEADERS)
+        self.raw_headers: list[tuple[bytes, bytes]] = list(_HEADERS)
         self._source = source
         self._stopping = stopping
 

@@ -6,6 +6,7 @@ import msgspec
 from starlette.requests import Request
 
 from queuectl import QueueEngine
+from queuectl.dashboard.feeds import Feeds
 
 
 class DashboardState(msgspec.Struct, frozen=True):
@@ -14,10 +15,12 @@ class DashboardState(msgspec.Struct, frozen=True):
 
     Attributes:
         engine: Whose jobs are shown; open.
+        feeds: What its open pages are shown.
         stopping: Set when the server is about to stop, which ends every stream.
     """
 
     engine: QueueEngine
+    feeds: Feeds
     stopping: asyncio.Event
 
 

@@ -20,6 +20,7 @@ from queuectl.engine.errors import (
     StoreReplacedError,
 )
 from queuectl.engine.store.base import JobStore
+from queuectl.engine.store.log_owner import note_log
 from queuectl.engine.store.sqlite.connection import named_errors
 from queuectl.engine.store.sqlite.setup import MIGRATIONS, prepare
 from tests.conftest import OpenStore
@@ -137,6 +138,7 @@ async def test_a_log_is_not_played_into_a_file_that_was_put_in_the_place_of_its_
     await add_one(other, "other")
     await other.close()
     first = await opened(db_path)
+    await asyncio.to_thread(note_log, db_path)
     await add_one(first)
     log = db_path.with_name("queue.db-wal")
     kept = log.read_bytes()

@@ -1,5 +1,6 @@
 """Processes that the system does not list, and that hold a run's files: it is not over."""
 
+import asyncio
 import sys
 from pathlib import Path
 from typing import Final
@@ -152,7 +153,7 @@ async def test_a_folder_stays_while_somebody_unseen_holds_files_of_a_run_in_it(
     store: JobStore, db_path: Path
 ) -> None:
     folder = StateFolder(db_path)
-    folder.make()
+    await asyncio.to_thread(folder.make)
     home = folder.worker("dead")
     home.mkdir(mode=0o700)
     (home / "lock").touch(mode=0o600)

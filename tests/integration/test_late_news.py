@@ -180,8 +180,11 @@ async def test_a_code_that_was_there_before_the_run_was_told_to_end_counts(
         # As on a disk that takes its time.
         (tmp_path / "go").touch()
 
-        while (at := files.written_at()) is None or files.exit_code(run.note) is None:
+        while files.exit_code(run.note) is None:
             os.sched_yield()
+
+        at = files.written_at()
+        assert at is not None
 
         while file_time() < at.timestamp() + 0.001:
             os.sched_yield()

@@ -1,5 +1,6 @@
 """Who succeeds a worker: the process that it was, and no other of its number."""
 
+import asyncio
 import os
 import signal
 import sys
@@ -47,7 +48,7 @@ async def test_a_worker_of_the_same_number_elsewhere_is_no_successor(
     store: JobStore, db_path: Path
 ) -> None:
     folder = StateFolder(db_path)
-    folder.make()
+    await asyncio.to_thread(folder.make)
     bus = Bus(folder.wake)
     roster = Roster(store, folder, bus)
     locks = [await _register(store, folder, pid_namespace())]

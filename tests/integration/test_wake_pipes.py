@@ -1,5 +1,6 @@
 """Wake-up pipes that cannot be removed cost nobody anything."""
 
+import asyncio
 import errno
 import os
 from pathlib import Path
@@ -46,7 +47,7 @@ async def test_who_cannot_remove_its_pipe_closes_it_and_says_so(
     db_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = StateFolder(db_path)
-    folder.make()
+    await asyncio.to_thread(folder.make)
     bus = Bus(folder.wake)
     before = open_descriptors()
     name = bus.listen()

@@ -255,7 +255,7 @@ def _facts(job: "Job", now: datetime) -> tuple[Fact, ...]:
     is_waiting = job.state in {JobState.PENDING, JobState.FAILED}
     times = (
         ("enqueued", job.created_at),
-        ("runs" if is_waiting and job.run_at > now else "was due", job.run_at),
+        ("runs" if is_waiting and job.run_at > now else "due", job.run_at),
         ("started", job.started_at),
         ("ended", None if job.state is JobState.PROCESSING else job.finished_at),
     )

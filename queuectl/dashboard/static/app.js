@@ -52,16 +52,28 @@ function show({ id, html }) {
 }
 
 // A server that was restarted answers again after a moment: EventSource tries by itself,
-// but for an answer that is no stream; then we begin anew.
+// but for an answer that is no stream; then we begin anew. A page that nobody sees holds no
+// connection: a browser has six for a host. Every stream begins with all there is.
 function listen(address, handlers) {
-  const stream = new EventSource(address);
-  for (const [name, handle] of Object.entries(handlers)) stream.addEventListener(name, (event) => handle(JSON.parse(event.data), stream));
-  stream.addEventListener("open", () => tell(""));
-  stream.addEventListener("error", () => {
-    tell("Connection lost, trying again");
-    if (stream.readyState === EventSource.CLOSED) setTimeout(() => listen(address, handlers), 3000);
-  });
-  addEventListener("pagehide", () => stream.close());
+  let stream = null, isOver = false, timer = 0;
+  const finish = () => { isOver = true; stream.close(); };
+  const open = () => {
+    stream = new EventSource(address);
+    for (const name in handlers) stream.addEventListener(name, (event) => handlers[name](JSON.parse(event.data), finish));
+    stream.addEventListener("open", () => tell(""));
+    stream.addEventListener("error", () => {
+      tell("Connection lost, trying again");
+      timer = setTimeout(keep, 3000);
+    });
+  };
+  const keep = () => {
+    clearTimeout(timer);
+    if (document.visibilityState === "hidden") stream?.close();
+    else if (!isOver && (stream?.readyState ?? EventSource.CLOSED) === EventSource.CLOSED) open();
+  };
+  document.addEventListener("visibilitychange", keep);
+  addEventListener("pagehide", () => stream?.close());
+  keep();
 }
 
 function tell(words) {
@@ -69,29 +81,28 @@ function tell(words) {
   if (element) element.hidden = !words, element.textContent = words;
 }
 
-// --- Live output: text only, kept at its end where the reader is at its end.
+// --- Live output: text only; a reader who is at its end stays there, others stay where they are.
 
 const MOST = 1024 * 1024;
-
 function follow(pre) {
   pre.scrollTop = pre.scrollHeight;
   if (!pre.dataset.output) return;
-  let size = 0;
+  let size = 0, place = null;
+  const placeOf = () => pre.scrollTop + pre.clientHeight >= pre.scrollHeight - 24 ? null : pre.scrollTop;
   listen(pre.dataset.output, {
-    start: () => { pre.textContent = ""; size = 0; },
+    start: () => { place = placeOf(); pre.textContent = ""; size = 0; },
     output: ({ text }) => {
-      const isAtEnd = pre.scrollTop + pre.clientHeight >= pre.scrollHeight - 24;
+      if (size) place = placeOf();
       pre.append(text);
       for (size += text.length; size > MOST && pre.childNodes.length > 1; pre.firstChild.remove()) size -= pre.firstChild.length;
-      if (isAtEnd) pre.scrollTop = pre.scrollHeight;
+      pre.scrollTop = place ?? pre.scrollHeight;
     },
     problem: ({ message }) => tell(message),
-    end: (_, stream) => stream.close(),
+    end: (_, finish) => finish(),
   });
 }
 
 // --- Selecting: how many are ticked, all at once, and a range with shift.
-
 let last = null;
 const boxes = () => [...document.querySelectorAll("input[name=job][type=checkbox]")];
 
@@ -118,7 +129,6 @@ function tick({ target, shiftKey }) {
 }
 
 // --- Copying a command.
-
 async function copy(button) {
   await navigator.clipboard.writeText(button.parentElement.querySelector("code").textContent);
   button.textContent = "Copied";

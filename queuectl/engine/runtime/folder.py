@@ -9,6 +9,7 @@ from pathlib import Path
 
 from queuectl.engine.domain.models import RunKey
 from queuectl.engine.errors import StoreError
+from queuectl.engine.store.log_owner import note_log
 from queuectl.engine.store.places import state_folder
 
 
@@ -28,13 +29,19 @@ class StateFolder:
 
     def make(self) -> None:
         """
-        Make the folder for its owner alone.
+        Make the folder for its owner alone, when the database is there.
 
         Raises:
             StoreError: It is a link, is somebody else's, or cannot be made.
         """
         for folder in (self.path, self.workers, self.wake, self.outputs, self.logs):
             make_private(folder)
+
+        try:
+            note_log(self.database)
+        except OSError as error:
+            words = f"cannot write into {self.path} ({error.strerror})"
+            raise StoreError(self.database, words) from error
 
     @property
     def workers(self) -> Path:

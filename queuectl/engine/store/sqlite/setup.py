@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from queuectl.engine.errors import SchemaVersionError, StoreDamagedError, StoreError
+from queuectl.engine.store.log_owner import check_log, check_log_left
 from queuectl.engine.store.migrations import Migration, load_migrations
 from queuectl.engine.store.places import (
     COMPANIONS,
@@ -35,7 +36,6 @@ from queuectl.engine.store.sqlite.filelocks import (
     open_lock,
     take_lock,
 )
-from queuectl.engine.store.sqlite.log_owner import check_log, check_log_left, note_log
 
 MIGRATIONS: Final = load_migrations(__file__)
 
@@ -64,7 +64,6 @@ def prepare(path: Path, *, now_ms: int) -> None:
 
         with _connected(path) as connection:
             if _is_ready(connection):
-                note_log(path)
                 return
 
     # Of processes that make one database at once, each sees it whole or not at
@@ -74,7 +73,6 @@ def prepare(path: Path, *, now_ms: int) -> None:
 
         with _connected(path) as connection:
             _migrate(connection, path, now_ms)
-            note_log(path)
 
 
 def schema_version(connection: sqlite3.Connection) -> int:

@@ -7,18 +7,24 @@ which file the log was begun for, and a file that was put in its place meets no
 log of another. Whatever is here is blocking.
 """
 
+import errno
 import os
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from queuectl.engine.errors import StoreDamagedError
 from queuectl.engine.store.places import shm_file, state_folder, wal_file, when_emptied
-from queuectl.engine.store.sqlite.connection import refused
 
 # In the state folder: the inode of the database.
 _NAME: Final = "database"
 _LONGEST: Final = 20
+
+# A pipe that was put there would keep us waiting.
+_NO_LINK: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NOTHING_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})
 
 
 def check_log_left(path: Path) -> None:
@@ -42,40 +48,37 @@ def check_log(path: Path) -> None:
         StoreDamagedError: It was.
         OSError: The system refuses the look.
     """
-    note = _note(path)
-    noted = _read(note)
+    noted = _noted(path)
 
     if noted not in {None, path.stat().st_ino} and _log_size(path):
         raise StoreDamagedError(
-            path, "the log beside it is that of another file", hint=_what_to_do(path, note)
+            path, "the log beside it is that of another file", hint=_what_to_do(path)
         )
 
 
 def note_log(path: Path) -> None:
     """
-    Remember for which file a log is begun from here on.
+    Remember in the state folder for which file a log is begun from here on, where there is one.
 
     Raises:
-        StoreError: The system does not let us.
+        OSError: The system does not let us.
     """
-    note, inode = _note(path), path.stat().st_ino
-
     try:
-        if _read(note) != inode:
-            _write(note, inode)
-    except OSError as error:
-        raise refused(error, path, f"cannot write {note}") from error
+        inode = path.stat().st_ino
+    except FileNotFoundError:
+        return
+
+    if _noted(path) != inode:
+        with _in_state_folder(path, os.O_WRONLY | os.O_CREAT) as descriptor:
+            os.pwrite(descriptor, b"%-*d\n" % (_LONGEST, inode), 0)
 
 
-def _note(path: Path) -> Path:
-    return state_folder(path) / _NAME
-
-
-def _what_to_do(path: Path, note: Path) -> str:
+def _what_to_do(path: Path) -> str:
     log = shlex.join([str(wal_file(path)), str(shm_file(path))])
+    note = shlex.quote(str(state_folder(path) / _NAME))
     return (
         "where this file was put in the place of that one, what is in the log is lost:"
-        f" rm -f -- {log}; where both were brought here together: rm -- {shlex.quote(str(note))}"
+        f" rm -f -- {log}; where both were brought here together: rm -- {note}"
     )
 
 
@@ -89,31 +92,30 @@ def _log_size(path: Path) -> int:
         return 0
 
 
-def _read(note: Path) -> int | None:
+def _noted(path: Path) -> int | None:
     """Return the inode that is noted, None where none is."""
     try:
-        descriptor = os.open(note, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-
-    try:
-        word = os.pread(descriptor, _LONGEST + 1, 0).strip()
-    finally:
-        os.close(descriptor)
+        with _in_state_folder(path, os.O_RDONLY) as descriptor:
+            word = os.pread(descriptor, _LONGEST + 1, 0).strip()
+    except OSError as error:
+        if error.errno in _NOTHING_THERE:
+            return None
+        raise
 
     return int(word) if word.isdigit() else None
 
 
-def _write(note: Path, inode: int) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+@contextmanager
+def _in_state_folder(path: Path, flags: int) -> Iterator[int]:
+    """Open the note, through no link: somebody may have laid one."""
+    folder = os.open(state_folder(path), os.O_RDONLY | _NO_LINK | os.O_DIRECTORY)
 
     try:
-        descriptor = os.open(note, flags, 0o600)
-    except FileNotFoundError:
-        # There is no state folder yet: nobody has opened it so far.
-        return
+        descriptor = os.open(_NAME, flags | _NO_LINK, 0o600, dir_fd=folder)
+    finally:
+        os.close(folder)
 
     try:
-        os.pwrite(descriptor, b"%-*d\n" % (_LONGEST, inode), 0)
+        yield descriptor
     finally:
         os.close(descriptor)
