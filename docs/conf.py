@@ -50,7 +50,7 @@ nitpick_ignore_regex = [
     (r"py:.*", rf"({'|'.join(sys.stdlib_module_names)})(\..+)?"),
     (r"py:.*", r"(aiosqlite|anyio|msgspec|typer)(\..+)?"),
     # Nor have the protocols behind the public names; the test kit has what fits them.
-    (r"py:class", r"queuectl\.engine\.(runtime|store)\..+\.(Clock|Runner|JobStore)"),
+    (r"py:class", r"(queuectl\.engine\.(runtime|store)\..+\.)?(Clock|Runner|JobStore)"),
 ]
 
 
