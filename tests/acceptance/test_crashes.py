@@ -1,5 +1,6 @@
 """What becomes of jobs when a process of the queue is killed or suspended."""
 
+import asyncio
 import os
 import signal
 
@@ -8,6 +9,7 @@ import pytest
 
 from tests.acceptance.home import PATIENCE, Home, is_running
 from tests.acceptance.jobs import appending, gated
+from tests.still import stand_still
 from tests.waiting import wait_until
 
 MANY = 10_000
@@ -108,7 +110,7 @@ async def test_the_jobs_of_a_suspended_worker_are_left_alone(home: Home) -> None
     await home.enqueue(gated())
     first = await home.worker()
     await home.has_lines("began")
-    first.send(signal.SIGSTOP)
+    await asyncio.to_thread(stand_still, first.pid, home.database)
 
     try:
         # Each looks for dead workers when it starts.

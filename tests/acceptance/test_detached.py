@@ -1,5 +1,6 @@
 """Workers in the background: how they outlive their terminal, and how they are stopped."""
 
+import asyncio
 import os
 import signal
 import sys
@@ -8,6 +9,7 @@ from typing import Any
 from tests.acceptance.home import PATIENCE, Home, is_running
 from tests.acceptance.jobs import appending, family, gated, stubborn
 from tests.acceptance.terminal import terminal
+from tests.still import stand_still
 from tests.waiting import wait_until
 
 QUEUECTL = (sys.executable, "-m", "queuectl")
@@ -133,7 +135,7 @@ async def test_a_worker_that_is_asked_to_stop_while_it_is_suspended_stops_when_i
     home: Home,
 ) -> None:
     worker = await detach(home)
-    os.kill(worker["pid"], signal.SIGSTOP)
+    await asyncio.to_thread(stand_still, worker["pid"], home.database)
     result = await home.run("worker", "stop", "--timeout", "0.2")
     os.kill(worker["pid"], signal.SIGCONT)
 

@@ -1,5 +1,6 @@
 """Workers that are replaced while jobs run, and workers that do not answer or have died."""
 
+import asyncio
 import os
 import signal
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from tests.acceptance.home import PATIENCE, Home, is_running
 from tests.acceptance.jobs import gated
+from tests.still import stand_still
 from tests.waiting import wait_until
 
 EMBEDDED = """
@@ -131,7 +133,7 @@ async def test_a_stopped_worker_is_unresponsive_and_keeps_its_jobs(home: Home) -
     await home.enqueue(gated())
     stopped = await home.worker()
     await home.has_lines("began")
-    stopped.send(signal.SIGSTOP)
+    await asyncio.to_thread(stand_still, stopped.pid, home.database)
     other = await home.worker()
     before = await states(home)
     home.file("go").touch()

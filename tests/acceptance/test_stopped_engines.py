@@ -14,6 +14,7 @@ from queuectl.engine.testing import FakeClock, FakeRun, FakeRunner
 from tests.acceptance.home import PATIENCE, Home
 from tests.acceptance.jobs import appending, gated
 from tests.factories import NOW
+from tests.still import stand_still
 from tests.waiting import wait_for_event, wait_until
 
 STANDSTILL: Final = 3.0
@@ -80,7 +81,7 @@ async def test_nothing_is_taken_from_a_worker_that_stands_still_for_three_second
     await home.enqueue(gated("job"), gated("second"), gated("cancelled"))
     first = await home.worker("--count", "3")
     await home.has_lines("began", 3)
-    first.send(signal.SIGSTOP)
+    await asyncio.to_thread(stand_still, first.pid, home.database)
 
     try:
         others = await others_work(home)
@@ -112,7 +113,7 @@ async def test_a_worker_that_stands_still_is_shown_and_no_job_of_it_is_lost(home
     await home.enqueue(gated())
     first = await home.worker()
     await home.has_lines("began")
-    first.send(signal.SIGSTOP)
+    await asyncio.to_thread(stand_still, first.pid, home.database)
 
     try:
         second = await home.worker()

@@ -21,6 +21,7 @@ from tests.cli.program import (
 )
 from tests.cli.schema import check_jobs, is_time
 from tests.cli.states import pretended_worker
+from tests.still import stand_still
 
 
 @contextmanager
@@ -272,8 +273,7 @@ def test_a_worker_that_does_not_answer_is_shown_as_that_until_it_does(
     queuectl: Queuectl, db_path: Path
 ) -> None:
     with started_worker(db_path) as (process, worker):
-        process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        stand_still(process.pid, db_path)
         [stopped] = queuectl.json("worker", "list")
         text = queuectl.ok("status").out
         process.send_signal(signal.SIGCONT)
@@ -289,8 +289,7 @@ def test_restart_says_that_a_worker_that_was_to_stop_does_not_answer(
     queuectl: Queuectl, db_path: Path
 ) -> None:
     with started_worker(db_path) as (process, worker):
-        process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        stand_still(process.pid, db_path)
         assert queuectl("worker", "stop", "--timeout", "1ms").code == 5
         result = queuectl("worker", "restart")
         process.send_signal(signal.SIGCONT)

@@ -1,5 +1,6 @@
 """What `diagnose` sees of a real database, and whether its advice helps."""
 
+import asyncio
 import os
 import platform
 import signal
@@ -19,6 +20,7 @@ from queuectl.engine.store.sqlite.check import check_database
 from queuectl.engine.store.sqlite.statements import SQL
 from tests.integration.doctors import NOTE, OK, PROBLEM, contents, follow, only, problems
 from tests.integration.processes import WORK, engine_process, pid_in
+from tests.still import stand_still
 from tests.waiting import wait_until
 
 
@@ -366,7 +368,7 @@ async def test_a_job_that_is_stuck_is_a_problem(made: Path, connection: sqlite3.
 @pytest.mark.skipif(sys.platform != "linux", reason="asks the pipe who has read it")
 async def test_a_worker_that_is_stopped_is_a_problem_until_it_goes_on(db_path: Path) -> None:
     async with engine_process(WORK, db_path, 1) as worker:
-        os.kill(worker.pid, signal.SIGSTOP)
+        await asyncio.to_thread(stand_still, worker.pid, db_path)
         try:
             _, found = [found for found in await diagnose(db_path) if found.check == "workers"]
             assert (found.verdict, str(worker.pid) in found.words) == (PROBLEM, True)

@@ -18,6 +18,7 @@ from queuectl.engine.store.base import JobStore
 from tests.factories import NOW
 from tests.integration.orphans import STAY, a_process
 from tests.integration.processes import WORK, engine_process, is_running
+from tests.still import stand_still
 from tests.waiting import wait_until
 
 
@@ -89,7 +90,7 @@ async def test_who_waits_for_a_worker_that_was_stopped_is_told_how_it_goes_on(
     engine: QueueEngine, db_path: Path
 ) -> None:
     async with engine_process(WORK, db_path, 1) as worker:
-        os.kill(worker.pid, signal.SIGSTOP)
+        await asyncio.to_thread(stand_still, worker.pid, db_path)
         try:
             with pytest.raises(WaitTimeoutError) as caught:
                 await engine.stop_workers(timeout=0.1)
