@@ -10,7 +10,6 @@ import msgspec
 
 from queuectl import format_duration, format_time
 from queuectl.cli import screen
-from queuectl.cli.lately import activity_lines
 from queuectl.cli.table import Column, TablePrinter
 
 if TYPE_CHECKING:
@@ -264,6 +263,9 @@ def status_text(stats: "QueueStats", stuck: "Iterable[Job]") -> str:
         stats: The numbers, and the workers.
         stuck: Jobs that cannot go on.
     """
+    # Only two commands show it, and all are to start fast.
+    from queuectl.cli.lately import activity_lines
+
     alive = [worker for worker in stats.workers if worker.is_alive]
     slots = sum(worker.concurrency for worker in alive)
     busy = sum(worker.busy for worker in alive)

@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +27,6 @@ from queuectl.engine.runtime.paths import current_folder, real_path
 from queuectl.engine.runtime.plans import Stop, WorkerPlan
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.store.base import Purged
-from queuectl.engine.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from queuectl.engine.runtime.runner import Runner
     from queuectl.engine.runtime.tracing import Tracing
     from queuectl.engine.runtime.worker import Worker
+    from queuectl.engine.webhooks import Webhooks
 
 _RETRYABLE: Final = frozenset({JobState.FAILED, JobState.DEAD, JobState.CANCELLED})
 
@@ -79,7 +79,14 @@ class QueueEngine(EngineLookups, EngineFigures):
         self._ids = IdMaker()
         self.dlq: Final = DeadLetterQueue(lambda: self._store, self._clock, self._remove_files)
         self.config: Final = Config(lambda: self._store)
-        self.webhooks: Final = Webhooks(lambda: self._store, self._clock)
+
+    @cached_property
+    def webhooks(self) -> "Webhooks":
+        """Who is told what becomes of jobs."""
+        # Few programs ask for it, and all are to start fast.
+        from queuectl.engine.webhooks import Webhooks
+
+        return Webhooks(lambda: self._store, self._clock)
 
     async def enqueue(
         self,

@@ -215,7 +215,7 @@ finally:
     last = run_words([sys.executable, "-c", script]).out.splitlines()[-1]
     ours, all_, unused = last.split(" ", 2)
 
-    # 80 and 338 on Python 3.11; each costs a quarter of a millisecond.
-    assert int(ours) <= 82
+    # 82 and 339 on Python 3.11; each costs a quarter of a millisecond.
+    assert int(ours) <= 84
     assert int(all_) <= 350
     assert unused == "[]"

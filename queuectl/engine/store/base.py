@@ -9,7 +9,7 @@ on the disk. Where a call is cancelled, its change may still be made.
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from enum import Flag, auto
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -21,7 +21,9 @@ from queuectl.engine.domain.looks import Cause, DatabaseInfo, JobPage
 from queuectl.engine.domain.models import Attempt, Job, NewJob, OutcomeKind, RunKey, StopOrder
 from queuectl.engine.domain.settings import Settings
 from queuectl.engine.domain.states import JobState
-from queuectl.engine.store.outbox import Outbox
+
+if TYPE_CHECKING:
+    from queuectl.engine.store.outbox import Outbox
 
 # Outputs up to this size are kept in the row, larger ones in a file of their own.
 INLINE_OUTPUT_BYTES = 16 * 1024
@@ -311,7 +313,7 @@ class JobStore(JobReader, Protocol):
     """Where jobs are kept."""
 
     @property
-    def outbox(self) -> Outbox:
+    def outbox(self) -> "Outbox":
         """Who is told what becomes of them."""
 
     def on_commit(self, listener: Callable[[Change], None]) -> None:

@@ -17,12 +17,6 @@ from queuectl.engine.domain.states import WAITING, JobState
 from queuectl.engine.errors import DuplicateJobError, JobNotFoundError
 from queuectl.engine.store.base import Claim, RunRecord
 from queuectl.engine.store.sqlite.counting import Happening, count_all, count_some
-from queuectl.engine.store.sqlite.deliveries import (
-    Listener,
-    listeners_from,
-    read_listeners,
-    tell,
-)
 from queuectl.engine.store.sqlite.rows import (
     due_ms,
     from_ms,
@@ -39,6 +33,7 @@ from queuectl.engine.store.sqlite.statements import (
     fence_values,
     run_for_rows,
 )
+from queuectl.engine.store.sqlite.telling import Listener, listeners_from, read_listeners, tell
 
 # What ``held_runs`` returns of jobs: sequence number, run, why it is to be cancelled.
 _HELD: Final = msgspec.json.Decoder(list[tuple[int, int, str | None]])

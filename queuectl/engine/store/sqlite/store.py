@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.abc
@@ -25,11 +25,13 @@ from queuectl.engine.store.sqlite.connection import (
     named_errors,
 )
 from queuectl.engine.store.sqlite.lookups import SqliteLookups
-from queuectl.engine.store.sqlite.outbox import SqliteOutbox
 from queuectl.engine.store.sqlite.rows import to_ms
 from queuectl.engine.store.sqlite.setup import prepare
 from queuectl.engine.store.sqlite.statements import SQL
 from queuectl.engine.store.sqlite.writer import Writer
+
+if TYPE_CHECKING:
+    from queuectl.engine.store.sqlite.outbox import SqliteOutbox
 
 T = TypeVar("T")
 
@@ -83,8 +85,11 @@ class SqliteStore(SqliteLookups):
         tasks.start_soon(self._writer.serve)
 
     @property
-    def outbox(self) -> SqliteOutbox:
+    def outbox(self) -> "SqliteOutbox":
         """Who is told what becomes of jobs."""
+        # Few programs ask for it, and all are to start fast.
+        from queuectl.engine.store.sqlite.outbox import SqliteOutbox
+
         return SqliteOutbox(self._read, self._write)
 
     def on_commit(self, listener: Callable[[Change], None]) -> None:
