@@ -32,7 +32,7 @@ from queuectl.engine.errors import (
 from queuectl.engine.store.base import JobStore
 from queuectl.engine.store.outbox import Message, Sent, WebhookSpec
 from queuectl.engine.store.sqlite import operations
-from queuectl.engine.store.sqlite.deliveries import tell
+from queuectl.engine.store.sqlite.telling import tell
 from queuectl.engine.store.sqlite.store import SqliteStore
 from tests.contract.steps import add, add_one, decided, end, make_run, take, take_one
 from tests.contract.test_costs import counted
