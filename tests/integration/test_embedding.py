@@ -16,6 +16,9 @@ from queuectl import (
     StoreError,
     WaitTimeoutError,
 )
+from queuectl.engine.store.sqlite import lookups
+from queuectl.engine.store.sqlite.connection import ThreadConnection, connect
+from queuectl.engine.store.sqlite.store import SqliteStore
 from tests.integration.conftest import GRACE
 from tests.integration.processes import is_running, pid_in
 from tests.waiting import wait_until
@@ -176,6 +179,38 @@ async def test_an_engine_that_is_closed_while_its_first_reads_begin_leaves_nothi
     results = await asyncio.wait_for(asyncio.gather(*reads, return_exceptions=True), 5)
     assert all(found == [] or isinstance(found, EngineClosedError) for found in results), results
     await assert_nothing_is_left(db_path, threads, files)
+
+
+async def test_a_read_whose_connection_opens_while_the_engine_is_closed_is_answered(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_open = threading.Event()
+
+    def connect_late(path: Path, *, reader: bool) -> ThreadConnection:
+        connection = connect(path, reader=reader)
+        opening = connection._connector
+        connection._connector = lambda: (may_open.wait(5), opening())[1]
+        return connection
+
+    monkeypatch.setattr(lookups, "connect", connect_late)
+
+    async with QueueEngine(db_path) as engine:
+        store = engine._store
+        assert isinstance(store, SqliteStore)
+        reading = asyncio.create_task(engine.list())
+        await wait_until(store._opening_reader.locked)
+
+        async def let_it_open() -> None:
+            await wait_until(lambda: bool(store._opening_reader.statistics().tasks_waiting))
+            # A file that is gone lends its number to the next one.
+            for name in ("one", "two", "three"):
+                (db_path.parent / name).touch()
+            may_open.set()
+
+        letting = asyncio.create_task(let_it_open())
+
+    await letting
+    assert await reading == []
 
 
 async def test_who_still_reads_when_the_engine_is_closed_is_told_so(db_path: Path) -> None:

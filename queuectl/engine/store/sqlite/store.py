@@ -109,8 +109,9 @@ class SqliteStore(SqliteLookups):
         # only reads has those files, it does not.
         may_be_theirs = await self._writing.run(lambda _: _may_be_lost(self._identity))
         guard = await _open_guard(self._path) if may_be_theirs else None
-        await self._writing.close()
+        # First the reader: what it has begun may need the log, which the last one removes.
         await self._close_reader()
+        await self._writing.close()
 
         if guard is not None:
             await guard.close()
