@@ -1,7 +1,8 @@
 """What the forms of the pages do: each is a POST, and is answered with the way back."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -18,6 +19,7 @@ from queuectl import (
     InvalidJobError,
     InvalidValueError,
     JobNotFoundError,
+    JobStateError,
     QueueEngine,
     WaitTimeoutError,
     parse_duration,
@@ -41,10 +43,12 @@ class Done(msgspec.Struct, frozen=True):
     Attributes:
         code: One of the codes that `render` knows the words of.
         count: How many it was done to.
+        skipped: How many it could not be done to, as they are now.
     """
 
     code: str
     count: int = 1
+    skipped: int = 0
 
 
 Action = Callable[[QueueEngine, Form], Awaitable[Done]]
@@ -102,40 +106,60 @@ def _endpoint(action: Action, otherwise: str) -> Callable[[Request], Awaitable[R
         form = await read_form(request)
         done = await action(state_of(request).engine, form)
         back = _links(request).back(form.get("back"), otherwise=otherwise)
-        return RedirectResponse(noted(back, done.code, done.count), 303)
+        place = noted(back, done.code, done.count, skipped=done.skipped)
+        return RedirectResponse(place, 303)
 
     return act
 
 
 async def _retry(engine: QueueEngine, form: Form) -> Done:
-    ids = _given(form, "job")
-    return Done("retried", len(await engine.retry(*ids))) if ids else _NOTHING
+    return await _to_each("retried", _given(form, "job"), engine.retry)
 
 
 async def _cancel(engine: QueueEngine, form: Form) -> Done:
-    ids = _given(form, "job")
     reason = form.get("reason", "").strip() or None
-
-    for job_id in ids:
-        await engine.cancel(job_id, reason=reason)
-
-    return Done("cancelled", len(ids)) if ids else _NOTHING
+    return await _to_each("cancelled", _given(form, "job"), partial(engine.cancel, reason=reason))
 
 
 async def _delete(engine: QueueEngine, form: Form) -> Done:
-    ids = _given(form, "job")
-
-    for job_id in ids:
+    async def delete(job_id: str) -> None:
         # One that is gone already is what was asked for.
         with suppress(JobNotFoundError):
             await engine.delete(job_id)
 
-    return Done("deleted", len(ids)) if ids else _NOTHING
+    return await _to_each("deleted", _given(form, "job"), delete)
 
 
 async def _run_now(engine: QueueEngine, form: Form) -> Done:
-    ids = _given(form, "job")
-    return Done("due", len(await engine.run_now(*ids))) if ids else _NOTHING
+    return await _to_each("due", _given(form, "job"), engine.run_now)
+
+
+async def _to_each(
+    code: str, ids: Sequence[str], change: Callable[[str], Awaitable[object]]
+) -> Done:
+    """
+    Change jobs one by one, and count those that are not what they were when they were ticked.
+
+    Raises:
+        JobNotFoundError: There is one id, and no such job.
+        JobStateError: There is one id, and its job cannot be changed so.
+    """
+    if not ids:
+        return _NOTHING
+
+    skipped = 0
+
+    for job_id in ids:
+        try:
+            await change(job_id)
+        except (JobNotFoundError, JobStateError):
+            # Who asked for one is told all about it.
+            if len(ids) == 1:
+                raise
+
+            skipped += 1
+
+    return Done(code, len(ids) - skipped, skipped)
 
 
 async def _dlq_retry(engine: QueueEngine, form: Form) -> Done:

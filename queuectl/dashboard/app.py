@@ -19,7 +19,7 @@ from queuectl.dashboard import actions, json_api, live, metrics, problems
 from queuectl.dashboard.access import AccessControl, make_rules
 from queuectl.dashboard.feeds import Feeds
 from queuectl.dashboard.links import PATHS
-from queuectl.dashboard.panes.confirm import confirm_view
+from queuectl.dashboard.panes import confirm
 from queuectl.dashboard.panes.registry import PANES
 from queuectl.dashboard.panes.site import Site
 from queuectl.dashboard.state import DashboardState, state_of
@@ -125,7 +125,8 @@ def _job_of(request: Request) -> dict[str, str]:
 async def _confirm(request: Request) -> Response:
     """Ask before something is destroyed; the form on this page does it."""
     action = request.path_params["action"]
-    return render(request, "confirm", confirm_view(action, request.query_params))
+    view = await confirm.load(state_of(request).engine, action, request.query_params)
+    return render(request, "confirm", view)
 
 
 def _program(engine: QueueEngine) -> str:

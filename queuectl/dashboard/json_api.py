@@ -29,6 +29,7 @@ from queuectl.dashboard.openapi import (
     RetriedRecord,
     document,
 )
+from queuectl.dashboard.outputs import MOST_AT_ONCE, output_answer
 from queuectl.dashboard.state import state_of
 
 T = TypeVar("T")
@@ -37,12 +38,10 @@ Answer = Callable[[Request], Awaitable[Response]]
 Change = Callable[[QueueEngine, str, Request], Awaitable[Job]]
 
 _JSON: Final = "application/json"
-_TEXT: Final = "text/plain; charset=utf-8"
 
-# Jobs on a page, and bytes of an output, that are given at once.
+# Jobs on a page.
 _PAGE: Final = 50
 _LARGEST_PAGE: Final = 1000
-_MOST_OUTPUT: Final = 16 * 1024 * 1024
 
 # SQLite's whole numbers.
 _LARGEST: Final = 2**63 - 1
@@ -112,13 +111,13 @@ async def _job(request: Request) -> Response:
 async def _output(request: Request) -> Response:
     """Return what a run wrote, or the end of it."""
     query = request.query_params
-    raw = await state_of(request).engine.output_bytes(
+    return await output_answer(
+        state_of(request).engine,
         request.path_params["job_id"],
         attempt=_number(query.get("attempt"), "attempt", most=_LARGEST),
-        last=_number(query.get("last"), "last", most=_MOST_OUTPUT) or _MOST_OUTPUT,
+        last=_number(query.get("last"), "last", most=MOST_AT_ONCE),
+        has_body=request.method != "HEAD",
     )
-    # As text, whatever it is: a browser must not take it for anything else.
-    return Response(raw.decode(errors="backslashreplace"), media_type=_TEXT)
 
 
 async def _dlq(request: Request) -> Response:

@@ -8,7 +8,7 @@ import msgspec
 
 Query: TypeAlias = Mapping[str, str | int | Iterable[str] | None]
 
-_NOTICE: Final = ("done", "count")
+_NOTICE: Final = ("done", "count", "skipped")
 
 # By the name of the route. The application makes its routes of these, and the
 # templates their links.
@@ -106,7 +106,7 @@ def here(path: str, query: Iterable[tuple[str, str]]) -> str:
     return f"{path}?{urlencode(kept)}" if kept else path
 
 
-def noted(address: str, code: str, count: int = 1) -> str:
+def noted(address: str, code: str, count: int = 1, *, skipped: int = 0) -> str:
     """
     Return an address that also says what was done; what it said before is left out.
 
@@ -114,7 +114,9 @@ def noted(address: str, code: str, count: int = 1) -> str:
         address: A path, with or without a query.
         code: As in `queuectl.dashboard.panes.notice`.
         count: To how many.
+        skipped: To how many of those that were asked for it was not.
     """
     path, _, query = address.partition("?")
     same = here(path, parse_qsl(query))
-    return f"{same}{'&' if '?' in same else '?'}{urlencode({'done': code, 'count': count})}"
+    said = {"done": code, "count": count} | ({"skipped": skipped} if skipped else {})
+    return f"{same}{'&' if '?' in same else '?'}{urlencode(said)}"

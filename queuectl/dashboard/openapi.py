@@ -137,11 +137,11 @@ _OPERATIONS: Final = (
     ),
     _Operation(
         route="api_job_output",
-        words="What a run of a job wrote: its last 16 MiB at the most.",
+        words="What a run of a job wrote: all of it; its last 16 MiB while the run goes on.",
         answer=None,
         parameters=(
             _Parameter("attempt", "the number of the run; else the latest", _COUNT),
-            _Parameter("last", "only so many bytes from its end", _COUNT),
+            _Parameter("last", "only so many bytes from its end, 16 MiB at the most", _COUNT),
         ),
         problems=(400, 404),
     ),

@@ -23,6 +23,7 @@ from starlette.applications import Starlette
 
 from queuectl import QueueCtlError, QueueEngine
 from queuectl.dashboard.app import LOCAL_NAMES, create_dashboard
+from queuectl.dashboard.connections import PatientProtocol
 from queuectl.dashboard.state import DashboardState
 from queuectl.dashboard.tokens import kept_token, read_token
 
@@ -31,8 +32,13 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Connections at once; more are told to come later. A page has one or two open.
 _MOST_CONNECTIONS: Final = 256
 
-# Seconds that answers under way may take when it stops.
+# Seconds in which a request has to be there, from the connection or the answer before.
+_PATIENCE: Final = 5
+
+# Seconds that answers under way may take when it stops, and after which what is not
+# taken is broken off: it stops in less than one.
 _GRACE: Final = 1
+_FAREWELL: Final = 0.5
 
 _BACKLOG: Final = 128
 _NOT_HERE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
@@ -86,13 +92,14 @@ class DashboardServer(uvicorn.Server):
                 access_log=False,
                 backlog=_BACKLOG,
                 # The same one on every machine.
-                http="h11",
+                http=PatientProtocol,
                 lifespan="off",
                 limit_concurrency=_MOST_CONNECTIONS,
                 log_config=None,
                 loop="none",
                 server_header=False,
                 timeout_graceful_shutdown=_GRACE,
+                timeout_keep_alive=_PATIENCE,
                 ws="none",
             )
         )
@@ -113,10 +120,23 @@ class DashboardServer(uvicorn.Server):
         self.force_exit: bool = self.should_exit
         self.should_exit = True
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop; who does not take his answer is not waited for."""
+        farewell = asyncio.get_running_loop().call_later(_FAREWELL, self._abort)
+
+        try:
+            await super().shutdown(sockets)
+        finally:
+            farewell.cancel()
+
     def close(self) -> None:
         """Free the port; for a server that is not going to serve."""
         for listening in self._sockets:
             listening.close()
+
+    def _abort(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

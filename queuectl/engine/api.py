@@ -25,6 +25,7 @@ from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.ids import IdMaker
 from queuectl.engine.runtime.paths import current_folder, real_path
 from queuectl.engine.runtime.plans import Stop, WorkerPlan
+from queuectl.engine.runtime.steps import in_steps
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.store.base import Purged
 
@@ -247,6 +248,9 @@ class QueueEngine(EngineLookups, EngineFigures):
         """
         Delete jobs that have been in one of these states for a while.
 
+        They are deleted some at a time, so that others can go on meanwhile: those that
+        were deleted before an error stay so.
+
         Args:
             states: Any but ``processing``; else the finished ones.
             older_than: Seconds since they came into that state.
@@ -261,9 +265,13 @@ class QueueEngine(EngineLookups, EngineFigures):
             raise InvalidValueError(msg)
 
         until = self._clock.now() - (duration_of("older_than", older_than) or timedelta())
-        purged = await self._store.purge(wanted, until=until)
-        await self._remove_files(purged)
-        return purged.jobs
+        store, jobs = self._store, 0
+
+        async for step in in_steps(lambda after: store.purge(wanted, until=until, after=after)):
+            await self._remove_files(step)
+            jobs += step.jobs
+
+        return jobs
 
     @asynccontextmanager
     async def workers(

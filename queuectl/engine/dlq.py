@@ -9,7 +9,8 @@ from queuectl.engine.domain.looks import Cause
 from queuectl.engine.domain.models import Job
 from queuectl.engine.domain.states import JobState
 from queuectl.engine.runtime.clock import Clock
-from queuectl.engine.store.base import JobStore, Purged
+from queuectl.engine.runtime.steps import in_steps
+from queuectl.engine.store.base import JobStore, Purged, Retried
 
 _DEAD: Final = JobFilter(state=JobState.DEAD)
 _EVERY: Final = 2**62
@@ -67,18 +68,35 @@ class DeadLetterQueue:
         """
         Put every dead job back to pending with no attempts charged; return how many.
 
+        They are put back some at a time, so that others can go on meanwhile: those that
+        were put back before an error stay so. Each is put back once, also if it dies again.
+
         Args:
             reason: Only those with this reason; empty for those without one.
         """
-        return await self._store().retry_dead(now=self._clock.now(), reason=reason)
+        store, jobs = self._store(), 0
+
+        def put_back(after: int) -> Awaitable[Retried]:
+            return store.retry_dead(now=self._clock.now(), reason=reason, after=after)
+
+        async for step in in_steps(put_back):
+            jobs += step.jobs
+
+        return jobs
 
     async def purge(self, reason: str | None = None) -> int:
         """
         Delete every dead job with its runs and outputs; return how many.
 
+        They are deleted some at a time, as for `retry_all`.
+
         Args:
             reason: Only those with this reason; empty for those without one.
         """
-        purged = await self._store().purge_dead(reason=reason)
-        await self._remove_files(purged)
-        return purged.jobs
+        store, jobs = self._store(), 0
+
+        async for step in in_steps(lambda after: store.purge_dead(reason=reason, after=after)):
+            await self._remove_files(step)
+            jobs += step.jobs
+
+        return jobs

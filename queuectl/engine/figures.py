@@ -8,7 +8,7 @@ from typing import Final
 from queuectl.engine.domain.activity import LONGEST, Point, Totals
 from queuectl.engine.domain.events import Event
 from queuectl.engine.domain.stats import QueueStats
-from queuectl.engine.errors import InvalidValueError
+from queuectl.engine.errors import EventsPrunedError, InvalidValueError
 from queuectl.engine.runtime.context import EngineContext
 
 _PAGE: Final = 1000
@@ -33,8 +33,9 @@ class EngineFigures(EngineContext):
 
         Args:
             tag: Only of the jobs with this tag that are in the database; every one
-                of them is read. The workers are all there are. Waits are those
-                of the last runs of finished jobs.
+                of them is read, some thousands at a time, each as it is then. The
+                workers are all there are. Waits are those of the last runs of
+                finished jobs.
         """
         stats = await self._store.stats(now=self._clock.now(), tag=tag)
 
@@ -84,7 +85,8 @@ class EngineFigures(EngineContext):
 
         Raises:
             EventsPrunedError: The number is above 0, and some behind it are not
-                kept any more.
+                kept any more; or some behind the last one that was yielded.
+            InvalidValueError: No event has had that number yet.
         """
         async for event in self._waiting.events(since, job_id):
             yield event
@@ -103,6 +105,7 @@ class EngineFigures(EngineContext):
         Raises:
             EventsPrunedError: The number is above 0, and some behind it are not
                 kept any more.
+            InvalidValueError: No event has had that number yet.
         """
         newest = await self._store.last_event()
 
@@ -113,7 +116,9 @@ class EngineFigures(EngineContext):
 
             return
 
-        while page := await self._store.events(since=since, limit=_PAGE, job_id=job_id):
+        wants_all = since == 0
+
+        while page := await self._page(since, job_id, wants_all=wants_all):
             for event in page:
                 if event.seq > newest:
                     return
@@ -122,6 +127,19 @@ class EngineFigures(EngineContext):
 
             since = page[-1].seq
 
+    async def _page(
+        self, since: int, job_id: str | None, *, wants_all: bool
+    ) -> builtins.list[Event]:
+        """Return the next events; with `wants_all` those that are kept still, whatever has gone."""
+        while True:
+            try:
+                return await self._store.events(since=since, limit=_PAGE, job_id=job_id)
+            except EventsPrunedError as error:
+                if not wants_all:
+                    raise
+
+                since = error.oldest - 1
+
     async def changes(
         self, *, at_most_every: float = 0.25, at_least_every: float = 2.0
     ) -> AsyncIterator[None]:
@@ -129,7 +147,8 @@ class EngineFigures(EngineContext):
         Yield at once, and again when anything in the database has changed; for live views.
 
         It does not matter which process changed it. Several changes may be told as
-        one, and where nothing changes it is told as well, for ages grow.
+        one, and where nothing changes it is told as well, for ages grow. Who takes long
+        to look is told less often: there is as long between two looks as one takes.
 
         Args:
             at_most_every: Seconds between two of them at the least.

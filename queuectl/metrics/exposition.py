@@ -42,8 +42,9 @@ async def render(engine: QueueEngine) -> bytes:
     Return the figures of a queue in the text format of Prometheus, version 0.0.4.
 
     They are those of the whole database, whichever process is asked. It is read from
-    counters, so it takes as long with a million jobs as with none. Nothing is kept
-    in this process, and nothing is registered in prometheus-client's global registry.
+    counters, so it takes as long with a million jobs as with none; only what webhooks
+    are still to be told, or never could be, is counted. Nothing is kept in this process,
+    and nothing is registered in prometheus-client's global registry.
 
     Args:
         engine: Open.
@@ -65,6 +66,7 @@ async def _read(engine: QueueEngine) -> Figures:
     return Figures(
         stats=await engine.stats(),
         totals=await engine.totals(),
+        webhooks=await engine.webhooks.list(),
         database_bytes=database_bytes,
         wal_bytes=wal_bytes,
         version=__version__,

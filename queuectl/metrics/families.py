@@ -1,6 +1,6 @@
 """What Prometheus is told, by which names: figures to metrics, without I/O."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -13,7 +13,7 @@ from prometheus_client.core import (
     InfoMetricFamily,
 )
 
-from queuectl import BOUNDS, Classes, QueueStats, Totals, WorkerInfo, WorkerState
+from queuectl import BOUNDS, Classes, QueueStats, Totals, Webhook, WorkerInfo, WorkerState
 
 # Three bounds a decade, from 1 ms to 100,000 s, more than a day: a time is known within a
 # factor of 2.5, with a third of the series that the engine's own classes would make.
@@ -39,6 +39,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         stats: The queue as it is.
         totals: What happened since the database was made.
+        webhooks: All of them, with how much they are still to be told.
         database_bytes: The size of the database's file.
         wal_bytes: The size of its write-ahead log.
         version: Of queuectl.
@@ -47,6 +48,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
     stats: QueueStats
     totals: Totals
+    webhooks: Sequence[Webhook]
     database_bytes: int
     wal_bytes: int
     version: str
@@ -64,6 +66,7 @@ def families(figures: Figures) -> Iterator[Metric]:
     yield from _ended(figures.totals)
     yield from _times(figures.totals)
     yield from _workers(figures.stats.workers)
+    yield _deliveries(figures.webhooks)
     yield from _database(figures)
 
 
@@ -156,6 +159,17 @@ def _workers(workers: tuple[WorkerInfo, ...]) -> Iterator[Metric]:
         "How many jobs the workers that are alive run now.",
         sum(worker.busy for worker in alive),
     )
+
+
+def _deliveries(webhooks: Sequence[Webhook]) -> Metric:
+    deliveries = GaugeMetricFamily(
+        "queuectl_webhook_deliveries",
+        "What webhooks are still to be told, waiting, and what was given up, dead.",
+        labels=["state"],
+    )
+    deliveries.add_metric(["waiting"], sum(webhook.waiting for webhook in webhooks))
+    deliveries.add_metric(["dead"], sum(webhook.dead for webhook in webhooks))
+    return deliveries
 
 
 def _database(figures: Figures) -> Iterator[Metric]:

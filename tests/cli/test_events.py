@@ -60,7 +60,6 @@ def test_json_is_an_object_a_line(queuectl: Queuectl) -> None:
         (("--since", "4"), [5, 6]),
         (("--since", "0", "--limit", "2"), [1, 2]),
         (("--since", "6"), []),
-        (("--since", "1000"), []),
         (("--job", "nobody"), []),
         (("--limit", "99"), [1, 2, 3, 4, 5, 6]),
     ],
@@ -70,6 +69,13 @@ def test_only_the_events_that_are_wanted_are_printed(
     words: tuple[str, ...], expected: list[int], queuectl: Queuectl
 ) -> None:
     assert numbers(queuectl.ok("events", *words).out) == expected
+
+
+def test_the_number_of_another_database_is_refused(queuectl: Queuectl) -> None:
+    refused = queuectl.error("events", "--since", "7")
+
+    assert refused.code == 2
+    assert "there is no event number 7 yet, the last is 6" in refused.err
 
 
 def test_the_events_of_one_job_outlive_it(queuectl: Queuectl) -> None:

@@ -1,6 +1,7 @@
 """``webhook``."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,15 @@ def test_a_secret_comes_from_a_file_of_its_owner_alone(queuectl: Queuectl, tmp_p
     result = queuectl.error("webhook", "add", URL, "--secret-file", str(path))
     assert (result.code, "hush" in result.err) == (2, False)
     assert queuectl("webhook", "add", URL, "--secret-file", "/no/such/file").code == 1
+
+
+def test_a_secret_in_what_is_no_file_is_refused(queuectl: Queuectl, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o600)
+
+    for path in (tmp_path, pipe):
+        result = queuectl.error("webhook", "add", URL, "--secret-file", str(path))
+        assert "the secret is not in a file" in result.err
 
 
 def test_what_is_removed_is_gone(queuectl: Queuectl) -> None:

@@ -1,7 +1,9 @@
 """What happens is counted in the transaction that makes it, and found again by period."""
 
 import asyncio
-from datetime import timedelta
+import sqlite3
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 import pytest
@@ -10,6 +12,8 @@ from queuectl.engine.domain.activity import PERIODS, Activity, Point, Totals
 from queuectl.engine.domain.models import Job, OutcomeKind
 from queuectl.engine.domain.states import JobState
 from queuectl.engine.store.base import JobStore
+from queuectl.engine.store.sqlite import figures
+from queuectl.engine.store.sqlite.store import SqliteStore
 from tests.contract.steps import (
     RUN_TIME,
     add,
@@ -224,6 +228,54 @@ async def test_a_job_that_was_cancelled_before_its_retry_has_no_wait_of_its_own(
     found = await lately(store, after=MINUTE - SECOND, tag="nightly")
 
     assert (found.failed, found.wait) == (1, None)
+
+
+async def test_jobs_with_a_tag_are_read_some_at_a_time_and_others_in_between(
+    sqlite: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n, kind in enumerate([OutcomeKind.COMPLETED, OutcomeKind.FAILED] * 4):
+        await run_one(sqlite, f"j{n}", kind, tags=("nightly",))
+
+    await add_one(sqlite, "late", tags=("nightly",), run_at=NOW - SECOND)
+    whole = await sqlite.stats(now=NOW, tag="nightly")
+    monkeypatch.setattr(figures, "_JOBS", 2)
+
+    reading = asyncio.create_task(sqlite.stats(now=NOW, tag="nightly"))
+    await asyncio.sleep(0)
+    await sqlite.get("j0")
+
+    assert not reading.done()
+    assert await reading == whole
+    assert (whole.activity[0].ended, whole.oldest_pending) == (8, SECOND)
+
+
+async def test_runs_of_jobs_that_nothing_has_happened_to_lately_are_not_read(
+    sqlite: SqliteStore,
+) -> None:
+    for n in range(50):
+        await run_one(sqlite, f"j{n}", tags=("nightly",))
+
+    await sqlite.get("j0")
+    assert sqlite._reading is not None
+
+    def count(connection: sqlite3.Connection, now: datetime) -> int:
+        steps = 0
+
+        def step() -> int:
+            nonlocal steps
+            steps += 1
+            return 0
+
+        connection.set_progress_handler(step, 1)
+        figures.StatsOfTag("nightly", now).read_some(connection)
+        connection.set_progress_handler(None, 0)
+        return steps
+
+    then, later = [
+        await sqlite._reading.run(partial(count, now=now)) for now in (NOW, NOW + 2 * DAY)
+    ]
+
+    assert later < then * 0.6
 
 
 # History

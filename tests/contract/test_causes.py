@@ -64,19 +64,19 @@ async def test_jobs_without_a_reason_are_a_cause_of_their_own(store: JobStore) -
         ("", 2),
         ("a", 1),
     ]
-    assert await store.retry_dead(now=NOW, reason="") == 2
+    assert (await store.retry_dead(now=NOW, reason="")).jobs == 2
 
 
 @pytest.mark.parametrize("reason", ["exit_code=1", HOSTILE, ""])
 async def test_only_jobs_of_the_cause_are_put_back(store: JobStore, reason: str) -> None:
     await add_dead(store, reason or None, "exit_code=127", reason or None)
 
-    assert await store.retry_dead(now=NOW, reason=reason) == 2
+    assert (await store.retry_dead(now=NOW, reason=reason)).jobs == 2
 
     assert await states(store) == {"d0": "pending", "d1": "dead", "d2": "pending"}
     assert (await history(store, "d2"))[-1] == "retried"
-    assert await store.retry_dead(now=NOW, reason=reason) == 0
-    assert await store.retry_dead(now=NOW) == 1
+    assert (await store.retry_dead(now=NOW, reason=reason)).jobs == 0
+    assert (await store.retry_dead(now=NOW)).jobs == 1
 
 
 @pytest.mark.parametrize("reason", ["exit_code=1", HOSTILE, ""])
@@ -108,7 +108,8 @@ async def test_the_files_of_deleted_jobs_are_named(store: JobStore) -> None:
     assert (await store.purge_dead()).large_runs == [job.run_key]
 
 
-async def test_dead_jobs_of_a_cause_are_found_among_thousands_of_others(store: JobStore) -> None:
+async def add_many_dead(store: JobStore) -> None:
+    """Add 2100 dead jobs, half of them for another reason than the others."""
     await add(store, *(make_new_job(id=f"j{n}", max_retries=0) for n in range(2100)))
     jobs = await take(store, limit=2100)
     await asyncio.gather(
@@ -118,6 +119,23 @@ async def test_dead_jobs_of_a_cause_are_found_among_thousands_of_others(store: J
         )
     )
 
-    assert await store.retry_dead(now=NOW, reason="odd") == 1050
-    assert (await store.purge_dead(reason="even")).jobs == 1050
-    assert {job.state for job in await everything(store)} == {JobState.PENDING}
+
+async def test_dead_jobs_of_a_cause_are_taken_some_at_a_time(store: JobStore) -> None:
+    await add_many_dead(store)
+
+    retried = [await store.retry_dead(now=NOW, reason="odd")]
+    purged = [await store.purge_dead(reason="even")]
+
+    # What dies again is not behind the place that was reached.
+    [again, *_] = await take(store, limit=1)
+    await end(store, again, OutcomeKind.FAILED, reason="odd")
+
+    while retried[-1].after is not None:
+        retried.append(await store.retry_dead(now=NOW, reason="odd", after=retried[-1].after))
+
+    while purged[-1].after is not None:
+        purged.append(await store.purge_dead(reason="even", after=purged[-1].after))
+
+    assert [step.jobs for step in retried] == [1000, 50]
+    assert [step.jobs for step in purged] == [1000, 50]
+    assert [job.id for job in await everything(store) if job.state is JobState.DEAD] == [again.id]

@@ -176,8 +176,12 @@ async def test_jobs_are_purged_by_the_thousand(store: JobStore) -> None:
     jobs = await take(store, limit=2001)
     await asyncio.gather(*(end(store, job, output=None, output_bytes=LARGE) for job in jobs))
 
-    purged = await store.purge([JobState.COMPLETED], until=LATER)
+    steps = [await store.purge(list(JobState), until=LATER)]
 
-    assert (purged.jobs, len(set(purged.large_runs))) == (2001, 2001)
+    while (after := steps[-1].after) is not None:
+        steps.append(await store.purge([JobState.COMPLETED], until=LATER, after=after))
+
+    assert [step.jobs for step in steps] == [1000, 1000, 1]
+    assert len({run for step in steps for run in step.large_runs}) == 2001
     assert await ids(store) == ["last"]
     assert (await store.check()).problems == []

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,8 +32,8 @@ from queuectl.engine.errors import (
 from queuectl.engine.store.base import JobStore
 from queuectl.engine.store.outbox import Message, Sent, WebhookSpec
 from queuectl.engine.store.sqlite import operations
-from queuectl.engine.store.sqlite.telling import tell
 from queuectl.engine.store.sqlite.store import SqliteStore
+from queuectl.engine.store.sqlite.telling import tell
 from tests.contract.steps import add, add_one, decided, end, make_run, take, take_one
 from tests.contract.test_costs import counted
 from tests.factories import NOW, make_new_job
@@ -362,3 +362,72 @@ async def test_what_is_over_is_pruned_by_age_and_what_waits_is_not(store: JobSto
     assert len(await told(store)) == 3
     assert not await store.outbox.prune(until=NOW + SECOND)
     assert [each.state for each in await told(store)] == [DeliveryState.WAITING]
+
+
+async def add_told(store: JobStore, *names: str) -> None:
+    """Add jobs and complete them."""
+    for name in names:
+        await add_one(store, name)
+        await end(store, await take_one(store), OutcomeKind.COMPLETED)
+
+
+async def test_what_has_been_due_for_too_long_dies_with_its_reason(store: JobStore) -> None:
+    await listen(store)
+    await add_told(store, "a", "b", "c")
+    again, *_ = await waiting(store)
+    later = NOW + 5 * SECOND
+    await settle(store, again, Decision(state=DeliveryState.WAITING, due_at=later))
+    [target] = await store.outbox.targets()
+
+    async def give_up(until: datetime) -> int:
+        return await store.outbox.give_up(target, until=until, reason="enough", now=later)
+
+    assert await give_up(NOW) == 0
+    assert await give_up(later) == 2
+
+    assert [(each.state, each.reason, each.settled_at) for each in await told(store)] == [
+        ("waiting", "no answer", None),
+        ("dead", "enough", later),
+        ("dead", "enough", later),
+    ]
+
+
+async def test_what_is_retried_by_hand_is_due_anew(store: JobStore) -> None:
+    await listen(store)
+    await add_told(store, "a")
+    [target] = await store.outbox.targets()
+    later = NOW + SECOND
+    await store.outbox.give_up(target, until=later, reason="enough", now=later)
+
+    await store.outbox.retry_dead(webhook=None, now=later)
+
+    assert await store.outbox.give_up(target, until=later, reason="enough", now=later) == 0
+
+
+async def test_the_last_deliveries_are_of_all_webhooks_and_states_that_are_meant(
+    store: JobStore,
+) -> None:
+    first, second = await listen(store), await listen(store)
+    await add_told(store, "a", "b")
+    good, bad = await waiting(store)
+    await settle(store, good, DELIVERED, status=200)
+    await settle(store, bad, DEAD, status=500)
+
+    async def last(
+        webhook: str | None = None, state: DeliveryState | None = None, limit: int = 9
+    ) -> list[tuple[str, str, str]]:
+        found = await store.outbox.deliveries(webhook=webhook, state=state, limit=limit)
+        return [(each.webhook, each.job_id, each.state.value) for each in found]
+
+    everything = [
+        (first.id, "a", "delivered"),
+        (second.id, "a", "waiting"),
+        (first.id, "b", "dead"),
+        (second.id, "b", "waiting"),
+    ]
+    assert await last() == everything
+    assert await last(limit=3) == everything[1:]
+    assert await last(first.id) == everything[::2]
+    assert await last(state=DeliveryState.WAITING) == everything[1::2]
+    assert await last(second.id, DeliveryState.WAITING, limit=1) == everything[3:]
+    assert await last(second.id, DeliveryState.DEAD) == []

@@ -7,7 +7,7 @@ import pytest
 
 from queuectl.engine.domain.models import OutcomeKind
 from queuectl.engine.domain.states import JobState
-from queuectl.engine.errors import EventsPrunedError
+from queuectl.engine.errors import EventsPrunedError, InvalidValueError
 from queuectl.engine.store.base import Change, JobStore
 from tests.contract.steps import add, add_in, add_one, end, events, take, take_one
 from tests.factories import NOW, make_new_job
@@ -121,6 +121,39 @@ async def test_an_event_of_a_clock_that_was_far_ahead_keeps_no_other(store: JobS
     assert [event.job_id for event in await events(store)] == ["young"]
 
 
+async def test_thousands_of_events_that_are_far_ahead_go_with_an_old_one_behind_them(
+    store: JobStore,
+) -> None:
+    ahead = [make_new_job(id=f"ahead{n}") for n in range(2500)]
+    await add(store, *ahead, now=NOW + 1000 * WEEK)
+    await add_one(store, "old")
+    await add(store, make_new_job(id="ahead"), now=NOW + 1000 * WEEK)
+    await add(store, make_new_job(id="young"), now=NOW + WEEK)
+
+    await prune(store, after=WEEK)
+    assert len(await events(store)) == 2503
+
+    await prune(store, after=WEEK + HOUR)
+    assert [event.job_id for event in await events(store)] == ["ahead", "young"]
+
+
+async def test_a_clock_that_is_far_behind_takes_nothing_away(store: JobStore) -> None:
+    await add(store, *(make_new_job(id=f"j{n}") for n in range(3)))
+    before = await events(store)
+
+    await prune(store, after=-1000 * WEEK)
+    assert await events(store) == before
+
+    # By that clock this one is young, and those in front of it are not.
+    await add(store, make_new_job(id="behind"), now=NOW - 1000 * WEEK)
+    await prune(store, after=-1000 * WEEK + HOUR)
+    assert len(await events(store)) == 4
+
+    await add_one(store, "when it is right again")
+    await prune(store, after=HOUR)
+    assert len(await events(store)) == 5
+
+
 async def test_an_event_that_is_a_little_ahead_stays(store: JobStore) -> None:
     await add(store, make_new_job(id="ahead"), now=NOW + HOUR)
 
@@ -168,10 +201,18 @@ async def test_where_all_events_are_gone_only_who_has_seen_the_last_goes_on(
     assert await store.last_event() == 3
 
 
-async def test_a_number_that_no_event_has_had_yet_is_waited_for(store: JobStore) -> None:
+@pytest.mark.parametrize("job_id", [None, "job-1"])
+async def test_a_number_that_no_event_has_had_yet_is_of_another_database(
+    store: JobStore, job_id: str | None
+) -> None:
+    with pytest.raises(InvalidValueError, match="no event number 1 yet, the last is 0"):
+        await store.events(since=1, limit=9, job_id=job_id)
+
     await add_one(store)
 
-    assert await store.events(since=99, limit=9) == []
+    assert await store.events(since=1, limit=9, job_id=job_id) == []
+    with pytest.raises(InvalidValueError, match="no event number 2 yet, the last is 1"):
+        await store.events(since=2, limit=9, job_id=job_id)
 
 
 async def test_nobody_is_told_of_what_is_taken_away(store: JobStore) -> None:

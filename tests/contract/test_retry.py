@@ -149,7 +149,7 @@ async def test_every_dead_job_is_put_back_and_nothing_else(store: JobStore) -> N
 
     retried = await store.retry_dead(now=LATER)
 
-    assert retried == 2
+    assert retried.jobs == 2
     assert [job.state.value for job in await everything(store)] == [
         "completed",
         "cancelled",
@@ -158,7 +158,7 @@ async def test_every_dead_job_is_put_back_and_nothing_else(store: JobStore) -> N
         "pending",
     ]
     assert (await history(store, "two-dead"))[-1] == "retried"
-    assert await store.retry_dead(now=LATER) == 0
+    assert (await store.retry_dead(now=LATER)).jobs == 0
 
 
 async def test_dead_jobs_are_put_back_by_the_thousand(store: JobStore) -> None:
@@ -166,7 +166,9 @@ async def test_dead_jobs_are_put_back_by_the_thousand(store: JobStore) -> None:
     jobs = await take(store, limit=1001)
     await asyncio.gather(*(end(store, job, OutcomeKind.FAILED) for job in jobs))
 
-    retried = await store.retry_dead(now=LATER)
+    first = await store.retry_dead(now=LATER)
+    assert first.after is not None
+    second = await store.retry_dead(now=LATER, after=first.after)
 
-    assert retried == 1001
+    assert (first.jobs, second.jobs, second.after) == (1000, 1, None)
     assert {job.state for job in await everything(store)} == {JobState.PENDING}

@@ -296,6 +296,41 @@ async def test_of_a_purged_job_nothing_is_left_when_its_events_are_gone(
     assert left == [0, 0]
 
 
+async def count_of_former_jobs(sqlite: SqliteStore) -> int:
+    """Return of how many deleted jobs the id is kept."""
+    query = "SELECT count(*) FROM former_jobs"
+    return await sqlite._writing.run(lambda db: int(db.execute(query).fetchone()[0]))
+
+
+async def test_of_a_job_that_outlives_all_events_nothing_is_kept(sqlite: SqliteStore) -> None:
+    await add_one(sqlite)
+    await end(sqlite, await take_one(sqlite))
+    week = timedelta(days=7)
+    while await sqlite.prune(now=NOW + 2 * week, retention=week):
+        pass
+
+    await sqlite.purge([JobState.COMPLETED], until=NOW)
+
+    assert await count_of_former_jobs(sqlite) == 0
+
+
+async def test_while_the_id_of_a_job_without_events_is_kept_there_is_something_to_do(
+    sqlite: SqliteStore,
+) -> None:
+    await add(sqlite, *(make_new_job(id=f"j{n}") for n in range(1500)))
+    await sqlite.purge([JobState.PENDING], until=NOW)
+    week = timedelta(days=7)
+    later = NOW + 2 * week
+
+    left = 1500
+    while left:
+        assert await sqlite.needs_pruning(now=later, retention=week)
+        await sqlite.prune(now=later, retention=week)
+        left = await count_of_former_jobs(sqlite)
+
+    assert not await sqlite.needs_pruning(now=later, retention=week)
+
+
 async def test_vacuum_gives_space_back(sqlite: SqliteStore, db_path: Path) -> None:
     await add(sqlite, *(make_new_job(id=f"j{n}", command="x" * 10_000) for n in range(100)))
     for job in await take(sqlite):

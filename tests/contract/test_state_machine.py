@@ -322,7 +322,7 @@ class QueueMachine(RuleBasedStateMachine):
         dead = self.model.ids_in(JobState.DEAD)
         self.model.retry(dead, RETRIABLE, self.now)
 
-        assert self.run(self.store.retry_dead(now=self.now)) == len(dead)
+        assert self.run(self.store.retry_dead(now=self.now)).jobs == len(dead)
         self.counted["retried"] += len(dead)
 
     @precondition(lambda self: self.has(*JobState))

@@ -93,6 +93,41 @@ async def test_a_job_in_another_state_is_a_conflict_in_words(site: Served) -> No
     assert "cannot retry job job-1: it is pending" in answer.text
 
 
+@pytest.mark.parametrize(
+    ("action", "told"), [("retry", "retried"), ("cancel", "cancelled"), ("run-now", "due")]
+)
+async def test_of_many_those_that_can_be_changed_are_and_the_others_are_counted(
+    site: Served, action: str, told: str
+) -> None:
+    jobs = ["a", "b", "c"]
+
+    for job_id in jobs:
+        await site.engine.enqueue("true", id=job_id, delay=3600)
+
+    # Since the page was made: what is cancelled can be retried, and nothing else.
+    for job_id in ["a", "c"] if action == "retry" else ["b"]:
+        await site.engine.cancel(job_id)
+
+    answer = await post(site, f"/actions/{action}", {"job": [*jobs, "gone"], "back": "/jobs"})
+
+    assert answer.headers["location"] == f"/jobs?done={told}&count=2&skipped=2"
+    assert "2 jobs skipped" in (await site.client.get(answer.headers["location"])).text
+
+
+async def test_what_runs_is_skipped_where_many_are_deleted(site: Served, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    await site.engine.enqueue(f"until [ -e {gate} ]; do sleep 0.02; done", id="runs")
+    await site.engine.enqueue("true", id="waits", delay=3600)
+
+    async with site.engine.workers():
+        await wait_for_event(site.engine, EventKind.CLAIMED)
+        answer = await post(site, "/actions/delete", {"job": ["runs", "waits"]})
+        gate.touch()
+
+    assert answer.headers["location"] == "/jobs?done=deleted&count=1&skipped=1"
+    assert [*(await states(site.engine))] == ["runs"]
+
+
 async def test_a_cause_runs_again_and_the_others_stay(site: Served) -> None:
     await make_dead(site.engine, "a", "b")
     await make_dead(site.engine, "c", command="exit 4")
@@ -101,6 +136,17 @@ async def test_a_cause_runs_again_and_the_others_stay(site: Served) -> None:
 
     assert answer.headers["location"] == "/dlq?done=retried&count=2"
     assert (await states(site.engine))["c"] == "dead"
+
+
+async def test_how_many_dead_jobs_are_meant_is_asked(site: Served) -> None:
+    await make_dead(site.engine, "a", "b")
+    await make_dead(site.engine, "c", command="exit 4")
+
+    every = await site.client.get("/confirm/dlq_purge?all=yes", headers=site.browser())
+    some = await site.client.get("/confirm/dlq_purge?reason=exit_code%3D3", headers=site.browser())
+
+    assert "Delete 3 dead jobs, all there are?" in every.text
+    assert "Delete 2 dead jobs, all that died of: exit_code=3?" in some.text
 
 
 async def test_all_of_the_dead_are_not_meant_by_nothing(site: Served) -> None:

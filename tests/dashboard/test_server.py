@@ -1,14 +1,17 @@
 """Where a dashboard listens, and where it refuses to."""
 
 import socket
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+import anyio
 import pytest
 
 from queuectl import QueueEngine
 from queuectl.dashboard import Access, ServeError, open_server
 from queuectl.dashboard.server import _bind
-from tests.dashboard.serving import TOKEN, served, token_file
+from tests.dashboard.serving import TOKEN, Served, served, token_file
+from tests.waiting import PATIENCE
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "224.0.0.1"])  # noqa: S104 (refused)
@@ -80,3 +83,64 @@ async def test_a_name_with_two_addresses_has_one_port_on_both() -> None:
 
     assert len(ports) == 1
     assert sockets[0].family == socket.AF_INET
+
+
+async def connect(site: Served) -> anyio.abc.SocketStream:
+    host, _, port = site.host.rpartition(":")
+    return await anyio.connect_tcp(host, int(port))
+
+
+async def received(stream: anyio.abc.SocketStream) -> bytes:
+    """Return what the server sends until it hangs up."""
+    said = b""
+
+    with anyio.fail_after(PATIENCE):
+        async for piece in stream:
+            said += piece
+
+    return said
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nhost: a\r\n"])
+async def test_who_does_not_say_what_he_wants_is_hung_up_on(site: Served, begun: bytes) -> None:
+    site.server.config.timeout_keep_alive = 0
+
+    async with await connect(site) as stream:
+        await stream.send(begun)
+        assert await received(stream) == b""
+
+
+async def test_a_request_that_goes_on_after_its_answer_is_hung_up_on(site: Served) -> None:
+    # Without the token it is answered before all of it is there.
+    request = b"POST /config HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n"
+    site.server.config.timeout_keep_alive = 1
+
+    async with await connect(site) as stream:
+        await stream.send(request)
+        said = await stream.receive()
+        await stream.send(b"a")
+        await stream.send(b"b")
+        await received(stream)
+
+    assert said.startswith(b"HTTP/1.1 4")
+
+
+async def test_those_who_say_nothing_do_not_keep_others_out_for_long(
+    engine: QueueEngine, tmp_path: Path
+) -> None:
+    async with served(engine, tmp_path) as site, AsyncExitStack() as streams:
+        site.server.config.limit_concurrency = 5
+        site.server.config.timeout_keep_alive = 1
+        silent = [await streams.enter_async_context(await connect(site)) for _ in range(5)]
+
+        for stream in silent:
+            await stream.send(b"GET / HT")
+
+        refused = await site.stranger.get("/healthz")
+
+        for stream in silent:
+            await received(stream)
+
+        taken = await site.stranger.get("/healthz")
+
+    assert (refused.status_code, taken.status_code) == (503, 200)

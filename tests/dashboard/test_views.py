@@ -167,6 +167,24 @@ def test_a_cause_that_was_chosen_is_marked() -> None:
     assert not view.is_live
 
 
+def test_what_died_of_causes_that_are_left_out_is_counted() -> None:
+    causes = [make_cause(f"exit_code={n}", 2) for n in range(50)]
+
+    assert dlq_view(make_page(), causes, NOW, total=1234).others == "1,134 jobs"
+    assert dlq_view(make_page(), causes, NOW, total=100).others == ""
+    # With fewer causes there are no others.
+    assert dlq_view(make_page(), causes[:49], NOW, total=99).others == ""
+
+
+def test_how_many_of_the_dead_are_deleted_is_asked() -> None:
+    def asked(dead: int | None, **query: str) -> str:
+        return confirm_view("dlq_purge", QueryParams(query), dead=dead).asked.question
+
+    assert asked(1234, all="yes") == "Delete 1,234 dead jobs, all there are?"
+    assert asked(1, reason="exit_code=3") == "Delete 1 dead job, all that died of: exit_code=3?"
+    assert asked(None, reason="") == "Delete all dead jobs that died of: no reason given?"
+
+
 def test_jobs_that_died_without_a_reason_are_a_cause_too() -> None:
     view = dlq_view(make_page(), [make_cause("", 1)], NOW, total=1, reason="")
 
@@ -295,6 +313,16 @@ def test_workers_are_told_apart() -> None:
     }
 
 
+def test_what_shows_that_a_worker_is_alive_is_said_and_since_when() -> None:
+    def pulse(state: WorkerState) -> str:
+        worker = make_worker(state=state, started_at=NOW - 7200 * SECOND)
+        return fleet_view([worker], NOW).workers[0].pulse
+
+    assert pulse(WorkerState.RUNNING) == "alive for 2 h: it holds its lock"
+    assert pulse(WorkerState.UNRESPONSIVE) == "alive for 2 h: it holds its lock"
+    assert pulse(WorkerState.DEAD) == "dead: nobody holds its lock"
+
+
 def test_the_config_says_what_differs() -> None:
     view = config_view(make_settings(max_retries=5).values)
     rows = {row.key: row for row in view.settings}
@@ -380,6 +408,11 @@ def test_nothing_is_asked_about_nothing(action: str) -> None:
         ({"done": "none", "count": "0"}, "Nothing was selected: tick some jobs first."),
         ({"done": "purged", "count": "9" * 5000}, "1 job deleted."),
         ({"done": "purged", "count": "-1"}, "1 job deleted."),
+        (
+            {"done": "deleted", "count": "2", "skipped": "1"},
+            "2 jobs deleted. 1 job skipped: gone meanwhile, or in a state that does not allow it.",
+        ),
+        ({"done": "deleted", "count": "2", "skipped": "<b>"}, "2 jobs deleted."),
         ({"done": "<b>"}, None),
     ],
 )
@@ -388,7 +421,7 @@ def test_a_notice_is_made_of_a_code_and_a_number(query: dict[str, str], told: st
 
 
 def test_a_query_that_makes_no_sense_is_refused() -> None:
-    for given in ("x", "-1", "1.5", "9" * 19, "٣", "9" * 5000):
+    for given in ("x", "-1", "1.5", "9" * 19, "٣", "9" * 5000, "0" * 20 + "9" * 4400):
         with pytest.raises(InvalidValueError):
             params.place({"before": given}, "before")
 

@@ -191,6 +191,10 @@ def every_view(text: str, now: datetime = NOW) -> dict[str, tuple[str, msgspec.S
         "job that runs": ("job", job.job_view(all_states[1], runs[:1], b"", now, chosen=1)),
         "job without its output": ("job", job.job_view(all_states[4], [], None, now)),
         "dlq": ("dlq", dlq.dlq_view(some, [make_cause(text)], now, total=3, before=4)),
+        "dlq of many causes": (
+            "dlq",
+            dlq.dlq_view(some, [make_cause(f"{text}{n}") for n in range(50)], now, total=200),
+        ),
         "dlq of one cause": (
             "dlq",
             dlq.dlq_view(some, [make_cause(text)], now, total=3, reason=text),

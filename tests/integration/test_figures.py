@@ -12,6 +12,7 @@ from queuectl import (
     Event,
     EventsPrunedError,
     InvalidValueError,
+    JobSpec,
     JobState,
     OutcomeKind,
     QueueEngine,
@@ -121,6 +122,18 @@ async def test_a_worker_takes_away_old_events_when_it_starts_and_now_and_then(
         await wait_until(pass_on)
 
 
+async def test_a_queue_whose_jobs_are_only_run_here_keeps_no_old_events_either(
+    still_engine: QueueEngine, clock: FakeClock
+) -> None:
+    await still_engine.enqueue_many(["true"] * 3)
+    clock.advance(WEEK + DAY)
+
+    async with still_engine.run_here(JobSpec(command="true", id="here")):
+        pass
+
+    assert {event.job_id for event in await kept(still_engine)} == {"here"}
+
+
 async def is_empty(engine: QueueEngine) -> bool:
     """Whether no event is kept."""
     return not await kept(engine)
@@ -168,6 +181,25 @@ async def test_a_follower_that_comes_back_too_late_is_told_that_it_missed_some(
         await anext(still_engine.events(since=1))
 
     assert (caught.value.since, caught.value.oldest) == (1, 4)
+
+
+async def test_all_that_is_kept_is_listed_while_the_oldest_go(
+    still_engine: QueueEngine, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("queuectl.engine.figures._PAGE", 2)
+    await still_engine.enqueue_many(["true"] * 5)
+    clock.advance(WEEK)
+    await still_engine.enqueue_many(["true"] * 3)
+    clock.advance(1)
+    everything, some = still_engine.past_events(), still_engine.past_events(since=1)
+    assert [(await anext(everything)).seq for _ in range(2)] == [1, 2]
+    assert [(await anext(some)).seq for _ in range(2)] == [2, 3]
+
+    await still_engine._store.prune(now=clock.now(), retention=WEEK)
+
+    assert [event.seq async for event in everything] == [6, 7, 8]
+    with pytest.raises(EventsPrunedError):
+        await anext(some)
 
 
 async def test_who_follows_what_happens_now_is_not_disturbed_by_what_goes(

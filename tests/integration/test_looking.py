@@ -16,6 +16,10 @@ from queuectl import (
     JobStateError,
     QueueEngine,
 )
+from queuectl.engine.runtime.waiting import _pause
+from queuectl.engine.store.sqlite import by_hand
+from queuectl.engine.store.sqlite.store import SqliteStore
+from tests.contract.test_sqlite_only import trace
 from tests.waiting import wait_until
 
 HOUR = timedelta(hours=1)
@@ -137,6 +141,37 @@ async def test_dead_jobs_are_counted_retried_and_purged_by_cause(engine: QueueEn
     assert [job.command for job in await engine.list()] == ["exit 4"]
 
 
+async def test_many_dead_jobs_are_retried_and_purged_in_many_transactions(
+    engine: QueueEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else other programs cannot write for as long as it takes."""
+    monkeypatch.setattr(by_hand, "STEP", 2)
+    assert isinstance(engine._store, SqliteStore)
+
+    for _ in range(5):
+        await engine.enqueue("seq 10000; exit 1", max_retries=0)
+
+    await engine.drain()
+    found = await trace(engine._store)
+
+    def transactions() -> int:
+        begun = found.count("BEGIN IMMEDIATE")
+        found.clear()
+        return begun
+
+    assert await engine.dlq.retry_all() == 5
+    assert transactions() == 3
+    await engine.drain()
+    transactions()
+    assert await engine.dlq.purge() == 5
+    assert transactions() == 3
+    assert (await engine.database_info()).outputs_bytes == 0
+    await engine.enqueue_many(["true"] * 5)
+    transactions()
+    assert await engine.purge(["pending"]) == 5
+    assert transactions() == 3
+
+
 async def test_a_purge_takes_the_files_of_large_outputs_along(engine: QueueEngine) -> None:
     await engine.enqueue("seq 10000; exit 1", max_retries=0)
     await engine.drain()
@@ -242,6 +277,14 @@ async def test_times_that_contradict_each_other_are_refused(
 ) -> None:
     with pytest.raises(InvalidValueError):
         await anext(engine.changes(at_most_every=most, at_least_every=least))
+
+
+@pytest.mark.parametrize(
+    ("took", "pause"),
+    [(0.0, 0.25), (0.1, 0.15), (0.125, 0.125), (0.2, 0.2), (1.5, 1.5), (600.0, 2.0)],
+)
+def test_who_takes_long_to_look_looks_less_often(took: float, pause: float) -> None:
+    assert _pause(took, 0.25, 2.0) == pytest.approx(pause)
 
 
 # Past events

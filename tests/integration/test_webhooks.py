@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,8 +20,9 @@ from queuectl import (
     JobState,
     QueueEngine,
 )
-from queuectl.engine.domain.delivering import MOST_ATTEMPTS
+from queuectl.engine.domain.delivering import LONGEST_OVERDUE, MOST_ATTEMPTS
 from queuectl.engine.runtime.webhooks import deliverer, sender
+from queuectl.engine.store.sqlite.outbox import SqliteOutbox
 from queuectl.engine.testing import FakeClock
 from tests.cli.program import started_process
 from tests.receiver import (
@@ -178,11 +180,12 @@ async def test_who_wants_some_states_or_tags_is_told_of_no_others(
         (answers(302, "location: /elsewhere"), "status=302: redirects are not followed"),
         (closes, "RemoteProtocolError"),
         (says(b"not http at all\r\n\r\n"), "RemoteProtocolError"),
-        (never_ends(b"HTTP/1.1 200 X\r\n", b"a: b\r\n" * 9999), "RemoteProtocolError"),
+        (never_ends(b"HTTP/1.1 200 X\r\n", b"a: b\r\n" * 9999), "too long an answer"),
+        (never_ends(b"", b"HTTP/1.1 103 X\r\n\r\n" * 999), "too long an answer"),
         (hangs, "no answer within 0.2 s"),
         (says(b"HTTP/1.1 200 X\r\ncontent-length: 9\r\n\r\nshort"), "RemoteProtocolError"),
     ],
-    ids=["500", "404", "redirect", "closes", "not http", "endless head", "hangs", "cut"],
+    ids=["500", "404", "redirect", "closes", "not http", "endless head", "endless", "hangs", "cut"],
 )
 @pytest.mark.usefixtures("impatient")
 async def test_what_is_not_taken_is_sent_again_with_the_same_id(
@@ -502,6 +505,65 @@ async def test_old_deliveries_are_pruned_as_events_are(
         await wait_until(is_empty)
 
 
+async def test_old_deliveries_are_pruned_also_where_no_webhook_is_told_any_more(
+    still_engine: QueueEngine, clock: FakeClock, receiver: Receiver
+) -> None:
+    await still_engine.webhooks.add(receiver.does("/", answers(410)))
+    await run_one(still_engine)
+    clock.advance(timedelta(days=8))
+
+    async def is_empty() -> bool:
+        return not await deliveries(still_engine)
+
+    async with still_engine.workers():
+        await wait_until(is_empty)
+
+
+async def test_messages_are_delivered_while_old_deliveries_are_pruned(
+    engine: QueueEngine, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def prune(*_: object, **__: object) -> bool:
+        """Have more to do for ever."""
+        return True
+
+    monkeypatch.setattr(SqliteOutbox, "prune", prune)
+    await engine.webhooks.add(receiver.url())
+
+    async with engine.workers():
+        for number in (1, 2):
+            await engine.enqueue("true")
+            await receiver.until(number)
+            await wait_until(partial(is_settled, engine, number))
+
+
+@pytest.mark.parametrize(("refused_seconds", "dead"), [(0.0, 2), (3600.0, 0)])
+async def test_messages_that_wait_for_days_behind_one_that_is_refused_die_if_it_is_for_long(
+    still_engine: QueueEngine,
+    clock: FakeClock,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    refused_seconds: float,
+    dead: int,
+) -> None:
+    monkeypatch.setattr(deliverer, "REFUSED_SECONDS", refused_seconds)
+    await still_engine.webhooks.add(receiver.does("/", answers(500)))
+    await still_engine.enqueue_many(["true"] * 3)
+    await still_engine.drain()
+    assert {each.state for each in await deliveries(still_engine)} == {DeliveryState.WAITING}
+
+    clock.advance(LONGEST_OVERDUE + timedelta(minutes=1))
+
+    async with still_engine.workers():
+        await receiver.until(6 - dead)
+        await wait_until(lambda: is_settled(still_engine, dead))
+
+    assert len(receiver.received) == 6 - dead
+    assert {each.reason for each in await deliveries(still_engine, "dead")} == (
+        {"not taken within 2 days; the last one: status=500"} if dead else set()
+    )
+    assert {each.attempts for each in await deliveries(still_engine, "waiting")} == {2}
+
+
 async def test_without_the_extra_nothing_is_added_and_a_worker_goes_on(
     engine: QueueEngine,
     receiver: Receiver,
@@ -511,11 +573,11 @@ async def test_without_the_extra_nothing_is_added_and_a_worker_goes_on(
     await engine.webhooks.add(receiver.url())
 
     def missing() -> None:
-        raise ExtraMissingError("webhooks", "httpx2")
+        raise ExtraMissingError("webhooks", "httpcore2")
 
     monkeypatch.setattr("queuectl.engine.runtime.webhooks.sending._sender_type", missing)
 
-    with pytest.raises(ExtraMissingError, match="httpx2 is missing"):
+    with pytest.raises(ExtraMissingError, match="httpcore2 is missing"):
         await engine.webhooks.add(receiver.url())
 
     job_id = await run_one(engine)

@@ -131,6 +131,29 @@ async def _is_busy(engine: QueueEngine) -> bool:
     return any(worker.busy for worker in await engine.list_workers())
 
 
+async def test_what_webhooks_are_to_be_told_is_counted(engine: QueueEngine, db_path: Path) -> None:
+    none = await scrape(engine)
+
+    # A port that nobody listens on, and two webhooks that are told of the same.
+    for _ in range(2):
+        await engine.webhooks.add("http://127.0.0.1:9/", on=["cancelled"])
+
+    for number in range(3):
+        await engine.enqueue("true", id=f"j{number}", delay=3600)
+        await engine.cancel(f"j{number}")
+
+    with closing(sqlite3.connect(db_path)) as connection, connection:
+        connection.execute(
+            "UPDATE deliveries SET state = 'dead', due_at = NULL, settled_at = 0 WHERE seq = 1"
+        )
+
+    some = await scrape(engine)
+    waiting, dead = (f'queuectl_webhook_deliveries{{state="{it}"}}' for it in ("waiting", "dead"))
+
+    assert (none[waiting], none[dead]) == (0, 0)
+    assert (some[waiting], some[dead]) == (5, 1)
+
+
 async def test_the_sizes_of_the_files_are_told(engine: QueueEngine, db_path: Path) -> None:
     await engine.enqueue("true")
     samples = await scrape(engine)

@@ -44,11 +44,11 @@ CREATE TABLE deliveries (
     CHECK ((body IS NULL) = (state = 'delivered'))
 ) STRICT;
 
-CREATE INDEX deliveries_dead ON deliveries (webhook, seq) WHERE state = 'dead';
-
 CREATE INDEX deliveries_due ON deliveries (webhook, due_at, seq) WHERE state = 'waiting';
 
 CREATE INDEX deliveries_settled ON deliveries (settled_at) WHERE settled_at IS NOT NULL;
+
+CREATE INDEX deliveries_state ON deliveries (webhook, state, seq);
 
 CREATE TABLE events (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -59,12 +59,20 @@ CREATE TABLE events (
     reason TEXT
 ) STRICT;
 
+CREATE TRIGGER events_delete_in_order BEFORE DELETE ON events
+WHEN OLD.seq > (SELECT min(seq) FROM events)
+BEGIN
+    SELECT raise(IGNORE);
+END;
+
 CREATE TABLE former_jobs (
     seq INTEGER PRIMARY KEY,
     id TEXT NOT NULL,
     -- None of its events is behind this one.
     last_event INTEGER NOT NULL
 ) STRICT;
+
+CREATE INDEX former_jobs_id ON former_jobs (id);
 
 CREATE INDEX former_jobs_last_event ON former_jobs (last_event);
 
@@ -107,6 +115,8 @@ CHECK (on_crash IN ('adopt', 'kill', 'dead')), max_output_bytes INTEGER CHECK (m
     CHECK (state <> 'completed' OR finished_at IS NOT NULL)
 ) STRICT;
 
+CREATE INDEX jobs_dead ON jobs (reason, updated_at) WHERE state = 'dead';
+
 CREATE INDEX jobs_due ON jobs (ready, run_at) WHERE ready IS NOT NULL;
 
 CREATE INDEX jobs_notable ON jobs (state, seq)
@@ -145,9 +155,10 @@ BEGIN
 END;
 
 CREATE TRIGGER jobs_delete_keep_id AFTER DELETE ON jobs
+WHEN EXISTS (SELECT 1 FROM events)
 BEGIN
     INSERT OR IGNORE INTO former_jobs (seq, id, last_event)
-    VALUES (OLD.seq, OLD.id, (SELECT coalesce(max(seq), 0) FROM events));
+    VALUES (OLD.seq, OLD.id, (SELECT max(seq) FROM events));
 END;
 
 CREATE TRIGGER jobs_transition BEFORE UPDATE OF state ON jobs

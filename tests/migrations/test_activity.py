@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.engine.domain.states import JobState
+from queuectl.engine.errors import EventsPrunedError
 from queuectl.engine.store.sqlite import setup
 from queuectl.engine.store.sqlite.setup import MIGRATIONS, prepare
 from tests.conftest import OpenStore
@@ -50,11 +51,11 @@ async def test_events_whose_job_is_not_known_any_more_are_left_out(
     assert [event.seq for event in await store.events(since=1, limit=9)] == [2]
 
 
-def delete_as_before(path: Path) -> None:
-    """Delete all jobs as an older program does, which is open while the database is migrated."""
+def delete_as_before(path: Path, which: str = "true") -> None:
+    """Delete jobs as an older program does, which is open while the database is migrated."""
     with closing(sqlite3.connect(path, isolation_level=None)) as older:
         older.execute("PRAGMA foreign_keys = ON")
-        older.execute("DELETE FROM jobs")
+        older.execute(f"DELETE FROM jobs WHERE {which}")  # noqa: S608
 
 
 async def test_the_id_of_a_job_that_an_older_program_deletes_is_kept(
@@ -66,3 +67,32 @@ async def test_the_id_of_a_job_that_an_older_program_deletes_is_kept(
     await asyncio.to_thread(delete_as_before, db_path)
 
     assert [event.job_id for event in await events(store)] == ["a", "a", "a"]
+
+
+def forget_as_before(path: Path) -> None:
+    """Purge as an older program does: it deletes the events of jobs that are gone."""
+    delete_as_before(path, "id != 'kept'")
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as older:
+        older.execute("DELETE FROM events WHERE job NOT IN (SELECT seq FROM jobs)")
+
+
+async def test_an_older_program_takes_no_events_out_of_the_middle(
+    opened: OpenStore, db_path: Path
+) -> None:
+    store = await opened(db_path)
+    await add_in(store, JobState.COMPLETED, "front")
+    await add_one(store, "kept")
+    await add_in(store, JobState.CANCELLED, "behind")
+
+    await asyncio.to_thread(forget_as_before, db_path)
+
+    # What it takes off the front is told to whoever asks for it.
+    left = await store.events(since=3, limit=9)
+    assert [(event.seq, event.job_id) for event in left] == [
+        (4, "kept"),
+        (5, "behind"),
+        (6, "behind"),
+    ]
+    with pytest.raises(EventsPrunedError):
+        await store.events(since=1, limit=9)

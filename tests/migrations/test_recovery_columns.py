@@ -177,7 +177,7 @@ async def test_jobs_that_waited_are_claimed_and_dead_ones_put_back(
 ) -> None:
     store = await opened(older)
 
-    assert await store.retry_dead(now=NOW) == 2
+    assert (await store.retry_dead(now=NOW)).jobs == 2
 
     assert [job.id for job in await take(store)] == ["pending", "dead", "lost"]
 

@@ -51,7 +51,7 @@ SAMPLES = [
     WebhookNotFoundError("wh7"),
     DeliveryNotFoundError("msg_7"),
     DeliveryStateError("msg_7", "delivered", "retry"),
-    ExtraMissingError("webhooks", "httpx2"),
+    ExtraMissingError("webhooks", "httpcore2"),
     WaitTimeoutError(["job1", "job2"], 2.5),
     EngineClosedError(),
     StoreError("/x/queue.db", "cannot be opened", hint="look at the folder"),

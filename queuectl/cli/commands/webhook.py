@@ -1,5 +1,7 @@
 """``webhook``: addresses that are told what becomes of jobs."""
 
+import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -227,16 +229,26 @@ def _read_secret(path: Path) -> str:
     Return the first line of a file.
 
     Raises:
-        CommandError: Others may read it.
+        CommandError: Others may read it, or it is no file.
         OSError: It cannot be read.
     """
-    with path.open("rb") as file:
-        if path.stat().st_mode & _OTHERS:
+    # A pipe that nobody writes to would be waited for.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+
+    try:
+        status = os.fstat(descriptor)
+
+        if not stat.S_ISREG(status.st_mode):
+            raise CommandError(f"the secret is not in a file: {path}")
+
+        if status.st_mode & _OTHERS:
             raise CommandError(
                 f"others may read the secret: {path}",
                 hint=f"take it from them: chmod 600 {path}",
             )
 
-        lines = file.read(_LARGEST_FILE).splitlines()
+        lines = os.read(descriptor, _LARGEST_FILE).splitlines()
+    finally:
+        os.close(descriptor)
 
     return lines[0].decode(errors="replace").strip() if lines else ""

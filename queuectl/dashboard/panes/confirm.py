@@ -1,14 +1,17 @@
 """Asks before something is destroyed."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from starlette.datastructures import QueryParams
 
-from queuectl import InvalidValueError
+from queuectl import InvalidValueError, JobState
 from queuectl.dashboard import words
 from queuectl.dashboard.text import readable_line
+
+if TYPE_CHECKING:
+    from queuectl import QueueEngine
 
 _LONGEST: Final = 200
 _MOST_NAMES: Final = 20
@@ -54,13 +57,34 @@ class ConfirmView(msgspec.Struct, frozen=True, kw_only=True):
     back: str | None
 
 
-def confirm_view(action: str, params: QueryParams) -> ConfirmView:
+async def load(engine: "QueueEngine", action: str, params: QueryParams) -> ConfirmView:
+    """
+    Look up what a question is about, and return it.
+
+    Raises:
+        InvalidValueError: There is no such action, or nothing was selected.
+    """
+    dead = await _count_dead(engine, params.get("reason")) if action == "dlq_purge" else None
+    return confirm_view(action, params, dead=dead)
+
+
+async def _count_dead(engine: "QueueEngine", reason: str | None) -> int | None:
+    """Return how many died, of a cause or at all; None where a cause is none of the frequent."""
+    if reason is None:
+        return (await engine.stats()).counts[JobState.DEAD]
+
+    causes = await engine.dlq.causes()
+    return next((cause.count for cause in causes if cause.reason == reason), None)
+
+
+def confirm_view(action: str, params: QueryParams, *, dead: int | None = None) -> ConfirmView:
     """
     Return the question before an action.
 
     Args:
         action: ``cancel``, ``delete``, ``dlq_purge``, ``purge`` or ``stop``.
         params: The fields of the form.
+        dead: How many dead jobs are meant, where that is known.
 
     Raises:
         InvalidValueError: There is no such action, or nothing was selected.
@@ -76,7 +100,7 @@ def confirm_view(action: str, params: QueryParams) -> ConfirmView:
 
     return ConfirmView(
         action=action,
-        asked=ask(params),
+        asked=ask(params) if dead is None else _purge_dead(params, dead),
         fields=tuple((name, value) for name, value in params.multi_items() if name in kept),
         names=tuple(readable_line(name, longest=_LONGEST) for name in names[:_MOST_NAMES]),
         more=max(len(names) - _MOST_NAMES, 0),
@@ -115,7 +139,7 @@ def _cancel(params: QueryParams) -> Question:
     )
 
 
-def _purge_dead(params: QueryParams) -> Question:
+def _purge_dead(params: QueryParams, count: int | None = None) -> Question:
     reason = params.get("reason")
 
     if reason is None and not params.get("all"):
@@ -124,8 +148,9 @@ def _purge_dead(params: QueryParams) -> Question:
 
     words_of = readable_line(reason or "", longest=_LONGEST) or "no reason given"
     which = "there are" if reason is None else f"that died of: {words_of}"
+    what = "all dead jobs" if count is None else f"{words.counted(count, 'dead job')}, all"
     return Question(
-        question=f"Delete all dead jobs {which}?",
+        question=f"Delete {what} {which}?",
         consequence="Their runs and outputs are deleted too. This cannot be undone.",
         button="Delete them",
         otherwise="dlq",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from queuectl import Cause, JobPage, QueueEngine
 
 _LONGEST: Final = 200
+_MOST_CAUSES: Final = 50
 
 
 class CauseRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +48,7 @@ class DlqView(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         total: How many dead jobs there are.
         causes: Why they died, the most frequent first.
+        others: How many died of causes that are left out: ``3 jobs``; empty for none.
         rows: A page of them.
         reason: The cause whose jobs are shown, empty for those without one; None
             for all.
@@ -55,6 +57,7 @@ class DlqView(msgspec.Struct, frozen=True, kw_only=True):
 
     total: int
     causes: tuple[CauseRow, ...]
+    others: str
     rows: Rows
     reason: str | None
     before: int | None
@@ -91,7 +94,7 @@ async def load(engine: "QueueEngine", params: Mapping[str, str], now: datetime) 
     before = asked.place(params, "before")
     page = await engine.page(JobState.DEAD, reason=reason, before=before, limit=asked.PAGE)
     total = (await engine.stats()).counts[JobState.DEAD]
-    causes = await engine.dlq.causes()
+    causes = await engine.dlq.causes(limit=_MOST_CAUSES)
     return dlq_view(page, causes, now, total=total, reason=reason, before=before)
 
 
@@ -118,6 +121,7 @@ def dlq_view(
     return DlqView(
         total=total,
         causes=tuple(_cause(cause, now, chosen=reason) for cause in causes),
+        others=_others(causes, total),
         rows=rows(page, now, is_first=before is None),
         reason=reason,
         before=before,
@@ -133,6 +137,12 @@ def _cause(cause: "Cause", now: datetime, *, chosen: str | None) -> CauseRow:
         latest=words.moment(cause.latest, now),
         is_chosen=cause.reason == chosen,
     )
+
+
+def _others(causes: "Sequence[Cause]", total: int) -> str:
+    # Where all causes are there, a difference is what died between the two looks.
+    left = total - sum(cause.count for cause in causes) if len(causes) >= _MOST_CAUSES else 0
+    return words.counted(left, "job") if left > 0 else ""
 
 
 def _words(reason: str) -> str:

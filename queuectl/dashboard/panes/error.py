@@ -26,7 +26,7 @@ _HINTS: Final = {
     403: "A change is only taken from a page of the dashboard itself. Open it, and try again.",
     404: "It may have been deleted, or pruned because it was old.",
     409: "It has changed since the page was made. Go back and look again.",
-    500: "The log of the dashboard says more. Nothing was half done: a change happens whole.",
+    500: "The log of the dashboard says more. No job was half changed: a change happens whole.",
     503: "The database is busy or cannot be reached. The next try may work.",
 }
 

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from queuectl import QueueEngine, WorkerInfo
 
 _MEANINGS: Final = {
-    WorkerState.RUNNING: "takes jobs, and holds its lock",
+    WorkerState.RUNNING: "takes jobs",
     WorkerState.DRAINING: "takes what is left, then leaves",
     WorkerState.STOPPING: "finishes what it runs, then leaves",
-    WorkerState.UNRESPONSIVE: "holds its lock, and does not answer",
+    WorkerState.UNRESPONSIVE: "does not answer: it hangs, or was stopped by a signal",
     WorkerState.DEAD: "is gone; another worker takes over its jobs",
 }
 
@@ -32,6 +32,7 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
         id: As ``w12``.
         state: Its name.
         meaning: What the state means.
+        pulse: Whether it is alive, since when, and what shows it.
         place: Its process and its machine.
         busy: ``3 of 4``.
         slots: A drawing of how many slots are busy, SVG.
@@ -42,6 +43,7 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     state: str
     meaning: str
+    pulse: str
     place: str
     busy: str
     slots: str
@@ -99,12 +101,20 @@ def _row(worker: "WorkerInfo", now: datetime) -> WorkerRow:
         id=worker.id,
         state=worker.state.value,
         meaning=_MEANINGS[worker.state],
+        pulse=_pulse(worker, now),
         place=f"pid {worker.pid} on {readable_line(worker.host)}",
         busy=busy,
         slots=meter(worker.busy, worker.concurrency, title=f"{busy} slots busy"),
         started=words.moment(worker.started_at, now),
         can=_can(worker.state),
     )
+
+
+def _pulse(worker: "WorkerInfo", now: datetime) -> str:
+    if not worker.is_alive:
+        return "dead: nobody holds its lock"
+
+    return f"alive for {words.age(now - worker.started_at)}: it holds its lock"
 
 
 def _can(state: WorkerState) -> frozenset[str]:

@@ -81,12 +81,14 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
         text: Readable; its end where it is long. None where its file is gone.
         is_cut: Whether something in front of it is left out.
         is_live: Whether more may come.
+        has_ended: Whether the run is over, so that all of it can be fetched.
     """
 
     attempt: int | None
     text: str | None
     is_cut: bool
     is_live: bool
+    has_ended: bool
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
@@ -211,13 +213,20 @@ def job_view(
             for run in reversed(attempts[-_MOST_ATTEMPTS:])
         ),
         hidden_attempts=max(len(attempts) - _MOST_ATTEMPTS, 0),
-        output=_shown_output(raw, shown, is_live=not job.is_finished and shown == latest),
+        output=_shown_output(
+            raw,
+            shown,
+            is_live=not job.is_finished and shown == latest,
+            has_ended=job.state is not JobState.PROCESSING or shown != latest,
+        ),
         chosen=chosen,
         can=can(job, now),
     )
 
 
-def _shown_output(raw: bytes | None, attempt: int | None, *, is_live: bool) -> Output:
+def _shown_output(
+    raw: bytes | None, attempt: int | None, *, is_live: bool, has_ended: bool
+) -> Output:
     text = None
 
     if raw is not None:
@@ -228,6 +237,7 @@ def _shown_output(raw: bytes | None, attempt: int | None, *, is_live: bool) -> O
         text=text,
         is_cut=raw is not None and len(raw) > _OUTPUT_BYTES,
         is_live=is_live,
+        has_ended=has_ended,
     )
 
 

@@ -24,19 +24,27 @@ _PLAIN: Final = {
     "unset": "Back to the default.",
     "none": "Nothing was selected: tick some jobs first.",
 }
+_SKIPPED: Final = "gone meanwhile, or in a state that does not allow it"
 _DIGITS: Final = 12
 
 
 def notice(params: Mapping[str, str]) -> str | None:
     """Return what to tell, None where nothing was done."""
     code = params.get("done", "")
-    given = params.get("count", "1")
-    count = int(given) if given.isascii() and given.isdecimal() and len(given) < _DIGITS else 1
+    count = _number(params, "count", otherwise=1)
 
     if code in _JOBS:
-        return f"{words.counted(count, 'job')} {_JOBS[code]}."
+        skipped = _number(params, "skipped", otherwise=0)
+        told = f"{words.counted(count, 'job')} {_JOBS[code]}."
+        return f"{told} {words.counted(skipped, 'job')} skipped: {_SKIPPED}." if skipped else told
 
     if code in _WORKERS:
         return f"{words.counted(count, 'worker')} {_WORKERS[code]}."
 
     return _PLAIN.get(code)
+
+
+def _number(params: Mapping[str, str], name: str, *, otherwise: int) -> int:
+    given = params.get(name, "")
+    is_number = given.isascii() and given.isdecimal() and len(given) < _DIGITS
+    return int(given) if is_number else otherwise

@@ -8,8 +8,9 @@ from queuectl import InvalidValueError, JobState
 PAGE: Final = 50
 _LONGEST: Final = 200
 
-# The largest whole number that the database holds.
+# The largest whole number that the database holds, and how many digits it has.
 _LARGEST: Final = 2**63 - 1
+_MOST_DIGITS: Final = 19
 
 
 def text(params: Mapping[str, str], name: str) -> str | None:
@@ -29,7 +30,9 @@ def place(params: Mapping[str, str], name: str) -> int | None:
     if not given:
         return None
 
-    if not (given.isascii() and given.isdecimal() and int(given[:20]) <= _LARGEST):
+    is_number = given.isascii() and given.isdecimal() and len(given) <= _MOST_DIGITS
+
+    if not is_number or int(given) > _LARGEST:
         msg = f"{name}: expected a whole number"
         raise InvalidValueError(msg)
 

@@ -14,6 +14,12 @@ LONGEST_WAIT: Final = timedelta(hours=6)
 MOST_ATTEMPTS: Final = 12
 _GROWTH: Final = 3
 
+# For how long a message may be due while the ones before it are not taken. With the share
+# below, all attempts of one take 27 hours at the most, unless its receiver asks for more:
+# who takes none for two days takes none of those that wait either. Without a limit they
+# would pile up behind a receiver that hangs, for each of its attempts takes 15 seconds.
+LONGEST_OVERDUE: Final = timedelta(days=2)
+
 # The largest share that is added to a wait, so that not all come back at once.
 _JITTER: Final = 0.2
 
@@ -102,6 +108,11 @@ def decide_delivery(answer: Answer, attempts: int, now: datetime, luck: float) -
         wait = max(wait, min(answer.retry_after, LONGEST_RETRY_AFTER))
 
     return Decision(state=DeliveryState.WAITING, due_at=now + wait)
+
+
+def overdue_reason(answer: Answer) -> str:
+    """Say why a message is given up that was due for too long; the answer is to another."""
+    return f"not taken within {LONGEST_OVERDUE.days} days; the last one: {answer.reason}"
 
 
 def parse_retry_after(text: str | None, now: datetime) -> timedelta | None:

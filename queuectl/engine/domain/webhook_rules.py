@@ -1,9 +1,9 @@
 """The rules for what a webhook may be, in words for people."""
 
 import base64
-import ipaddress
 import re
 from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -22,7 +22,13 @@ SECRET_PREFIX: Final = "whsec_"  # noqa: S105 (what all secrets begin with)
 
 # Everything that a URL may be written with, which leaves out blanks, controls and \.
 _URL: Final = re.compile(r"[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]+")
-_HOST: Final = re.compile(r"[A-Za-z0-9\-._:]+")
+
+# A host and a port, and nothing beside them. A name is one that can be looked up.
+_PLACE: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9\-._]+))(?::[0-9]*)?")
+_NAME: Final = re.compile(r"(?=.{1,253}\.?\Z)[\w\-]{1,63}(?:\.[\w\-]{1,63})*\.?", re.ASCII)
+
+# What ends like this is an address, also where it is written in another way than we read.
+_NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 
 
 def check_url(url: str, *, insecure: bool) -> str:
@@ -50,7 +56,7 @@ def check_url(url: str, *, insecure: bool) -> str:
         msg = "no user and no password in a URL, which is shown: deliveries are signed"
         raise InvalidValueError(msg)
 
-    if parts.scheme == "http" and not (insecure or _is_loopback(parts.hostname or "")):
+    if parts.scheme == "http" and not (insecure or is_loopback(parts.hostname or "")):
         msg = (
             "http can be read by all on the way: use https, or say that it is on purpose"
             " (insecure=True, --insecure)"
@@ -119,6 +125,22 @@ def check_secret(secret: str) -> str:
     return secret
 
 
+def is_loopback(host: str) -> bool:
+    """Whether what is sent to a host, in small letters, stays on this machine."""
+    address = _address(host)
+    return is_loopback_name(host) if address is None else address.is_loopback
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is an address already."""
+    return _address(host) is not None
+
+
+def is_loopback_name(host: str) -> bool:
+    """Whether a host, in small letters, is a name for this machine, whatever resolvers say."""
+    return host == "localhost" or host.endswith(".localhost")
+
+
 def _split(url: str) -> SplitResult:
     msg = f"not an http or https URL with a host: {quoted(url)}"
 
@@ -129,22 +151,28 @@ def _split(url: str) -> SplitResult:
         raise InvalidValueError(msg) from None
 
     # Nobody listens at port 0.
-    if (
-        parts.scheme not in {"http", "https"}
-        or not _HOST.fullmatch(parts.hostname or "")
-        or port == 0
-    ):
+    if parts.scheme not in {"http", "https"} or not _is_place(parts.netloc) or port == 0:
         raise InvalidValueError(msg)
 
     return parts
 
 
-def _is_loopback(host: str) -> bool:
-    """Whether what is sent to a host stays on this machine."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
+def _is_place(netloc: str) -> bool:
+    """Whether somebody can be called there; users and passwords are seen to elsewhere."""
+    if (found := _PLACE.fullmatch(netloc.rpartition("@")[2])) is None:
         return False
+
+    if (name := found["name"]) is None:
+        return _address(found["v6"]) is not None
+
+    if _NUMBER.fullmatch(name.removesuffix(".").rpartition(".")[2]):
+        return _address(name) is not None
+
+    return _NAME.fullmatch(name) is not None
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None

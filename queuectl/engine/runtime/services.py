@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import anyio
+
 from queuectl.engine.runtime.clock import Clock, sleep
 from queuectl.engine.runtime.reporting import store_errors_logged
 from queuectl.engine.store.base import JobStore
@@ -21,6 +23,22 @@ async def prune_for_ever(store: JobStore, clock: Clock) -> None:
             await prune(store, clock)
 
         await sleep(clock, PRUNE_INTERVAL)
+
+
+async def prune_once(store: JobStore, clock: Clock) -> None:
+    """
+    Delete some old events, and sum some old figures up, if there are any.
+
+    For a worker that has one job: what it takes away is more than that job adds. Where it
+    is cancelled, it goes on until it has looked; the writer does what it was asked for.
+    """
+    with store_errors_logged("cannot delete old events"):
+        with anyio.CancelScope(shield=True):
+            retention = (await store.settings()).event_retention
+            is_due = await store.needs_pruning(now=clock.now(), retention=retention)
+
+        if is_due:
+            await store.prune(now=clock.now(), retention=retention)
 
 
 async def prune(store: JobStore, clock: Clock) -> None:

@@ -110,6 +110,16 @@ class Waiting:
                 since = now()
                 yield
 
-                await anyio.sleep(max(since + at_most_every - now(), 0))
+                await anyio.sleep(_pause(now() - since, at_most_every, at_least_every))
                 await changes.next(max(since + at_least_every - now(), 0))
                 self._check()
+
+
+def _pause(took: float, at_most_every: float, at_least_every: float) -> float:
+    """
+    Return for how long not to look again, in seconds, where the last look took so long.
+
+    As long as it took at the least: a look that is dear leaves half of the time to others.
+    Who was stopped meanwhile, as by Ctrl-Z, does not make up for it.
+    """
+    return max(at_most_every - took, min(took, at_least_every), 0.0)

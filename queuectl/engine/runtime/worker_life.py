@@ -19,7 +19,7 @@ from queuectl.engine.runtime.recording import Recorder
 from queuectl.engine.runtime.recovery import Recovery
 from queuectl.engine.runtime.run_folder import RunFilesPool
 from queuectl.engine.runtime.runner import Runner
-from queuectl.engine.runtime.services import prune_for_ever
+from queuectl.engine.runtime.services import prune_for_ever, prune_once
 from queuectl.engine.runtime.sweep import Sweeper, end_leftovers, has_held_files
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.runtime.webhooks.deliverer import Deliverer
@@ -75,7 +75,13 @@ async def run_worker(
                 services.start_soon(prune_for_ever, parts.store, parts.clock)
                 services.start_soon(deliverer.serve)
 
-            await worker.run(await started(worker))
+            first = await started(worker)
+
+            if not plan.recovers:
+                # Beside the job, which takes longer; it shares a commit with what comes.
+                services.start_soon(prune_once, parts.store, parts.clock)
+
+            await worker.run(first)
             services.cancel_scope.cancel()
 
         if plan.recovers and worker.how_stopped <= Stop.DRAIN:

@@ -23,6 +23,7 @@ from queuectl.engine.domain.settings import Settings
 from queuectl.engine.domain.states import JobState
 
 if TYPE_CHECKING:
+    from queuectl.engine.domain.webhooks import Webhook
     from queuectl.engine.store.outbox import Outbox
 
 # Outputs up to this size are kept in the row, larger ones in a file of their own.
@@ -147,10 +148,25 @@ class Purged(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         jobs: How many.
         large_runs: Those whose outputs are files, for the caller to remove.
+        after: Behind which job to go on; None where nothing is left to be deleted.
     """
 
     jobs: int
     large_runs: list[RunKey]
+    after: int | None = None
+
+
+class Retried(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What was put back to pending.
+
+    Attributes:
+        jobs: How many.
+        after: Behind which job to go on; None where nothing is left to be put back.
+    """
+
+    jobs: int
+    after: int | None = None
 
 
 class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,6 +257,7 @@ class JobReader(Protocol):
         Raises:
             EventsPrunedError: The number is above 0, and some behind it are not
                 kept any more.
+            InvalidValueError: No event has had that number yet.
         """
 
     async def last_events(self, *, limit: int, job_id: str | None = None) -> list[Event]:
@@ -301,6 +318,9 @@ class InspectedStore(JobReader, Protocol):
 
     async def large_outputs(self) -> set[RunKey]:
         """Return the finished runs whose output is a file."""
+
+    async def webhooks(self) -> "list[Webhook]":
+        """Return all webhooks, in the order in which they were added."""
 
     async def migration_problems(self) -> list[str]:
         """Return what is wrong with the migrations that were applied."""
@@ -415,8 +435,17 @@ class JobStore(JobReader, Protocol):
             JobStateError: One is in a state that is not allowed.
         """
 
-    async def retry_dead(self, *, now: datetime, reason: str | None = None) -> int:
-        """Put dead jobs back to pending, all or those of a reason; return how many."""
+    async def retry_dead(
+        self, *, now: datetime, reason: str | None = None, after: int = 0
+    ) -> Retried:
+        """
+        Put some of the dead jobs back to pending, of all or of those of a reason.
+
+        Args:
+            now: The time.
+            reason: Empty for those without one, None for all.
+            after: The one of the step before. A job that dies again is not behind it.
+        """
 
     async def run_now(self, job_ids: Sequence[str], *, now: datetime) -> list[Job]:
         """
@@ -436,11 +465,18 @@ class JobStore(JobReader, Protocol):
             JobStateError: It is running.
         """
 
-    async def purge(self, states: Sequence[JobState], *, until: datetime) -> Purged:
-        """Delete the jobs that have been in one of these states since ``until`` or longer."""
+    async def purge(self, states: Sequence[JobState], *, until: datetime, after: int = 0) -> Purged:
+        """
+        Delete some of the jobs that have been in one of these states for long.
 
-    async def purge_dead(self, *, reason: str | None = None) -> Purged:
-        """Delete the dead jobs, all or those of a reason."""
+        Args:
+            states: Which; those that run are left out.
+            until: Since then or longer.
+            after: The one of the step before.
+        """
+
+    async def purge_dead(self, *, reason: str | None = None, after: int = 0) -> Purged:
+        """Delete some of the dead jobs, of all or of those of a reason; ``after`` as above."""
 
     async def prune(self, *, now: datetime, retention: timedelta | None) -> bool:
         """

@@ -134,6 +134,13 @@ class Outbox(Protocol):
     async def settle(self, sent: Sent, *, now: datetime) -> None:
         """Record what came of an attempt, and disable the webhook where the decision says so."""
 
+    async def give_up(self, target: Target, *, until: datetime, reason: str, now: datetime) -> int:
+        """
+        Let some messages die that have been due since before ``until``; return how many.
+
+        Those that are retried by hand are due anew, whenever they came about.
+        """
+
     async def deliveries(
         self, *, webhook: str | None, state: DeliveryState | None, limit: int
     ) -> list[Delivery]:

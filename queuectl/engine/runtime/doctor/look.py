@@ -34,6 +34,7 @@ from queuectl.engine.runtime.doctor.leftovers import (
     judge_outputs,
     list_what_is_there,
 )
+from queuectl.engine.runtime.doctor.webhooks import judge_webhooks
 from queuectl.engine.runtime.doctor.wording import command, quoted
 from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.liveness import has_lock, is_alive
@@ -112,6 +113,7 @@ class Doctor:
                     self._found += _migrations(self._path, await store.migration_problems())
                     self._found.append(_lock(self._path, is_held=await store.is_locked()))
                     await self._look_into(store)
+                    self._found += judge_webhooks(self._path, await store.webhooks())
                     await self._look_at_leftovers(store, seen)
         except StoreError as error:
             self._tell_once(_unusable(self._path, error))

@@ -19,7 +19,12 @@ import anyio
 import anyio.abc
 
 from queuectl.engine.descriptors import keep_from_forks
-from queuectl.engine.domain.delivering import decide_delivery
+from queuectl.engine.domain.delivering import (
+    LONGEST_OVERDUE,
+    Answer,
+    decide_delivery,
+    overdue_reason,
+)
 from queuectl.engine.domain.durations import format_time
 from queuectl.engine.domain.webhooks import DeliveryState, webhook_name
 from queuectl.engine.errors import ExtraMissingError
@@ -50,6 +55,10 @@ _PAUSE: Final = 0.05
 # Seconds of real time in which a worker that ends sends what is due: nobody may follow it.
 LAST_SECONDS: Final = 5.0
 
+# Seconds for which a webhook has to have refused all messages before those are given up
+# that are overdue: after a long pause, as of the machine, it may be away for a moment too.
+REFUSED_SECONDS: Final = 3600.0
+
 # Seconds between two looks for deliveries that are too old.
 PRUNE_INTERVAL: Final = 60.0
 
@@ -76,12 +85,16 @@ class Deliverer:
         self._is_lacking = False
         self._busy: set[int] = set()
         self._pruned_at: float | None = None
+        # Since when none of their messages was taken, by webhook.
+        self._refused_since: dict[int, float] = {}
 
     async def serve(self) -> None:
         """Deliver what is due, whenever that is ours to do, until cancelled."""
         with self._bus.listening(self._hear):
             while True:
                 if not await self._look():
+                    # What those were told that are disabled grows old as well.
+                    await self._prune()
                     await self._rest(_UNUSED)
                     continue
 
@@ -168,7 +181,8 @@ class Deliverer:
 
         # One at a time until one is taken: who fails is not to be stormed.
         while messages := await self._due(target, at_once):
-            results: list[bool | None] = []
+            began = self._clock.now()
+            results: list[Answer | None] = []
 
             async with anyio.create_task_group() as tasks:
                 for message in messages:
@@ -177,9 +191,32 @@ class Deliverer:
             if None in results:
                 return False
 
-            at_once = AT_ONCE if all(results) else 1
+            refused = [answer for answer in results if answer and not answer.is_taken]
+            at_once = 1 if refused else AT_ONCE
+
+            if len(refused) < len(results):
+                self._refused_since.pop(target.number, None)
+            elif self._is_hopeless(target):
+                await self._give_up(target, refused[-1], began)
 
         return True
+
+    def _is_hopeless(self, target: Target) -> bool:
+        """Whether a webhook that has just refused a message has refused all for a while."""
+        now = self._clock.monotonic()
+        return now >= self._refused_since.setdefault(target.number, now) + REFUSED_SECONDS
+
+    async def _give_up(self, target: Target, answer: Answer, began: datetime) -> None:
+        """Let what had been due for too long, when an attempt began, die with its answer."""
+        reason = overdue_reason(answer)
+
+        with reported("cannot give messages to webhooks up"):
+            while number := await self._outbox.give_up(
+                target, until=began - LONGEST_OVERDUE, reason=reason, now=self._clock.now()
+            ):
+                name = webhook_name(target.number)
+                _log.error("webhook %s: messages given up: %d; %s", name, number, reason)
+                await sleep(SystemClock(), _PAUSE)
 
     async def _due(self, target: Target, limit: int) -> list[Message]:
         messages: list[Message] = []
@@ -190,24 +227,24 @@ class Deliverer:
         return messages
 
     async def _send(
-        self, sender: "Sender", target: Target, message: Message, results: list[bool | None]
+        self, sender: "Sender", target: Target, message: Message, results: list[Answer | None]
     ) -> None:
-        """Send a message; add whether it was taken, None where that could not be recorded."""
+        """Send a message; add what came of it, None where that could not be recorded."""
         answer = await sender.send(target, message.id, message.body)
         now = self._clock.now()
         decision = decide_delivery(answer, message.attempts + 1, now, self._luck())
         sent = Sent(message=message, answer=answer, decision=decision)
-        is_taken: bool | None = None
+        recorded: Answer | None = None
 
         with reported("cannot record a delivery"):
             await self._outbox.settle(sent, now=now)
-            is_taken = answer.is_taken
+            recorded = answer
             _tell(target, sent)
 
-        results.append(is_taken)
+        results.append(recorded)
 
     async def _prune(self) -> None:
-        """Take away what was settled long ago, now and then, a little at a time."""
+        """Take away what was settled long ago, now and then: some of it in each round."""
         moment = self._clock.monotonic()
 
         if self._pruned_at is not None and moment < self._pruned_at + PRUNE_INTERVAL:
@@ -218,11 +255,12 @@ class Deliverer:
         with reported("cannot delete old deliveries"):
             retention = (await self._store.settings()).event_retention
 
-            if retention is None:
-                return
-
-            while await self._outbox.prune(until=self._clock.now() - retention):
-                await sleep(SystemClock(), _PAUSE)
+            if retention is not None and await self._outbox.prune(
+                until=self._clock.now() - retention
+            ):
+                # The rest is for the next rounds, which begin lanes as well.
+                self._pruned_at = None
+                self._news.set()
 
     def _seconds_to_wait(self, targets: list[Target]) -> float:
         now = self._clock.now()

@@ -1,55 +1,48 @@
 """
 Sends messages to webhooks, signed as Standard Webhooks.
 
-The only importer of the packages of the extra ``webhooks``; itself imported only
-where there is somebody to be told.
+The packages of the extra ``webhooks`` are imported here and in `network` only; these are
+themselves imported only where there is somebody to be told.
 """
 
-import logging
-from contextvars import ContextVar
+import ssl
+from contextlib import aclosing, suppress
 from datetime import datetime
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
+from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
 
 import anyio
-import httpx2
+import httpcore2
 from standardwebhooks import Webhook
 
 from queuectl.engine.domain.delivering import Answer, parse_retry_after
+from queuectl.engine.domain.webhook_rules import is_loopback
 from queuectl.engine.runtime.clock import Clock
+from queuectl.engine.runtime.webhooks.network import Network, TooMuchError, limited
 from queuectl.engine.store.outbox import Target
 
 # Seconds. A receiver is to take a message, and to work on it later.
 CONNECT_SECONDS: Final = 5.0
 WHOLE_SECONDS: Final = 15.0
 
-# Bytes of an answer's body that are read: so that a connection can be used again. What
-# it says does not matter, and it may have no end. Its headers are limited by httpx2, to 100 KiB.
-MOST_BODY: Final = 16 * 1024
+# Bytes of an answer that are read: its head, with all answers of status 1xx before it; and
+# its body, so that a connection can be used again. What it says does not matter, and it
+# may have no end. They are few, for what is read in small parts takes the time of others.
+MOST_HEAD: Final = 16 * 1024
+MOST_BODY: Final = 4 * 1024
 
-# Connections that are kept open between messages.
+# Connections that are kept open between messages, and for how many seconds.
 _KEPT: Final = 16
+_KEPT_SECONDS: Final = 5.0
 
 _HEADERS: Final = {
     "content-type": "application/json",
     "user-agent": "queuectl",
+    "accept": "*/*",
     # Nothing has to be unpacked: a small answer cannot become a large one.
     "accept-encoding": "identity",
 }
-
-
-# Whether what is being sent is ours.
-_IS_OURS: Final = ContextVar("queuectl is sending", default=False)
-
-
-class _Discretion(logging.Filter):
-    """Keeps httpx2 from logging our addresses, which can have secrets in them; only ours."""
-
-    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 (whatever it says)
-        return not _IS_OURS.get()
-
-
-logging.getLogger("httpx2").addFilter(_Discretion())
 
 
 class Sender:
@@ -65,19 +58,15 @@ class Sender:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._client = httpx2.AsyncClient(
-            timeout=httpx2.Timeout(WHOLE_SECONDS, connect=CONNECT_SECONDS),
-            # Who sends keeps to a number for each webhook, so that none waits for another.
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=_KEPT),
-            follow_redirects=False,
-            headers=_HEADERS,
-            # A policy for no domain at all: what one webhook sets is not sent to another.
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        )
+        self._trusted = httpcore2.default_ssl_context()
+        self._network = Network()
+        # By the proxy they go through.
+        self._pools: dict[str | None, httpcore2.AsyncConnectionPool] = {}
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._client.aclose()
+        for pool in self._pools.values():
+            await pool.aclose()
 
     async def send(self, target: Target, message_id: str, body: bytes) -> Answer:
         """
@@ -93,35 +82,119 @@ class Sender:
         """
         now = self._clock.now()
         headers = signature_headers(target.secret, message_id, body, now)
-        token = _IS_OURS.set(True)
 
         try:
-            with anyio.fail_after(WHOLE_SECONDS):
-                return await self._post(target.url, headers, body)
-        except httpx2.ConnectTimeout:
+            with anyio.fail_after(WHOLE_SECONDS), limited(MOST_HEAD):
+                return await self._post(urlsplit(target.url), headers, body)
+        except httpcore2.ConnectTimeout:
             return Answer(problem=f"no connection within {CONNECT_SECONDS:g} s")
-        except (TimeoutError, httpx2.TimeoutException):
+        except (TimeoutError, httpcore2.TimeoutException):
             return Answer(problem=f"no answer within {WHOLE_SECONDS:g} s")
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+        except TooMuchError as error:
+            return Answer(problem=str(error))
+        except (
+            httpcore2.NetworkError,
+            httpcore2.ProtocolError,
+            httpcore2.ProxyError,
+            OSError,
+        ) as error:
             return Answer(problem=_words(error))
-        finally:
-            _IS_OURS.reset(token)
 
-    async def _post(self, url: str, headers: dict[str, str], body: bytes) -> Answer:
-        async with self._client.stream("POST", url, content=body, headers=headers) as response:
-            size = 0
+    async def _post(self, url: SplitResult, headers: dict[str, str], body: bytes) -> Answer:
+        seconds = {"connect": CONNECT_SECONDS, "read": WHOLE_SECONDS, "write": WHOLE_SECONDS}
 
-            async for piece in response.aiter_raw():
-                size += len(piece)
+        async with self._pool_for(url).stream(
+            "POST",
+            _url(url),
+            headers=[("host", url.netloc), *_HEADERS.items(), *headers.items()],
+            content=body,
+            extensions={"timeout": seconds},
+        ) as response:
+            await _read_on(response)
 
-                # Leaving it here closes the connection.
-                if size > MOST_BODY:
-                    break
-
+        told = [text for name, text in response.headers if name.lower() == b"retry-after"]
+        retry_after = told[0].decode("latin-1") if told else None
         return Answer(
-            status=response.status_code,
-            retry_after=parse_retry_after(response.headers.get("retry-after"), self._clock.now()),
+            status=response.status,
+            retry_after=parse_retry_after(retry_after, self._clock.now()),
         )
+
+    def _pool_for(self, url: SplitResult) -> httpcore2.AsyncConnectionPool:
+        """
+        Return what connects to a place, or to the proxy on the way there.
+
+        Raises:
+            httpcore2.ProxyError: The proxy is not one that can be used.
+        """
+        address = _proxy_for(url)
+
+        if address not in self._pools:
+            # Who sends keeps to a number for each webhook, so that none waits for another.
+            self._pools[address] = httpcore2.AsyncConnectionPool(
+                ssl_context=self._trusted,
+                proxy=None if address is None else _proxy(address, self._trusted),
+                max_connections=None,
+                max_keepalive_connections=_KEPT,
+                keepalive_expiry=_KEPT_SECONDS,
+                network_backend=self._network,
+            )
+
+        return self._pools[address]
+
+
+async def _read_on(response: httpcore2.Response) -> None:
+    """Read the body of an answer; where it is too long, its connection is closed."""
+    with suppress(TooMuchError), limited(MOST_BODY):
+        async with aclosing(response.aiter_stream()) as pieces:
+            async for _ in pieces:
+                pass
+
+
+def _url(url: SplitResult) -> httpcore2.URL:
+    target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    return httpcore2.URL(scheme=url.scheme, host=url.hostname or "", port=url.port, target=target)
+
+
+def _proxy_for(url: SplitResult) -> str | None:
+    """Return the address of the proxy that the environment names for a place."""
+    host = url.hostname or ""
+    proxies = getproxies_environment()
+    address = proxies.get(url.scheme) or proxies.get("all")
+
+    # What is sent to this machine in clear is to stay here.
+    if not address or is_loopback(host) or proxy_bypass(host):
+        return None
+
+    return address if "://" in address else f"http://{address}"
+
+
+def _proxy(address: str, trusted: ssl.SSLContext) -> httpcore2.Proxy:
+    """
+    Return a proxy.
+
+    Raises:
+        httpcore2.ProxyError: Its address is not one, or not of a kind that is there.
+    """
+    with suppress(ValueError):
+        url = urlsplit(address)
+
+        if url.hostname and url.scheme in {"http", "https"}:
+            return _proxy_at(url, trusted)
+
+    # Its address can have a password in it, and is not repeated.
+    msg = "the proxy of the environment is not an http or https URL"
+    raise httpcore2.ProxyError(msg)
+
+
+def _proxy_at(url: SplitResult, trusted: ssl.SSLContext) -> httpcore2.Proxy:
+    user = url.username
+    return httpcore2.Proxy(
+        _url(url),
+        auth=None
+        if user is None
+        else (unquote(user).encode(), unquote(url.password or "").encode()),
+        ssl_context=trusted if url.scheme == "https" else None,
+    )
 
 
 def signature_headers(secret: str, message_id: str, body: bytes, now: datetime) -> dict[str, str]:

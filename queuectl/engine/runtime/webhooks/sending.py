@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from queuectl.engine.runtime.webhooks.sender import Sender
 
 _EXTRA: Final = "webhooks"
-_PACKAGES: Final = frozenset({"httpx2", "standardwebhooks"})
+_PACKAGES: Final = frozenset({"httpcore2", "standardwebhooks"})
 
 
 @asynccontextmanager

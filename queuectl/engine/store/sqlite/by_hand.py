@@ -1,9 +1,9 @@
 """What is done by hand inside a transaction: cancel, retry, run now, delete, purge."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -12,14 +12,15 @@ from queuectl.engine.domain.events import EventKind
 from queuectl.engine.domain.models import Job, RunKey
 from queuectl.engine.domain.states import WAITING, JobState
 from queuectl.engine.errors import JobStateError
-from queuectl.engine.store.base import INLINE_OUTPUT_BYTES, Purged
+from queuectl.engine.store.base import INLINE_OUTPUT_BYTES, Purged, Retried
 from queuectl.engine.store.sqlite.counting import count_some
 from queuectl.engine.store.sqlite.operations import cancel_waiting, get_job, get_jobs
 from queuectl.engine.store.sqlite.rows import to_ms
 from queuectl.engine.store.sqlite.statements import SQL, add_event
 
-# How many jobs are deleted with one statement, or put back between two looks.
-_STEP: Final = 1000
+# How many jobs one transaction deletes or puts back at the most: a few hundredths of a
+# second, in which no other program can write.
+STEP: Final = 1000
 
 
 def cancel(connection: sqlite3.Connection, job_id: str, reason: str | None, now: datetime) -> Job:
@@ -68,22 +69,21 @@ _RETRY_HINTS: Final = {
 }
 
 
-def retry_dead(connection: sqlite3.Connection, now: datetime, reason: str | None = None) -> int:
-    """Put dead jobs back to pending: all, or those of a reason."""
-    retried = 0
+def retry_dead(
+    connection: sqlite3.Connection, now: datetime, reason: str | None, after: int
+) -> Retried:
+    """Put some of the dead jobs back to pending: of all, or of those of a reason."""
+    rows = _dead(connection, reason, after)
 
-    for rows in _dead(connection, reason):
-        for row in rows:
-            connection.execute(SQL["retry_job"], {"seq": row["seq"], "now": to_ms(now)})
-            connection.execute(
-                SQL["insert_event"],
-                (to_ms(now), row["seq"], EventKind.RETRIED.value, row["run_count"], None),
-            )
+    for row in rows:
+        connection.execute(SQL["retry_job"], {"seq": row["seq"], "now": to_ms(now)})
+        connection.execute(
+            SQL["insert_event"],
+            (to_ms(now), row["seq"], EventKind.RETRIED.value, row["run_count"], None),
+        )
 
-        retried += len(rows)
-
-    count_some(connection, RETRIED, retried, now)
-    return retried
+    count_some(connection, RETRIED, len(rows), now)
+    return Retried(jobs=len(rows), after=_last(rows))
 
 
 def run_now(connection: sqlite3.Connection, job_ids: Sequence[str], now: datetime) -> list[Job]:
@@ -118,49 +118,38 @@ def delete(connection: sqlite3.Connection, job_id: str) -> Purged:
     return _delete_all(connection, [job.seq])
 
 
-def purge(connection: sqlite3.Connection, states: Sequence[JobState], until: datetime) -> Purged:
-    """Delete the jobs that have been in one of these states long enough."""
-    purged = 0
-    large_runs: list[RunKey] = []
-
-    for state in states:
-        after = 0
-        parameters: dict[str, Any] = {
-            "state": state.value,
-            "until": to_ms(until),
-            "limit": _STEP,
-        }
-
-        while rows := connection.execute(
-            SQL["purgeable"], {**parameters, "after": after}
-        ).fetchall():
-            part = _delete_all(connection, [row["seq"] for row in rows])
-            purged += part.jobs
-            large_runs += part.large_runs
-            after = rows[-1]["seq"]
-
-    return Purged(jobs=purged, large_runs=large_runs)
+def purge(
+    connection: sqlite3.Connection, states: Sequence[JobState], until: datetime, after: int
+) -> Purged:
+    """Delete some of the jobs that have been in one of these states long enough."""
+    values = {
+        "states": msgspec.json.encode(states).decode(),
+        "until": to_ms(until),
+        "after": after,
+        "limit": STEP,
+    }
+    return _delete_some(connection, connection.execute(SQL["purgeable"], values).fetchall())
 
 
-def purge_dead(connection: sqlite3.Connection, reason: str | None) -> Purged:
-    """Delete dead jobs: all, or those of a reason."""
-    parts = [
-        _delete_all(connection, [row["seq"] for row in rows]) for rows in _dead(connection, reason)
-    ]
-    return Purged(
-        jobs=sum(part.jobs for part in parts),
-        large_runs=[run for part in parts for run in part.large_runs],
-    )
+def purge_dead(connection: sqlite3.Connection, reason: str | None, after: int) -> Purged:
+    """Delete some of the dead jobs: of all, or of those of a reason."""
+    return _delete_some(connection, _dead(connection, reason, after))
 
 
-def _dead(connection: sqlite3.Connection, reason: str | None) -> Iterator[list[sqlite3.Row]]:
-    """Yield the dead jobs, all or those of a reason, some at a time; they may be changed."""
-    values = {"reason": reason, "limit": _STEP}
-    after = 0
+def _dead(connection: sqlite3.Connection, reason: str | None, after: int) -> list[sqlite3.Row]:
+    """Return the next dead jobs, of all or of those of a reason."""
+    values = {"reason": reason, "after": after, "limit": STEP}
+    return connection.execute(SQL["some_dead"], values).fetchall()
 
-    while rows := connection.execute(SQL["some_dead"], {**values, "after": after}).fetchall():
-        yield rows
-        after = rows[-1]["seq"]
+
+def _last(rows: Sequence[sqlite3.Row]) -> int | None:
+    """Return behind which job the next step goes on, None where this one was the last."""
+    return int(rows[-1]["seq"]) if len(rows) == STEP else None
+
+
+def _delete_some(connection: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> Purged:
+    purged = _delete_all(connection, [row["seq"] for row in rows])
+    return msgspec.structs.replace(purged, after=_last(rows))
 
 
 def _delete_all(connection: sqlite3.Connection, seqs: list[int]) -> Purged:

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import product
 from typing import Any, Final
 
 import msgspec
@@ -26,8 +27,8 @@ from queuectl.engine.store.outbox import Message, Sent, Target, WebhookSpec
 from queuectl.engine.store.sqlite.rows import due_ms, from_ms, to_ms
 from queuectl.engine.store.sqlite.statements import SQL
 
-# What one transaction takes away: a few milliseconds' work.
-_PRUNED: Final = 1000
+# What one transaction takes away or gives up: a few milliseconds' work.
+_SOME: Final = 1000
 
 _STATES: Final = msgspec.json.Decoder(tuple[JobState, ...])
 _TAGS: Final = msgspec.json.Decoder(tuple[str, ...])
@@ -120,17 +121,36 @@ def settle(connection: sqlite3.Connection, sent: Sent, now: datetime) -> None:
         connection.execute(SQL["disable_webhook"], values)
 
 
+def give_up(
+    connection: sqlite3.Connection, target: Target, until: datetime, reason: str, now: datetime
+) -> int:
+    """Let some messages die that have been due for long; return how many."""
+    values = {
+        "webhook": target.number,
+        "until": to_ms(until),
+        "reason": reason,
+        "now": to_ms(now),
+        "limit": _SOME,
+    }
+    return connection.execute(SQL["give_up_deliveries"], values).rowcount
+
+
 def list_deliveries(
     connection: sqlite3.Connection, webhook: str | None, state: DeliveryState | None, limit: int
 ) -> list[Delivery]:
     """Return the last deliveries, the first of them in front."""
-    values = {
-        "webhook": None if webhook is None else _existing(connection, webhook),
-        "state": state,
-        "limit": limit,
-    }
-    rows = connection.execute(SQL["list_deliveries"], values).fetchall()
-    return [_delivery(row) for row in reversed(rows)]
+    number = None if webhook is None else _existing(connection, webhook)
+    numbers = [row["id"] for row in connection.execute(SQL["webhook_ids"], {"webhook": number})]
+    states = list(DeliveryState) if state is None else [state]
+    # The last of each: there are few webhooks, and of any state there may be very many.
+    last = SQL["last_deliveries"]
+    seqs = [
+        row["seq"]
+        for each, kind in product(numbers, states)
+        for row in connection.execute(last, {"webhook": each, "state": kind, "limit": limit})
+    ]
+    wanted = msgspec.json.encode(sorted(seqs)[-limit:]).decode()
+    return [_delivery(row) for row in connection.execute(SQL["get_deliveries"], {"seqs": wanted})]
 
 
 def retry(connection: sqlite3.Connection, ids: Sequence[str], now: datetime) -> list[Delivery]:
@@ -155,8 +175,8 @@ def retry_dead(connection: sqlite3.Connection, webhook: str | None, now: datetim
 
 def prune(connection: sqlite3.Connection, until: datetime) -> bool:
     """Delete some old deliveries; return whether there may be more."""
-    values = {"until": to_ms(until), "limit": _PRUNED}
-    return connection.execute(SQL["prune_deliveries"], values).rowcount == _PRUNED
+    values = {"until": to_ms(until), "limit": _SOME}
+    return connection.execute(SQL["prune_deliveries"], values).rowcount == _SOME
 
 
 def _existing(connection: sqlite3.Connection, webhook: str) -> int:

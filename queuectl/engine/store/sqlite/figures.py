@@ -1,7 +1,7 @@
 """The statistics: what is counted, read as figures."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -25,6 +25,9 @@ from queuectl.engine.store.sqlite.counting import Happening, span_for
 from queuectl.engine.store.sqlite.rows import from_ms, to_ms
 from queuectl.engine.store.sqlite.statements import SQL
 
+# How many jobs with a tag are read between two looks of others: some hundredths of a second.
+_JOBS: Final = 5000
+
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
@@ -36,17 +39,61 @@ def read_stats(connection: sqlite3.Connection, now: datetime) -> StoreStats:
     return _stats(counts, oldest, lately, now)
 
 
-def read_stats_of_tag(connection: sqlite3.Connection, tag: str, now: datetime) -> StoreStats:
-    """Return the statistics of the jobs with a tag, from their rows and those of their runs."""
-    counts = connection.execute(SQL["counts_with_tag"], {"tag": tag}).fetchall()
-    moment = to_ms(now)
-    oldest = connection.execute(SQL["oldest_due_with_tag"], {"tag": tag, "now": moment})
-    rows = connection.execute(
-        SQL["happened_with_tag"], {"tag": tag, "since": to_ms(now - LONGEST), "now": moment}
-    )
-    happened = [Happening(*row) for row in rows]
-    lately = tuple(activity(period, _since(happened, now - period)) for period in _periods())
-    return _stats(counts, oldest.fetchone()[0], lately, now)
+class StatsOfTag:
+    """
+    The statistics of the jobs with a tag, from their rows and those of their runs.
+
+    They are read some at a time, so that others can read in between: each job as it is then.
+
+    Args:
+        tag: The tag.
+        now: The time.
+    """
+
+    def __init__(self, tag: str, now: datetime) -> None:
+        self._now = now
+        self._values = {"tag": tag, "now": to_ms(now), "since": to_ms(now - LONGEST)}
+        self._after = 0
+        self._counts: list[sqlite3.Row] = []
+        self._tallies: dict[timedelta, list[Tally]] = {period: [] for period in _periods()}
+
+    def read_some(self, connection: sqlite3.Connection) -> bool:
+        """Read the next jobs; return whether there were any."""
+        values = {**self._values, "after": self._after, "limit": _JOBS}
+        last = connection.execute(SQL["some_with_tag"], values).fetchone()[0]
+
+        if last is None:
+            return False
+
+        values["last"] = last
+        self._counts += connection.execute(SQL["counts_with_tag"], values).fetchall()
+        self._add(Happening(*row) for row in connection.execute(SQL["happened_with_tag"], values))
+        self._after = last
+        return True
+
+    def result(self) -> StoreStats:
+        """Return what was read."""
+        due = [row["oldest_due"] for row in self._counts if row["oldest_due"] is not None]
+        lately = tuple(activity(period, tallies) for period, tallies in self._tallies.items())
+        return _stats(self._counts, min(due, default=None), lately, self._now)
+
+    def _add(self, happened: Iterable[Happening]) -> None:
+        """Sum up what happened: many thousand rows are few classes."""
+        begins = {period: to_ms(self._now - period) for period in self._tallies}
+        sums: dict[timedelta, dict[tuple[str, int], tuple[int, int]]] = {
+            period: {} for period in begins
+        }
+
+        for at, measure, ms in happened:
+            key = measure, 0 if ms is None else class_of(ms)
+
+            for period, begin in begins.items():
+                if at > begin:
+                    count, total = sums[period].get(key, (0, 0))
+                    sums[period][key] = (count + 1, total + (ms or 0))
+
+        for period, summed in sums.items():
+            self._tallies[period] += [Tally(*key, *summed[key]) for key in summed]
 
 
 def read_history(
@@ -91,8 +138,12 @@ def _periods() -> tuple[timedelta, ...]:
 def _stats(
     rows: Sequence[sqlite3.Row], oldest: int | None, lately: tuple[Activity, ...], now: datetime
 ) -> StoreStats:
-    """Return the statistics, where a row is a state with its jobs and their milliseconds."""
-    counts = dict.fromkeys(JobState, 0) | {JobState(row["state"]): row["jobs"] for row in rows}
+    """Return the statistics, where a row is jobs of a state with their number and milliseconds."""
+    counts = dict.fromkeys(JobState, 0)
+
+    for row in rows:
+        counts[JobState(row["state"])] += row["jobs"]
+
     completed = counts[JobState.COMPLETED]
     took = sum(row["duration_ms"] for row in rows if row["state"] == JobState.COMPLETED)
 
@@ -128,17 +179,6 @@ def _tallies(connection: sqlite3.Connection, period: timedelta, now: datetime) -
         )
 
     return tallies
-
-
-def _since(happened: Sequence[Happening], begin: datetime) -> list[Tally]:
-    """Return what happened behind a time, each for itself."""
-    after = to_ms(begin)
-
-    return [
-        Tally(measure, 0 if ms is None else class_of(ms), 1, ms or 0)
-        for at, measure, ms in happened
-        if at > after
-    ]
 
 
 def _point(at: datetime, counts: dict[str, int]) -> Point:

@@ -210,7 +210,12 @@ class SqliteLookups:
         if tag is None:
             return await self._read(partial(figures.read_stats, now=now))
 
-        return await self._read(partial(figures.read_stats_of_tag, tag=tag, now=now))
+        of_tag = figures.StatsOfTag(tag, now)
+
+        while await self._read(of_tag.read_some):
+            pass
+
+        return of_tag.result()
 
     async def history(self, *, now: datetime, step: timedelta, steps: int) -> list[Point]:
         """Return what happened in each of the last steps."""
@@ -296,17 +301,27 @@ class SqliteLookups:
 
 def _check_kept(connection: sqlite3.Connection, since: int) -> None:
     """
-    Make sure that no event behind a sequence number was deleted.
+    Make sure that there was an event of this number, and that none behind it was deleted.
 
     Raises:
-        EventsPrunedError: One was.
+        EventsPrunedError: One was deleted.
+        InvalidValueError: There is no such number yet.
     """
-    first = connection.execute(SQL["first_event"]).fetchone()
+    # Before the first one is looked for: where none is kept, the next may be added meanwhile.
     last = int(connection.execute(SQL["last_event_seq"]).fetchone()[0])
+    first = connection.execute(SQL["first_event"]).fetchone()
     oldest = last + 1 if first is None else int(first["seq"])
 
     if since < oldest - 1:
         raise EventsPrunedError(since, oldest)
+
+    # Who has read a number has read what is committed, so it is of another database.
+    if since > last:
+        msg = (
+            f"there is no event number {since} yet, the last is {last}: it is of another"
+            " database, or of this one before a backup took its place; begin behind 0"
+        )
+        raise InvalidValueError(msg)
 
 
 def _listing(name: str, wanted: JobFilter) -> tuple[str, dict[str, Any]]:

@@ -77,6 +77,14 @@ class SqliteOutbox:
         """Record what came of an attempt."""
         await self._write(partial(deliveries.settle, sent=sent, now=now), Change(0), can_wait=True)
 
+    async def give_up(self, target: Target, *, until: datetime, reason: str, now: datetime) -> int:
+        """Let some messages die that have been due since before ``until``."""
+        return await self._write(
+            partial(deliveries.give_up, target=target, until=until, reason=reason, now=now),
+            Change(0),
+            can_wait=True,
+        )
+
     async def deliveries(
         self, *, webhook: str | None, state: DeliveryState | None, limit: int
     ) -> list[Delivery]:

@@ -259,10 +259,11 @@ WHERE
 ORDER BY seq LIMIT :limit;
 
 -- name: causes
-SELECT coalesce(reason, '') AS cause, count(*) AS jobs, max(updated_at) AS latest FROM jobs
-WHERE
-    state IN ('processing', 'failed', 'dead', 'cancelled')
-    AND state = 'dead'
+-- Counted along the index, where none and an empty one are two reasons.
+SELECT coalesce(reason, '') AS cause, sum(jobs) AS jobs, max(latest) AS latest FROM (
+    SELECT reason, count(*) AS jobs, max(updated_at) AS latest FROM jobs
+    WHERE state = 'dead' GROUP BY reason
+)
 GROUP BY cause ORDER BY jobs DESC, latest DESC LIMIT :limit;
 
 -- name: run_job_now
@@ -274,7 +275,9 @@ DELETE FROM jobs WHERE seq = :seq AND state <> 'processing';
 
 -- name: purgeable
 SELECT seq FROM jobs
-WHERE state = :state AND state <> 'processing' AND updated_at <= :until AND seq > :after
+WHERE
+    state IN (SELECT value FROM json_each(:states)) AND state <> 'processing'
+    AND updated_at <= :until AND seq > :after
 ORDER BY seq LIMIT :limit;
 
 -- name: large_runs
@@ -385,12 +388,27 @@ SELECT count(*) FROM events;
 -- name: first_event
 SELECT seq, at FROM events ORDER BY seq LIMIT 1;
 
+-- name: first_timely_event
+-- A time that is further ahead than events are kept is of a clock that was wrong; or the
+-- clock of whoever asks is wrong now, and it was right. So it says nothing.
+SELECT at FROM events WHERE at <= :ahead ORDER BY seq LIMIT 1;
+
 -- name: prune_events
--- From the first one on, up to one that is kept: nothing is missing behind that. A time
--- that is further away than events are kept is of a clock that was wrong.
-DELETE FROM events WHERE seq < (
-    SELECT coalesce(min(seq) FILTER (WHERE at BETWEEN :until AND :ahead), max(seq) + 1)
-    FROM (SELECT seq, at FROM events ORDER BY seq LIMIT :limit)
+-- Where the first timely one is old. From the first one on, up to one that is kept: nothing
+-- is missing behind that. What is far ahead goes with an old one behind it, no sooner.
+WITH front AS (SELECT seq, at FROM events ORDER BY seq LIMIT :limit)
+DELETE FROM events WHERE seq <= (
+    SELECT coalesce(max(seq) FILTER (WHERE at < :until), max(seq)) FROM front
+    WHERE seq < (
+        SELECT coalesce(min(seq), 9223372036854775807) FROM front
+        WHERE at BETWEEN :until AND :ahead
+    )
+);
+
+-- name: has_idle_former_jobs
+SELECT EXISTS (
+    SELECT 1 FROM former_jobs
+    WHERE last_event < (SELECT coalesce(min(seq), 9223372036854775807) FROM events)
 );
 
 -- name: prune_former_jobs
@@ -475,39 +493,52 @@ SELECT min(number) FROM activity WHERE span = :span;
 -- name: prune_activity
 DELETE FROM activity WHERE span = :span AND number < :until;
 
+-- name: some_with_tag
+SELECT max(job) FROM (
+    SELECT job FROM tags WHERE tag = :tag AND job > :after ORDER BY job LIMIT :limit
+);
+
 -- name: counts_with_tag
 SELECT
     jobs.state, count(*) AS jobs,
-    coalesce(sum(jobs.finished_at - jobs.started_at), 0) AS duration_ms
+    coalesce(sum(jobs.finished_at - jobs.started_at), 0) AS duration_ms,
+    min(jobs.run_at) FILTER (
+        WHERE jobs.ready = 1 OR (jobs.ready = 0 AND jobs.run_at <= :now)
+    ) AS oldest_due
 FROM tags INNER JOIN jobs ON tags.job = jobs.seq
-WHERE tags.tag = :tag
+WHERE tags.tag = :tag AND tags.job > :after AND tags.job <= :last
 GROUP BY jobs.state;
 
--- name: oldest_due_with_tag
-SELECT min(jobs.run_at) FROM tags INNER JOIN jobs ON tags.job = jobs.seq
-WHERE tags.tag = :tag AND (jobs.ready = 1 OR (jobs.ready = 0 AND jobs.run_at <= :now));
-
 -- name: happened_with_tag
+-- A job whose run ended in a period was updated in it or after it: of the others no run is read.
 -- A wait is told by a job's last run alone: of the others the time they were due is gone.
 -- A job that was cancelled while it waited for a retry has a due time behind its last run.
-SELECT jobs.created_at AS at, 'enqueued' AS measure, NULL AS ms
-FROM tags INNER JOIN jobs ON tags.job = jobs.seq
-WHERE tags.tag = :tag AND jobs.created_at BETWEEN :since AND :now
+WITH lately AS MATERIALIZED (
+    SELECT
+        jobs.seq, jobs.state, jobs.created_at, jobs.updated_at, jobs.run_at,
+        jobs.started_at, jobs.finished_at
+    FROM tags INNER JOIN jobs ON tags.job = jobs.seq
+    WHERE
+        tags.tag = :tag AND tags.job > :after AND tags.job <= :last
+        AND jobs.updated_at >= :since
+)
+
+SELECT created_at AS at, 'enqueued' AS measure, NULL AS ms
+FROM lately WHERE created_at BETWEEN :since AND :now
 UNION ALL
-SELECT jobs.updated_at, 'died', NULL
-FROM tags INNER JOIN jobs ON tags.job = jobs.seq
-WHERE tags.tag = :tag AND jobs.state = 'dead' AND jobs.updated_at BETWEEN :since AND :now
+SELECT updated_at, 'died', NULL
+FROM lately WHERE state = 'dead' AND updated_at <= :now
 UNION ALL
 SELECT runs.finished_at, runs.outcome, max(runs.finished_at - runs.started_at, 0)
-FROM tags INNER JOIN runs ON tags.job = runs.job
-WHERE tags.tag = :tag AND runs.finished_at BETWEEN :since AND :now
+FROM lately CROSS JOIN runs ON lately.seq = runs.job
+WHERE runs.finished_at BETWEEN :since AND :now
 UNION ALL
-SELECT jobs.finished_at, 'wait', jobs.started_at - max(jobs.run_at, jobs.created_at)
-FROM tags INNER JOIN jobs ON tags.job = jobs.seq
+SELECT finished_at, 'wait', started_at - max(run_at, created_at)
+FROM lately
 WHERE
-    tags.tag = :tag AND jobs.state IN ('completed', 'dead', 'cancelled')
-    AND jobs.finished_at BETWEEN :since AND :now
-    AND jobs.started_at >= max(jobs.run_at, jobs.created_at);
+    state IN ('completed', 'dead', 'cancelled')
+    AND finished_at BETWEEN :since AND :now
+    AND started_at >= max(run_at, created_at);
 
 -- name: listeners
 SELECT json_group_array(json_array(id, json(states), json(tags))) AS listeners
@@ -574,10 +605,24 @@ UPDATE deliveries SET
 WHERE seq = :seq AND state = 'waiting'
 RETURNING webhook;
 
--- name: list_deliveries
-SELECT * FROM deliveries
-WHERE (:webhook IS NULL OR webhook = :webhook) AND (:state IS NULL OR state = :state)
+-- name: give_up_deliveries
+UPDATE deliveries SET state = 'dead', due_at = NULL, settled_at = :now, reason = :reason
+WHERE seq IN (
+    SELECT seq FROM deliveries
+    WHERE state = 'waiting' AND webhook = :webhook AND due_at < :until
+    ORDER BY due_at, seq LIMIT :limit
+);
+
+-- name: webhook_ids
+SELECT id FROM webhooks WHERE :webhook IS NULL OR id = :webhook;
+
+-- name: last_deliveries
+SELECT seq FROM deliveries WHERE webhook = :webhook AND state = :state
 ORDER BY seq DESC LIMIT :limit;
+
+-- name: get_deliveries
+SELECT deliveries.* FROM json_each(:seqs) AS wanted
+CROSS JOIN deliveries ON wanted.value = deliveries.seq ORDER BY wanted.key;
 
 -- name: get_delivery
 SELECT * FROM deliveries WHERE id = :id;

@@ -4,7 +4,7 @@ import os
 import sqlite3
 import time
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
@@ -16,6 +16,9 @@ from queuectl.engine.store.sqlite.check import migration_problems
 from queuectl.engine.store.sqlite.connection import connect, name_error, named_errors
 from queuectl.engine.store.sqlite.lookups import SqliteLookups
 from queuectl.engine.store.sqlite.setup import MIGRATIONS, file_version
+
+if TYPE_CHECKING:
+    from queuectl.engine.domain.webhooks import Webhook
 
 NEWEST_SCHEMA: Final = len(MIGRATIONS)
 
@@ -66,6 +69,13 @@ class SqliteReader(SqliteLookups):
         """Return the finished runs whose output is a file."""
         rows = await self._rows("all_large_runs", inline=INLINE_OUTPUT_BYTES)
         return {RunKey(row["job"], row["number"]) for row in rows}
+
+    async def webhooks(self) -> "list[Webhook]":
+        """Return all webhooks."""
+        # Few programs ask for it, and all are to start fast.
+        from queuectl.engine.store.sqlite.deliveries import list_webhooks
+
+        return await self._read(list_webhooks)
 
     async def migration_problems(self) -> list[str]:
         """Return what is wrong with the migrations that were applied."""

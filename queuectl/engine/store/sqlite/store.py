@@ -14,7 +14,7 @@ from queuectl.engine.domain.lifecycle import Transition
 from queuectl.engine.domain.models import Job, NewJob, StopOrder
 from queuectl.engine.domain.settings import Settings
 from queuectl.engine.domain.states import JobState
-from queuectl.engine.store.base import Change, Claim, Purged, RunRecord
+from queuectl.engine.store.base import Change, Claim, Purged, Retried, RunRecord
 from queuectl.engine.store.sqlite import by_hand, operations, upkeep
 from queuectl.engine.store.sqlite.backup import copy_database
 from queuectl.engine.store.sqlite.checkpoint import Checkpointer
@@ -188,9 +188,13 @@ class SqliteStore(SqliteLookups):
             partial(by_hand.retry, job_ids=job_ids, allowed=allowed, now=now), Change.WORK
         )
 
-    async def retry_dead(self, *, now: datetime, reason: str | None = None) -> int:
-        """Put dead jobs back to pending."""
-        return await self._write(partial(by_hand.retry_dead, now=now, reason=reason), Change.WORK)
+    async def retry_dead(
+        self, *, now: datetime, reason: str | None = None, after: int = 0
+    ) -> Retried:
+        """Put some of the dead jobs back to pending."""
+        return await self._write(
+            partial(by_hand.retry_dead, now=now, reason=reason, after=after), Change.WORK
+        )
 
     async def run_now(self, job_ids: Sequence[str], *, now: datetime) -> list[Job]:
         """Let jobs that wait for a time to come run at once, all or none."""
@@ -200,9 +204,11 @@ class SqliteStore(SqliteLookups):
         """Delete a job with its runs and outputs."""
         return await self._write(partial(by_hand.delete, job_id=job_id), Change.STATE)
 
-    async def purge(self, states: Sequence[JobState], *, until: datetime) -> Purged:
-        """Delete old jobs."""
-        return await self._write(partial(by_hand.purge, states=states, until=until), Change.STATE)
+    async def purge(self, states: Sequence[JobState], *, until: datetime, after: int = 0) -> Purged:
+        """Delete some old jobs."""
+        return await self._write(
+            partial(by_hand.purge, states=states, until=until, after=after), Change.STATE
+        )
 
     async def prune(self, *, now: datetime, retention: timedelta | None) -> bool:
         """Take some of the events and figures that are too old away."""
@@ -210,9 +216,11 @@ class SqliteStore(SqliteLookups):
             partial(upkeep.prune, now=now, retention=retention), Change(0), can_wait=True
         )
 
-    async def purge_dead(self, *, reason: str | None = None) -> Purged:
-        """Delete dead jobs."""
-        return await self._write(partial(by_hand.purge_dead, reason=reason), Change.STATE)
+    async def purge_dead(self, *, reason: str | None = None, after: int = 0) -> Purged:
+        """Delete some dead jobs."""
+        return await self._write(
+            partial(by_hand.purge_dead, reason=reason, after=after), Change.STATE
+        )
 
     async def register_worker(
         self,

@@ -16,7 +16,8 @@ _SPANS: Final = 60
 def is_due(connection: sqlite3.Connection, now: datetime, retention: timedelta | None) -> bool:
     """Whether there is anything to take away; only reads."""
     return any(_has_old(connection, span, now) for span in SPANS) or (
-        retention is not None and _has_old_events(connection, now, retention)
+        retention is not None
+        and (_has_old_events(connection, now, retention) or _has_idle_jobs(connection))
     )
 
 
@@ -54,17 +55,22 @@ def _prune_activity(connection: sqlite3.Connection, span: Span, now: datetime) -
 
 
 def _prune_events(connection: sqlite3.Connection, now: datetime, retention: timedelta) -> bool:
-    """Delete the oldest events, and forget jobs of which none is left; return as above."""
-    deleted = connection.execute(
-        SQL["prune_events"],
-        {
-            "until": to_ms(now - retention),
-            "ahead": to_ms(now + retention),
-            "limit": _EVENTS,
-        },
-    ).rowcount
-    forgotten = connection.execute(SQL["prune_former_jobs"], {"limit": _EVENTS}).rowcount
-    return _EVENTS in {deleted, forgotten}
+    """
+    Delete the oldest events, and forget jobs of which none is left; return as above.
+
+    A clock that is behind takes nothing away by this. One that is ahead does: it cannot
+    be told from a queue that was idle for as long, whose events are to go. Who follows
+    them is told.
+    """
+    has_old = _has_old_events(connection, now, retention)
+
+    if has_old:
+        values = {**_limits(now, retention), "limit": _EVENTS}
+        connection.execute(SQL["prune_events"], values)
+        has_old = _has_old_events(connection, now, retention)
+
+    connection.execute(SQL["prune_former_jobs"], {"limit": _EVENTS})
+    return has_old or _has_idle_jobs(connection)
 
 
 def _has_old(connection: sqlite3.Connection, span: Span, now: datetime) -> bool:
@@ -73,10 +79,19 @@ def _has_old(connection: sqlite3.Connection, span: Span, now: datetime) -> bool:
 
 
 def _has_old_events(connection: sqlite3.Connection, now: datetime, retention: timedelta) -> bool:
-    event = connection.execute(SQL["first_event"]).fetchone()
-    return event is not None and not (
-        to_ms(now - retention) <= event["at"] <= to_ms(now + retention)
-    )
+    limits = _limits(now, retention)
+    row = connection.execute(SQL["first_timely_event"], limits).fetchone()
+    return row is not None and row["at"] < limits["until"]
+
+
+def _has_idle_jobs(connection: sqlite3.Connection) -> bool:
+    """Whether the id of a deleted job is kept of which no event is."""
+    return bool(connection.execute(SQL["has_idle_former_jobs"]).fetchone()[0])
+
+
+def _limits(now: datetime, retention: timedelta) -> dict[str, int]:
+    """Return between which times an event is kept, in ms since 1970."""
+    return {"until": to_ms(now - retention), "ahead": to_ms(now + retention)}
 
 
 def _first(connection: sqlite3.Connection, span: Span) -> int | None:

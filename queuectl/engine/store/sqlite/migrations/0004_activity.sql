@@ -26,11 +26,25 @@ CREATE TABLE former_jobs (
     last_event INTEGER NOT NULL
 ) STRICT;
 
+CREATE INDEX former_jobs_id ON former_jobs (id);
 CREATE INDEX former_jobs_last_event ON former_jobs (last_event);
 
 -- A trigger: an older program, which is open while this is done, deletes jobs as well.
 CREATE TRIGGER jobs_delete_keep_id AFTER DELETE ON jobs
+WHEN EXISTS (SELECT 1 FROM events)
 BEGIN
     INSERT OR IGNORE INTO former_jobs (seq, id, last_event)
-    VALUES (OLD.seq, OLD.id, (SELECT coalesce(max(seq), 0) FROM events));
+    VALUES (OLD.seq, OLD.id, (SELECT max(seq) FROM events));
 END;
+
+-- Such a program deletes the events of deleted jobs, too. Events go from the first one on
+-- and no other way, in order of their numbers: who follows them is told of what is missing
+-- by the number of the first.
+CREATE TRIGGER events_delete_in_order BEFORE DELETE ON events
+WHEN OLD.seq > (SELECT min(seq) FROM events)
+BEGIN
+    SELECT raise(IGNORE);
+END;
+
+-- Why jobs died is counted along this, at every look of those who watch.
+CREATE INDEX jobs_dead ON jobs (reason, updated_at) WHERE state = 'dead';

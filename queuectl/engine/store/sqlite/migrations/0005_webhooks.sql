@@ -41,5 +41,5 @@ CREATE TABLE deliveries (
 ) STRICT;
 
 CREATE INDEX deliveries_due ON deliveries (webhook, due_at, seq) WHERE state = 'waiting';
-CREATE INDEX deliveries_dead ON deliveries (webhook, seq) WHERE state = 'dead';
+CREATE INDEX deliveries_state ON deliveries (webhook, state, seq);
 CREATE INDEX deliveries_settled ON deliveries (settled_at) WHERE settled_at IS NOT NULL;
