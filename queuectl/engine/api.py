@@ -3,11 +3,13 @@
 import builtins
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import anyio
 
 from queuectl.engine.config import Config
 from queuectl.engine.dlq import DeadLetterQueue
@@ -17,7 +19,7 @@ from queuectl.engine.domain.settings import Settings
 from queuectl.engine.domain.spec import JobSpec, resolve
 from queuectl.engine.domain.spec_rules import check_on_crash, check_reason, duration_of
 from queuectl.engine.domain.states import TERMINAL, JobState, parse_state
-from queuectl.engine.errors import InvalidJobError, InvalidValueError
+from queuectl.engine.errors import InvalidJobError, InvalidValueError, QueueCtlError
 from queuectl.engine.figures import EngineFigures
 from queuectl.engine.lookups import EngineLookups
 from queuectl.engine.runtime.clock import Clock, SystemClock
@@ -350,8 +352,9 @@ class QueueEngine(EngineLookups, EngineFigures):
         """
         Add a job and run it in this process, where no other worker can take it.
 
-        The context gets the job as it starts. Leaving it waits for the run;
-        leaving it by an exception ends the run and gives the job back.
+        The context gets the job as it starts. Leaving it waits for the run. Where
+        the run is interrupted, as by leaving it by an exception or by
+        `stop_workers`, the job is cancelled.
 
         Raises:
             InvalidJobError: A value breaks a rule.
@@ -375,7 +378,14 @@ class QueueEngine(EngineLookups, EngineFigures):
             return job
 
         async with life.working(1, prepare=prepare):
-            yield claimed[0]
+            try:
+                yield claimed[0]
+            except BaseException:
+                # First, and not by the worker alone: it may fail over what failed here.
+                with anyio.CancelScope(shield=True), suppress(QueueCtlError):
+                    await self.cancel(claimed[0].id, reason="interrupted")
+
+                raise
 
     async def stop_workers(
         self,

@@ -9,6 +9,12 @@ from tests.acceptance.home import PATIENCE, Home
 from tests.acceptance.terminal import terminal
 from tests.waiting import wait_until
 
+_LIMITED = """
+import os, resource
+resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))
+os.execvp("sh", ["sh", "-c", {words!r}])
+"""
+
 
 @pytest.mark.parametrize(
     ("command", "code", "state"),
@@ -94,3 +100,36 @@ async def test_the_command_of_a_killed_run_goes_on_and_is_recorded_by_the_next_w
     job = await home.job("job")
     assert (job["state"], job["exit_code"], job["run_count"]) == ("dead", 3, 1)
     assert home.lines("began") == home.lines("ended") == ["x"]
+
+
+async def test_a_run_whose_worker_is_stopped_is_cancelled_and_no_other_worker_has_it(
+    home: Home,
+) -> None:
+    await home.worker()
+    script = "echo x >> began; sleep 600"
+    run = await home.start("run", "--id", "job", "--", "sh", "-c", script)
+    await home.has_lines("began")
+    [worker] = [job["worker"] for job in [await home.job("job")]]
+    await home.ok("worker", "stop", "--now", worker)
+
+    assert await run.ended() == 128 + signal.SIGTERM
+    assert "interrupted" in run.err
+    job = await home.job("job")
+    assert (job["state"], job["run_count"], home.lines("began")) == ("cancelled", 1, ["x"])
+    await home.ok("worker", "stop")
+    await home.is_quiet()
+
+
+@pytest.mark.parametrize("descriptors", range(13, 20))
+async def test_what_run_cannot_start_no_other_worker_starts(home: Home, descriptors: int) -> None:
+    await home.worker()
+    words = f"{sys.executable} -m queuectl run --id job -- sh -c 'echo x >> ran'"
+    limited = await home.start_python("-c", _LIMITED.format(words=words, limit=descriptors))
+    code = await limited.ended()
+    await home.ok("worker", "stop")
+
+    if code == 0:
+        assert home.lines("ran") == ["x"]
+    else:
+        assert not home.file("ran").exists()
+        assert "\npending" not in await home.ok("list")

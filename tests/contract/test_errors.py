@@ -21,6 +21,7 @@ from queuectl.engine.errors import (
 )
 from queuectl.engine.store.base import JobStore
 from queuectl.engine.store.log_owner import note_log
+from queuectl.engine.store.sqlite import setup
 from queuectl.engine.store.sqlite.connection import named_errors
 from queuectl.engine.store.sqlite.setup import MIGRATIONS, prepare
 from tests.conftest import OpenStore
@@ -127,6 +128,39 @@ async def test_no_database_is_made_beside_the_log_of_one_that_is_gone(
         await opened(db_path)
 
     assert (db_path.exists(), log.read_text()) == (False, "commits")
+
+
+def inode_noted(db_path: Path) -> int:
+    return int(db_path.with_name("queue.db-run").joinpath("database").read_text())
+
+
+def test_the_log_of_a_database_that_was_made_anew_is_its_own_from_the_begin(db_path: Path) -> None:
+    folder = db_path.with_name("queue.db-run")
+    folder.mkdir()
+    # Of a database that was removed, and its folder was not.
+    (folder / "database").write_text("1\n")
+
+    prepare(db_path, now_ms=0)
+
+    assert inode_noted(db_path) == db_path.stat().st_ino
+
+
+async def test_a_log_whose_note_is_on_its_way_is_not_refused(
+    opened: OpenStore, db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db_path.with_name("queue.db-run").mkdir()
+    await add_one(await opened(db_path))
+    db_path.with_name("queue.db-run").joinpath("database").write_text("1\n")
+    take_alone = setup._take_alone
+
+    def take_alone_later(lock: int, path: Path) -> None:
+        # Whoever makes it has the lock until the note is there.
+        note_log(path)
+        take_alone(lock, path)
+
+    monkeypatch.setattr(setup, "_take_alone", take_alone_later)
+
+    await asyncio.to_thread(prepare, db_path, now_ms=0)
 
 
 async def test_a_log_is_not_played_into_a_file_that_was_put_in_the_place_of_its_own(

@@ -166,3 +166,16 @@ async def test_giving_back_leaves_the_row_of_crashes(store: JobStore) -> None:
 
 async def test_releasing_nothing_releases_nothing(store: JobStore) -> None:
     assert await store.release([], now=NOW) == 0
+
+
+async def test_a_job_that_nobody_else_may_have_is_cancelled_as_it_is_released(
+    store: JobStore,
+) -> None:
+    await add_one(store)
+    job = await take_one(store)
+
+    assert await store.release([job], now=LATER, cancel_for="why") == 1
+
+    found = await store.get(job.id)
+    assert (found.state, found.reason, found.attempts) == (JobState.CANCELLED, "why", 0)
+    assert not (await store.claim(1, 1, now=LATER)).jobs

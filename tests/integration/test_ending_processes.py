@@ -1,12 +1,17 @@
 """Jobs that are ended: by their timeout, by hand, and what they leave behind."""
 
 import asyncio
+import os
+import signal
 import sys
+from asyncio.subprocess import PIPE
 from pathlib import Path
 
 import pytest
 
 from queuectl import EventKind, JobState, JobStateError, OutcomeKind, QueueEngine
+from queuectl.engine.runtime import proc
+from queuectl.engine.runtime.reaper import Ends
 from tests.integration.processes import end, is_running, pid_in
 from tests.waiting import wait_for_event, wait_until
 
@@ -267,3 +272,44 @@ async def test_cancelling_from_another_engine_ends_the_job_soon(
 
         assert asyncio.get_running_loop().time() - began < 1
         assert (await other.wait("job", timeout=5)).state is JobState.CANCELLED
+
+
+# Follows the process whose number it is given, until it is told to go.
+TRACER = """
+import ctypes, sys
+libc = ctypes.CDLL(None, use_errno=True)
+PTRACE_SEIZE = 0x4206
+if libc.ptrace(PTRACE_SEIZE, int(sys.argv[1]), None, None):
+    sys.exit(77)
+print("there", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="traces as Linux does")
+async def test_a_process_that_a_debugger_holds_holds_up_nobody_else() -> None:
+    heard: list[int | None] = []
+    child = os.posix_spawn("/bin/sleep", ["sleep", "60"], {})
+
+    try:
+        tracer = await asyncio.create_subprocess_exec(  # noqa: TID251 (a debugger)
+            sys.executable, "-c", TRACER, str(child), stdin=PIPE, stdout=PIPE
+        )
+        assert tracer.stdin is not None
+        assert tracer.stdout is not None
+
+        if not await tracer.stdout.readline():
+            pytest.skip("tracing is not allowed here")
+
+        Ends().wait_for(asyncio.get_running_loop(), child, lambda status, _: heard.append(status))
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+    # Our loop closes that, if it goes on: a wait for the child would not.
+    await wait_until(lambda: proc.find_process(child) is None)
+    await asyncio.sleep(0)
+    tracer.stdin.close()
+    await tracer.wait()
+    await wait_until(lambda: bool(heard))
+
+    assert heard == [signal.SIGKILL]

@@ -1,6 +1,7 @@
 """A run that ended in time has ended so, however late its worker hears of it or can say it."""
 
 import asyncio
+import errno
 import os
 import signal
 import time
@@ -16,8 +17,9 @@ from queuectl.engine.runtime import watching
 from queuectl.engine.runtime.clock import SystemClock, file_time
 from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.notes import run_note
-from queuectl.engine.runtime.outcomes import noted_outcome
+from queuectl.engine.runtime.outcomes import noted_outcome, noted_reason
 from queuectl.engine.runtime.process import ShellProcess, ShellRunner
+from queuectl.engine.runtime.reaper import ProcessResult
 from queuectl.engine.runtime.recording import EndedRun, Recorder
 from queuectl.engine.runtime.run import Run, StopReason
 from queuectl.engine.runtime.runfiles import RunFiles
@@ -200,6 +202,73 @@ async def test_a_code_that_was_there_before_the_run_was_told_to_end_counts(
         job = await engine.wait("job", timeout=10)
 
     assert (job.state, job.exit_code) == (JobState.COMPLETED, 0)
+
+
+async def test_a_run_that_timed_out_has_timed_out_though_looks_at_its_end_are_refused(
+    engine: QueueEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    had_ended = watching._had_ended
+    refusals = [OSError(errno.EMFILE, "Too many open files"), OSError(errno.EIO, "error")]
+
+    def refused(run: Run, files: RunFiles, result: ProcessResult, told_at: float | None) -> bool:
+        if refusals:
+            raise refusals.pop()
+
+        return had_ended(run, files, result, told_at)
+
+    monkeypatch.setattr(watching, "_had_ended", refused)
+    monkeypatch.setattr(watching, "_STUCK_PAUSE", 0.01)
+    command = """exec sh -c 'trap "exit 0" TERM; while :; do sleep 0.02; done'"""
+    await engine.enqueue(command, id="job", cwd=tmp_path, timeout=0.2, max_retries=0)
+
+    async with engine.workers():
+        job = await engine.wait("job", timeout=10)
+
+    assert not refusals
+    assert (job.state, job.reason) == (JobState.DEAD, "timeout")
+
+
+async def test_why_a_run_is_ended_is_not_kept_where_it_ended_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job()
+    run = Run(job)
+    run.stop(StopReason.TIMEOUT)
+    files = RunFiles(tmp_path, 1)
+    files.make_exit_file()
+    assert files.open(run.note)
+    monkeypatch.setattr(watching, "_had_ended", lambda *_: True)
+    recorder = Recorder(
+        cast("JobStore", SilentStore()), SystemClock(), StateFolder(tmp_path / "queue.db")
+    )
+    clock = FakeClock(NOW)
+    process = FakeProcess(FakeRun(exit_code=0, takes=1), clock, pid=1)
+
+    result = await watching.RunWatcher(recorder, clock, 5.0).wait(run, process, files)
+    files.close()
+
+    assert result is not None
+    assert (noted_reason(files, run.note), run.stop_reason) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        b'{"kind": "failed", "exit_code": 1e30}',
+        b'{"kind": "failed", "exit_code": 9223372036854775808}',
+        b'{"kind": "failed", "exit_code": -1}',
+        b'{"kind": "interrupted", "pause": "P99999999D"}',
+        b'{"kind": "interrupted", "pause": "-P1D"}',
+    ],
+)
+def test_an_outcome_that_no_worker_writes_down_is_none(tmp_path: Path, words: bytes) -> None:
+    files = RunFiles(tmp_path, 1)
+    files.make_exit_file()
+    assert files.open("1 1")
+    files.note_end("1 1", outcome=words)
+    files.close()
+
+    assert noted_outcome(files, "1 1") is None
 
 
 class SilentStore:

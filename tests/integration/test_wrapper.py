@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess  # noqa: TID251 (runs the code as the engine's runner would, without it)
 from pathlib import Path
 from typing import Final
@@ -484,3 +485,15 @@ def test_a_code_is_kept_where_a_signal_to_the_whole_group_ends_the_command(
 
     assert wrapped.ended.code == 9
     assert (tmp_path / "0.exit").read_text() == f"{NOTE} {wrapped.pid} 9\n"
+
+
+@pytest.mark.parametrize("name", ["SEGV", "FPE", "ILL", "BUS"])
+def test_a_command_that_takes_its_shells_along_is_not_said_not_to_have_begun(
+    shell: Path, tmp_path: Path, name: str
+) -> None:
+    exit_file = tmp_path / "0.exit"
+
+    wrapped = run_wrapped(shell, f"trap : TERM; kill -{name} 0", exit_file)
+
+    assert wrapped.ended.code == -signal.Signals[f"SIG{name}"]
+    assert exit_file.read_text() == f"{NOTE} {wrapped.pid}\n"

@@ -15,7 +15,7 @@ from queuectl.cli.session import session_of, with_engine
 from queuectl.cli.signals import stop_signals
 
 if TYPE_CHECKING:
-    from queuectl import Job, JobSpec, QueueEngine
+    from queuectl import Attempt, Job, JobSpec, QueueEngine
 
 _EXAMPLES: Final = """
 \b
@@ -61,8 +61,9 @@ def run(
     """
     Run a command here and now as a job, and exit as it does.
 
-    Its output is shown and kept. It is not retried. Ctrl-C cancels it, and so do
-    TERM and HUP. With --json the output goes to stderr, and the job, when it has
+    Its output is shown and kept; where nobody reads it any more, it goes on all the
+    same. It is not retried, and no other worker has it: stopped, it is cancelled.
+    Ctrl-C cancels it, and so do TERM and HUP. With --json the output goes to stderr, and the job, when it has
     ended, to stdout.
     """
     from queuectl import JobSpec
@@ -151,30 +152,44 @@ async def _cancel_on_signal(
 
 async def _exit_code(engine: "QueueEngine", job: "Job") -> int:
     """Say in a number, and where it needs words in words, how the job ended."""
+    attempts = await engine.attempts(job.id)
+
+    if not attempts:
+        screen.note(f"error: job {job.id} is {job.state}: {job.reason}")
+        return _NOT_STARTED
+
+    last = attempts[-1]
+    code = _code_of(last)
+
+    if code is None:
+        raise CommandError(f"job {job.id} is {job.state}: {last.reason}")
+
+    if code != last.exit_code:
+        screen.note(f"error: job {job.id}: {last.reason}")
+
+    return code
+
+
+def _code_of(attempt: "Attempt") -> int | None:
+    """Return the exit code that tells how an attempt ended, None where none does."""
     from queuectl import OutcomeKind
 
-    last = (await engine.attempts(job.id))[-1]
+    has_ended = attempt.exit_code is not None or attempt.signal is not None
 
-    match last.outcome:
-        case OutcomeKind.COMPLETED:
-            return 0
-        case OutcomeKind.FAILED if last.exit_code is not None:
-            return last.exit_code
-        case OutcomeKind.FAILED if last.signal is not None:
-            code = _BY_SIGNAL + signal.Signals[last.signal]
+    match attempt.outcome:
+        case OutcomeKind.COMPLETED | OutcomeKind.FAILED if attempt.exit_code is not None:
+            return attempt.exit_code
+        case OutcomeKind.FAILED if attempt.signal is not None:
+            return _BY_SIGNAL + signal.Signals[attempt.signal]
         case OutcomeKind.TIMED_OUT:
-            code = _TIMED_OUT
-        case OutcomeKind.SPAWN_FAILED:
-            code = _NOT_STARTED
-        case OutcomeKind.INTERRUPTED:
-            # Given back for a worker to try; but the caller is told that it failed.
-            await engine.cancel(job.id, reason=last.reason)
-            code = _NOT_STARTED
+            return _TIMED_OUT
+        case OutcomeKind.INTERRUPTED if has_ended:
+            # Its worker was stopped, which ended it as TERM to us would have.
+            return _BY_SIGNAL + signal.SIGTERM
+        case OutcomeKind.INTERRUPTED | OutcomeKind.SPAWN_FAILED:
+            return _NOT_STARTED
         case _:
-            raise CommandError(f"job {job.id} is {job.state}: {last.reason}")
-
-    screen.note(f"error: job {job.id}: {last.reason}")
-    return code
+            return None
 
 
 @contextmanager

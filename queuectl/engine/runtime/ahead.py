@@ -10,6 +10,7 @@ import anyio
 from queuectl.engine.domain.models import Job, RunKey
 from queuectl.engine.errors import StoreError
 from queuectl.engine.runtime.clock import Clock, Timer
+from queuectl.engine.runtime.outcomes import NOT_STARTED
 from queuectl.engine.store.base import JobStore
 
 _log = logging.getLogger(__name__)
@@ -35,15 +36,23 @@ class Ahead:
         store: Where the jobs are.
         clock: Tells the time.
         notify: Called when they have waited too long.
+        gives_back: Whether others may have them; else they are cancelled.
     """
 
     def __init__(
-        self, *, slots: int, store: JobStore, clock: Clock, notify: Callable[[], object]
+        self,
+        *,
+        slots: int,
+        store: JobStore,
+        clock: Clock,
+        notify: Callable[[], object],
+        gives_back: bool = True,
     ) -> None:
         self._most = min(_MOST_AHEAD, 8 * slots)
         self._store = store
         self._clock = clock
         self._notify = notify
+        self._cancel_for = None if gives_back else NOT_STARTED
         self._jobs: deque[Job] = deque()
         # How long a job takes, in seconds; as long as nobody knows, too long.
         self._typical = 2 * _SHORT_JOB
@@ -109,7 +118,7 @@ class Ahead:
             return
 
         try:
-            await self._store.release(jobs, now=self._clock.now())
+            await self._store.release(jobs, now=self._clock.now(), cancel_for=self._cancel_for)
         except StoreError:
             self._jobs.extendleft(reversed(jobs))
             raise

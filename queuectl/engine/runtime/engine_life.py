@@ -186,8 +186,10 @@ class EngineLife:
                 claimed for the worker, which then runs that alone.
         """
         running = RunningWorker()
-        # What is to run one job is not to wait for others that it found.
-        plan = WorkerPlan(concurrency=concurrency, recovers=prepare is None)
+        # What is to run one job is not to wait for others that it found, and nobody else
+        # is to have that job.
+        is_open = prepare is None
+        plan = WorkerPlan(concurrency=concurrency, recovers=is_open, gives_back=is_open)
         await self._start(running, plan, prepare=prepare)
 
         try:

@@ -124,7 +124,9 @@ def make_private(folder: Path) -> None:
         found = os.lstat(folder)
     except OSError as error:
         raise StoreError(
-            folder, f"cannot make the folder ({error.strerror})", hint="check the permissions"
+            folder,
+            f"cannot make the folder ({error.strerror})",
+            hint="check the permissions" if isinstance(error, PermissionError) else None,
         ) from error
 
     if not stat.S_ISDIR(found.st_mode):

@@ -38,9 +38,13 @@ _SYSTEM_FILES: Final = frozenset({os.devnull, SHELL, "/"})
 _NO_NUMBER: Final = 0
 
 _SYSTEM_PAUSE: Final = timedelta(seconds=1)
+_MOST_CODE: Final = 255
 
 # Gone without a word, and nobody knows how.
 LOST: Final = Outcome(kind=OutcomeKind.LOST, reason="lost")
+
+# Of what nobody came to start.
+NOT_STARTED: Final = "its worker was stopped before it began"
 
 # What is left of a reason that is too long to be written down, in characters: each takes
 # six bytes at the most.
@@ -111,7 +115,7 @@ def unstarted_outcome(run: Run) -> Outcome:
     if run.stop_reason is StopReason.CANCEL:
         return Outcome(kind=OutcomeKind.CANCELLED, reason=run.stop_words or "cancelled")
 
-    return Outcome(kind=OutcomeKind.INTERRUPTED, reason="its worker was stopped before it began")
+    return Outcome(kind=OutcomeKind.INTERRUPTED, reason=NOT_STARTED)
 
 
 def run_outcome(run: Run, result: ProcessResult) -> Outcome:
@@ -225,10 +229,18 @@ def noted_outcome(files: RunFiles, note: str) -> Outcome | None:
     words = files.noted_outcome(note)
 
     try:
-        return None if words is None else msgspec.json.decode(words, type=Outcome)
+        outcome = None if words is None else msgspec.json.decode(words, type=Outcome)
     except msgspec.DecodeError:
         # Somebody, as the command, has written there.
         return None
+
+    return outcome if outcome is not None and _is_ours(outcome) else None
+
+
+def _is_ours(outcome: Outcome) -> bool:
+    """Whether a worker may have written this down: it is in the bounds of what the system says."""
+    is_code = outcome.exit_code is None or 0 <= outcome.exit_code <= _MOST_CODE
+    return is_code and timedelta() <= outcome.pause <= _SYSTEM_PAUSE
 
 
 def unbegun_outcome(files: RunFiles, note: str) -> Outcome:

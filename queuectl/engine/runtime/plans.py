@@ -51,9 +51,12 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
         until_settled: Whether it stops by itself when the queue is settled.
         can_restart: Whether its process can replace itself.
         recovers: Whether it looks after what dead workers left.
+        gives_back: Whether others may have what it does not come to the end of; else
+            that is cancelled.
     """
 
     concurrency: int
     until_settled: bool = False
     can_restart: bool = False
     recovers: bool = True
+    gives_back: bool = True

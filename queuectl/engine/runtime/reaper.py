@@ -215,25 +215,14 @@ class Ends:
             self._set.unregister(descriptor)
             os.close(descriptor)
             pid, reaped = self._watched.pop(descriptor)
-            reaped(*_reap(pid))
+            # A debugger may keep it from being waited for.
+            _look_for(loop, pid, reaped)
 
         if not self._watched:
             loop.remove_reader(self._set.fileno())
             forget(self._set.fileno())
             self._set.close()
             self._set = None
-
-
-def _reap(pid: int) -> tuple[int | None, Any]:
-    """Return status and usage of a child that has ended, None where they are not known."""
-    try:
-        _, status, usage = os.wait4(pid, 0)
-    except ChildProcessError:
-        # The host program ignores SIGCHLD, or waits for whatever ends: the
-        # kernel cannot say any more how this one did.
-        return None, None
-
-    return status, usage
 
 
 def has_child_ended(pid: int) -> bool:
@@ -251,6 +240,8 @@ def _look_for(loop: asyncio.AbstractEventLoop, pid: int, reaped: _Reaped) -> Non
     try:
         found, status, usage = os.wait4(pid, os.WNOHANG)
     except ChildProcessError:
+        # The host program ignores SIGCHLD, or waits for whatever ends: the
+        # kernel cannot say any more how this one did.
         reaped(None, None)
         return
 

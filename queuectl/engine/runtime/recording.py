@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from queuectl.engine.domain.lifecycle import Outcome, Transition, decide
+from queuectl.engine.domain.lifecycle import Outcome, Transition, cancelled_instead, decide
 from queuectl.engine.domain.models import Job, OutcomeKind
 from queuectl.engine.domain.settings import DEFAULTS
-from queuectl.engine.errors import StoreBusyError, StoreError, StoreUnusableError
+from queuectl.engine.errors import EngineClosedError, StoreBusyError, StoreError, StoreUnusableError
 from queuectl.engine.runtime.clock import Clock, sleep
 from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.notes import run_note
@@ -73,6 +73,7 @@ class Recorder:
         clock: Tells the time.
         folder: Where large outputs go.
         tracing: Traces runs; None where nobody does.
+        gives_back: Whether others may have what was interrupted; else it is cancelled.
     """
 
     def __init__(
@@ -81,11 +82,14 @@ class Recorder:
         clock: Clock,
         folder: StateFolder,
         tracing: "Tracing | None" = None,
+        *,
+        gives_back: bool = True,
     ) -> None:
         self._store = store
         self._clock = clock
         self._folder = folder
         self._tracing = tracing
+        self._gives_back = gives_back
         self._luck = random.Random().random  # noqa: S311 (spreads retries, hides nothing)
 
     async def record(
@@ -134,7 +138,8 @@ class Recorder:
         while True:
             try:
                 return await self._record_once(ended)
-            except StoreUnusableError:
+            except (StoreUnusableError, EngineClosedError):
+                self.note_outcome(ended.job, ended.outcome, note_in)
                 raise
             except (StoreError, OSError) as error:
                 if tries is None and has_to_go():
@@ -227,6 +232,10 @@ class Recorder:
             now=now,
             luck=self._luck(),
         )
+
+        if outcome.kind is OutcomeKind.INTERRUPTED and not self._gives_back:
+            transition = cancelled_instead(transition, outcome.reason or outcome.kind)
+
         is_ours = await self._store.finish(job, transition, run, now=now)
 
         if is_ours:

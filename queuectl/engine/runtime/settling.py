@@ -13,7 +13,7 @@ from functools import partial
 import msgspec
 
 from queuectl.engine.domain.lifecycle import Outcome
-from queuectl.engine.domain.models import Job
+from queuectl.engine.domain.models import Job, RunKey
 from queuectl.engine.runtime.adoption import Orphan, own_child
 from queuectl.engine.runtime.clock import Clock
 from queuectl.engine.runtime.folder import StateFolder
@@ -65,6 +65,8 @@ class Settler:
         self._folder = folder
         self._clock = clock
         self._adopt = adopt
+        # How shells ended that were our children, until that is recorded.
+        self._reaped: dict[RunKey, ProcessResult] = {}
 
     async def settle(self, worker: WorkerRow, job: Job, listed: Listing, *, is_whole: bool) -> None:
         """
@@ -181,11 +183,18 @@ class Settler:
 
     async def _settle_gone(self, orphan: Orphan) -> None:
         """Settle a run of which nothing is there but its files."""
+        key = orphan.job.run_key
         reaped = orphan.reap()
+
+        if reaped is not None:
+            # The system says it once, and what comes next may be refused.
+            self._reaped[key] = reaped
+
         # It may have ended since the first look; nobody writes any more.
         code = orphan.files.exit_code(orphan.note)
         run = FoundRun(note=orphan.note, files=orphan.files)
-        await self._record_left(orphan.job, run, code=code, reaped=reaped)
+        await self._record_left(orphan.job, run, code=code, reaped=self._reaped.get(key))
+        self._reaped.pop(key, None)
 
     async def _record_left(
         self,

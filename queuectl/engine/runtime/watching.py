@@ -7,6 +7,7 @@ Runs that were started here and runs that were adopted are watched alike.
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from typing import Final, TypeVar
 
 from queuectl.engine.runtime.clock import Clock, Timer, sleep
@@ -109,12 +110,26 @@ class RunWatcher:
 
             return None
 
-        if result is None:
-            result = await process.wait()
-            run.ended_at = self._clock.monotonic()
+        if result is not None:
+            return result
 
-            if _had_ended(run, files, result, process.told_at):
-                run.mark_ended()
+        # Only this again where it is refused: that it was ended is decided.
+        return await self.insist(run, partial(self._heard, run, process, files))
+
+    async def _heard(self, run: Run, process: RunningProcess, files: RunFiles) -> ProcessResult:
+        """
+        Return how a run ended that was told to; by itself, if it was faster.
+
+        Raises:
+            OSError: That cannot be seen now.
+        """
+        result = await process.wait()
+        run.ended_at = self._clock.monotonic()
+
+        if _had_ended(run, files, result, process.told_at):
+            run.mark_ended()
+            # Why it was being ended: nobody is to read that now.
+            _note_end(files, run)
 
         return result
 
@@ -175,7 +190,7 @@ def _had_ended(run: Run, files: RunFiles, result: ProcessResult, told_at: float 
 
 
 def _note_end(files: RunFiles, run: Run) -> None:
-    """Write down why a run is being ended; where that cannot be done it is ended all the same."""
+    """Write down why a run is being ended, if it is; where that cannot be done, go on."""
     try:
         files.note_end(run.note, run.stop_reason or "")
     except OSError as error:

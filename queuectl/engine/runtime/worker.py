@@ -49,6 +49,8 @@ class Worker:
         clock: Tells the time.
         until_settled: Stop when nothing is due, running or waiting for a retry.
         can_restart: Whether to leave, when asked to make room for a successor.
+        gives_back: Whether others may have what was claimed and not started; else that
+            is cancelled.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Worker:
         clock: Clock,
         until_settled: bool = False,
         can_restart: bool = False,
+        gives_back: bool = True,
     ) -> None:
         self.number = number
         self._slots = Slots(concurrency)
@@ -81,7 +84,13 @@ class Worker:
         # Whether a claim would find nothing, as far as is known.
         self._is_dry = False
         self._attention = asyncio.Event()
-        self._ahead = Ahead(slots=concurrency, store=store, clock=clock, notify=self._attention.set)
+        self._ahead = Ahead(
+            slots=concurrency,
+            store=store,
+            clock=clock,
+            notify=self._attention.set,
+            gives_back=gives_back,
+        )
         self._orders_due = asyncio.Event()
         self._pool: TaskPool | None = None
 

@@ -61,7 +61,9 @@ async def run_worker(
         home.remove()
         raise
 
-    recorder = Recorder(parts.store, parts.clock, parts.folder, parts.tracing)
+    recorder = Recorder(
+        parts.store, parts.clock, parts.folder, parts.tracing, gives_back=plan.gives_back
+    )
     worker = _make_worker(
         parts, plan, number=number, executor=_make_executor(parts, home, recorder, runner)
     )
@@ -133,6 +135,7 @@ def _make_worker(
         clock=parts.clock,
         until_settled=plan.until_settled,
         can_restart=plan.can_restart,
+        gives_back=plan.gives_back,
     )
 
 

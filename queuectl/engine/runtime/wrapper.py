@@ -40,7 +40,7 @@ _PASSED_OVER: Final = " ".join(
 # take descriptors away, or bring in text that is not seen here. Lines that are
 # joined or not, depending on what stands before, are no text to be searched.
 _UNSAFE: Final = re.compile(
-    r"exec|trap|eval|source|alias|ulimit|xtrace|verbose|%func|command\s*\(|function\s"
+    r"exec|trap|eval|source|alias|ulimit|prlimit|xtrace|verbose|%func|command\s*\(|function\s"
     r"|(?:^|[\s;&|(){}])\.(?:[\s<>]|$)"
 )
 # Traces, and reading without running, are switched on so; looked for one behind the
@@ -122,8 +122,9 @@ def wrap(
     # a trap that is set, rather than ignored, is not inherited. What this shell
     # would say of the inner one's end, such as "Killed", is nobody's output.
     # Positional parameters are no variables, so the command meets none of ours.
-    # Where there is no process for the inner shell, this one ends, with its trap.
-    refuse = _quote(f"{report(Refusal.FORK)}; exit {NOT_BEGUN}")
+    # Where there is no process for the inner shell, this one ends, with its trap and a
+    # code of its own; bash runs the trap also where a signal ends it, with the last code.
+    refuse = _quote(f"case $? in 0) ;; *) {report(Refusal.FORK)}; exit {NOT_BEGUN} ;; esac")
     code = (
         f"{begin}; trap : {_PASSED_OVER}; trap {refuse} EXIT; "
         f'set -- "${COMMAND_VARIABLE}"; unset {COMMAND_VARIABLE}; exec 9>&2 2>/dev/null; '

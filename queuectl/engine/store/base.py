@@ -390,7 +390,12 @@ class JobStore(JobReader, Protocol):
         """
 
     async def release(
-        self, jobs: Sequence[Job], *, now: datetime, interrupted: bool = False
+        self,
+        jobs: Sequence[Job],
+        *,
+        now: datetime,
+        interrupted: bool = False,
+        cancel_for: str | None = None,
     ) -> int:
         """
         Give back claimed jobs that were not started: pending, and not charged.
@@ -399,6 +404,7 @@ class JobStore(JobReader, Protocol):
             jobs: As claimed.
             now: When.
             interrupted: Whether to count that, as for a worker that died.
+            cancel_for: Why they are cancelled at once; None to let others have them.
 
         Returns:
             How many were still ours.

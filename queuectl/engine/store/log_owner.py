@@ -40,20 +40,33 @@ def check_log_left(path: Path) -> None:
         )
 
 
-def check_log(path: Path) -> None:
+def is_log_of(path: Path) -> bool:
     """
-    Refuse a log that was begun for another file.
+    Whether no log is there that was begun for another file.
+
+    Raises:
+        OSError: The system refuses the look.
+    """
+    return _noted(path) in {None, path.stat().st_ino} or not _log_size(path)
+
+
+def claim_log(path: Path) -> None:
+    """
+    Refuse a log that was begun for another file; from here on it is this one's.
+
+    Only by who is alone: else another may be about to say that it is.
 
     Raises:
         StoreDamagedError: It was.
-        OSError: The system refuses the look.
+        OSError: The system refuses the look, or the note.
     """
-    noted = _noted(path)
-
-    if noted not in {None, path.stat().st_ino} and _log_size(path):
+    if not is_log_of(path):
         raise StoreDamagedError(
             path, "the log beside it is that of another file", hint=_what_to_do(path)
         )
+
+    if os.path.lexists(state_folder(path)):
+        note_log(path)
 
 
 def note_log(path: Path) -> None:
@@ -71,6 +84,8 @@ def note_log(path: Path) -> None:
     if _noted(path) != inode:
         with _in_state_folder(path, os.O_WRONLY | os.O_CREAT) as descriptor:
             os.pwrite(descriptor, b"%-*d\n" % (_LONGEST, inode), 0)
+            # Before anything is acknowledged: a note of before would refuse the log.
+            os.fsync(descriptor)
 
 
 def _what_to_do(path: Path) -> str:

@@ -212,9 +212,14 @@ def _finish_values(
 
 
 def release(
-    connection: sqlite3.Connection, jobs: Iterable[Job], now: datetime, *, interrupted: bool
+    connection: sqlite3.Connection,
+    jobs: Iterable[Job],
+    now: datetime,
+    *,
+    interrupted: bool,
+    cancel_for: str | None,
 ) -> int:
-    """Give back claimed jobs that were not started."""
+    """Give back claimed jobs that were not started, or cancel them for a reason."""
     released = 0
 
     for job in jobs:
@@ -230,8 +235,10 @@ def release(
         )
         add_event(connection, job, EventKind.RELEASED, now)
 
-        if held["cancel_reason"] is not None:
-            cancel_waiting(connection, job, held["cancel_reason"], now)
+        reason = cancel_for if held["cancel_reason"] is None else held["cancel_reason"]
+
+        if reason is not None:
+            cancel_waiting(connection, job, reason, now)
 
     return released
 

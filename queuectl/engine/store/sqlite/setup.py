@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from queuectl.engine.errors import SchemaVersionError, StoreDamagedError, StoreError
-from queuectl.engine.store.log_owner import check_log, check_log_left
+from queuectl.engine.store.log_owner import check_log_left, claim_log, is_log_of
 from queuectl.engine.store.migrations import Migration, load_migrations
 from queuectl.engine.store.places import (
     COMPANIONS,
@@ -59,9 +59,7 @@ def prepare(path: Path, *, now_ms: int) -> None:
     has_content = _has_content(path)
     _check_owner(path)
 
-    if has_content:
-        check_log(path)
-
+    if has_content and is_log_of(path):
         with _connected(path) as connection:
             if _is_ready(connection):
                 return
@@ -70,6 +68,7 @@ def prepare(path: Path, *, now_ms: int) -> None:
     # all; setting WAL does not wait for SQLite's own locks.
     with _alone(path):
         _make_file(path)
+        claim_log(path)
 
         with _connected(path) as connection:
             _migrate(connection, path, now_ms)

@@ -155,12 +155,22 @@ class SqliteStore(SqliteLookups):
         )
 
     async def release(
-        self, jobs: Sequence[Job], *, now: datetime, interrupted: bool = False
+        self,
+        jobs: Sequence[Job],
+        *,
+        now: datetime,
+        interrupted: bool = False,
+        cancel_for: str | None = None,
     ) -> int:
-        """Give back claimed jobs that were not started."""
-        return await self._write(
-            partial(operations.release, jobs=jobs, now=now, interrupted=interrupted), Change.WORK
+        """Give back claimed jobs that were not started, or cancel them."""
+        release = partial(
+            operations.release,
+            jobs=jobs,
+            now=now,
+            interrupted=interrupted,
+            cancel_for=cancel_for,
         )
+        return await self._write(release, Change.WORK)
 
     async def adopt(self, job: Job, worker: int, *, now: datetime) -> Job | None:
         """Move a run from the worker that has it to another."""
