@@ -63,8 +63,8 @@ def run(
 
     Its output is shown and kept; where nobody reads it any more, it goes on all the
     same. It is not retried, and no other worker has it: stopped, it is cancelled.
-    Ctrl-C cancels it, and so do TERM and HUP. With --json the output goes to stderr, and the job, when it has
-    ended, to stdout.
+    Ctrl-C cancels it, and so do TERM and HUP. With --json the output goes to stderr,
+    and the job, when it has ended, to stdout.
     """
     from queuectl import JobSpec
 
