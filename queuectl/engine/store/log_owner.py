@@ -65,7 +65,10 @@ def claim_log(path: Path) -> None:
             path, "the log beside it is that of another file", hint=_what_to_do(path)
         )
 
-    if os.path.lexists(state_folder(path)):
+    folder = state_folder(path)
+
+    # What else may be there is refused by who needs it.
+    if folder.is_dir() and not folder.is_symlink():
         note_log(path)
 
 
