@@ -134,7 +134,7 @@ def draw(look: "Look", sheet: Sheet) -> list[Text]:
     running = look.running[:running_rows]
     more = max(number, len(look.running)) - len(running)
 
-    lines = [*top, sheet.text(f"Running ({number})", _TITLE)]
+    lines = [*top, sheet.text(f"Processing ({number})", _TITLE)]
     lines += _running_table(running, sheet) if running else [sheet.text(_idle(look), _FAINT)]
     lines += [sheet.text(f"and {more} more", _FAINT)] if more > 0 and running else []
     lines += [Text(), sheet.text("Recent failures", _TITLE)]
@@ -212,8 +212,7 @@ def _bar(activity: "Activity", fastest: float, cells: int, sheet: Sheet) -> Text
     most = filled - (activity.ended > activity.failed)
     failed = min(_part(activity.failed, activity.ended, filled), most)
     bar = Text(no_wrap=True, end="").append(done * (filled - failed), style=_GOOD)
-    # Told apart without colour, too.
-    bar.append(("x" if sheet.is_ascii else "▒") * failed, style=_BAD)
+    bar.append(_failed_sign(sheet) * failed, style=_BAD)
     return bar.append(empty * (cells - filled), style=_FAINT)
 
 
@@ -358,9 +357,20 @@ def _period(activity: "Activity", sheet: Sheet) -> str:
 
 def _figures(activity: "Activity", sheet: Sheet) -> Text:
     """Say what the rate is made of; on a narrow terminal, only what went wrong."""
-    ended = "" if sheet.is_below(_NARROW) else f"{activity.ended} ended, "
-    died = "" if sheet.is_below(_NARROW) else f", {activity.died} died"
-    return sheet.text(f"{ended}{activity.failed} failed{died}", _FAINT)
+    # As the bar shows them.
+    sign = f"{_failed_sign(sheet)} " if activity.failed else ""
+    failed = f"{sign}{activity.failed} failed"
+
+    if sheet.is_below(_NARROW):
+        return sheet.text(failed, _FAINT)
+
+    died = f" ({activity.died} died)" if activity.failed or activity.died else ""
+    return sheet.text(f"{activity.ended} ended, {failed}{died}", _FAINT)
+
+
+def _failed_sign(sheet: Sheet) -> str:
+    """Return what stands for failures in a bar, and is told apart without colour too."""
+    return "x" if sheet.is_ascii else "▒"
 
 
 def _age(age: timedelta, sheet: Sheet) -> str:

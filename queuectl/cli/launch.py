@@ -25,6 +25,9 @@ from queuectl.cli.signals import stop_signals
 
 _SHOWN_LOG_LINES: Final = 20
 
+# What tells a successor that it is one: the number of its process.
+_SUCCESSION: Final = "QUEUECTL_SUCCESSION"
+
 # Seconds in which a worker takes its first look, and ends where it cannot work at all.
 _FIRST_LOOK: Final = 0.25
 
@@ -110,6 +113,8 @@ def replace_process() -> NoReturn:
 
     Processes that it has started stay its children.
     """
+    os.environ[_SUCCESSION] = str(os.getpid())
+
     try:
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606 (no shell is wanted)
     except OSError as error:
@@ -117,6 +122,12 @@ def replace_process() -> NoReturn:
             f"cannot start anew: {error.strerror}: {sys.executable}",
             hint="start a worker: it adopts what runs",
         ) from error
+
+
+def is_successor() -> bool:
+    """Whether this program began in the process of a worker that made room for it."""
+    # Whatever process inherits that, is another.
+    return os.environ.get(_SUCCESSION) == str(os.getpid())
 
 
 def _each(launch: Launch) -> Iterator[Launch]:

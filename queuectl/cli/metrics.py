@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Final
 
+import anyio
 import typer
 
 from queuectl.cli.errors import UsageError
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _LOOPBACK: Final = "127.0.0.1"
+
+# Seconds until a port is tried again that was taken.
+_AGAIN: Final = 2.0
 
 Port = Annotated[
     int | None,
@@ -84,9 +88,17 @@ async def check(place: "Place | None") -> None:
 
 
 @asynccontextmanager
-async def served(engine: "QueueEngine", place: "Place | None") -> AsyncIterator[None]:
+async def served(
+    engine: "QueueEngine", place: "Place | None", *, or_later: bool = False
+) -> AsyncIterator[None]:
     """
     Serve the metrics while in the context, where that was asked for.
+
+    Args:
+        engine: Open, for as long as the context.
+        place: Where; None for not at all.
+        or_later: Whether to go on without them where they cannot be served there, and
+            to try again: for who has more to do that must not wait.
 
     Raises:
         MetricsServeError: They cannot be served there.
@@ -95,8 +107,39 @@ async def served(engine: "QueueEngine", place: "Place | None") -> AsyncIterator[
         yield
         return
 
+    from queuectl.metrics import MetricsServeError
+
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(_serving(engine, place))
+        except MetricsServeError as error:
+            if not or_later:
+                raise
+
+            _log.error("%s; working on without metrics, and trying again", error)
+            tasks = await stack.enter_async_context(anyio.create_task_group())
+            stack.callback(tasks.cancel_scope.cancel)
+            tasks.start_soon(_serve_later, engine, place)
+
+        yield
+
+
+@asynccontextmanager
+async def _serving(engine: "QueueEngine", place: "Place") -> AsyncIterator[None]:
     from queuectl.metrics import serve
 
     async with serve(engine, place) as address:
         _log.info("metrics at %s", address)
         yield
+
+
+async def _serve_later(engine: "QueueEngine", place: "Place") -> None:
+    """Serve the metrics as soon as they can be, until cancelled."""
+    from queuectl.metrics import MetricsServeError
+
+    while True:
+        await anyio.sleep(_AGAIN)
+
+        with suppress(MetricsServeError):
+            async with _serving(engine, place):
+                await anyio.sleep_forever()

@@ -1,5 +1,6 @@
 """What the forms of the pages do: each is a POST, and is answered with the way back."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -25,6 +26,7 @@ from queuectl import (
     parse_duration,
     parse_job,
 )
+from queuectl.dashboard.bodies import read_body
 from queuectl.dashboard.links import PATHS, Links, noted
 from queuectl.dashboard.panes.config import Refused, config_view
 from queuectl.dashboard.panes.enqueue import enqueue_view
@@ -34,6 +36,12 @@ from queuectl.dashboard.templates import render
 Form = QueryParams
 
 _URLENCODED: Final = "application/x-www-form-urlencoded"
+
+# Bytes of a form: the longest command takes 360 KiB, for most characters are three there.
+_LARGEST_FORM: Final = 512 * 1024
+
+# A page has 50 rows to tick.
+_MOST_FIELDS: Final = 1000
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -80,15 +88,21 @@ async def read_form(request: Request) -> Form:
     Return the fields of a form.
 
     Raises:
-        HTTPException: It is no form, or not UTF-8.
+        HTTPException: It is no form, or not UTF-8, or too large, or does not come.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     if kind != _URLENCODED:
         raise HTTPException(415, f"a form is sent as {_URLENCODED}")
 
+    body = await read_body(request, most=_LARGEST_FORM)
+
+    # To take a form apart holds everybody else up.
+    if body.count(b"&") >= _MOST_FIELDS:
+        raise HTTPException(413, f"a form has at most {_MOST_FIELDS:,} fields")
+
     try:
-        return QueryParams((await request.body()).decode("ascii"))
+        return QueryParams(body.decode("ascii"))
     except UnicodeDecodeError:
         raise HTTPException(400, "this is not a form") from None
 
@@ -138,7 +152,9 @@ async def _to_each(
     code: str, ids: Sequence[str], change: Callable[[str], Awaitable[object]]
 ) -> Done:
     """
-    Change jobs one by one, and count those that are not what they were when they were ticked.
+    Change jobs, and count those that are not what they were when they were ticked.
+
+    All at once: the store writes together what waits together.
 
     Raises:
         JobNotFoundError: There is one id, and no such job.
@@ -147,19 +163,15 @@ async def _to_each(
     if not ids:
         return _NOTHING
 
-    skipped = 0
+    ends = await asyncio.gather(*map(change, ids), return_exceptions=True)
+    errors = [end for end in ends if isinstance(end, BaseException)]
+    skipped = [error for error in errors if isinstance(error, JobNotFoundError | JobStateError)]
 
-    for job_id in ids:
-        try:
-            await change(job_id)
-        except (JobNotFoundError, JobStateError):
-            # Who asked for one is told all about it.
-            if len(ids) == 1:
-                raise
+    # Who asked for one is told all about it.
+    if errors and (len(ids) == 1 or len(skipped) < len(errors)):
+        raise next((error for error in errors if error not in skipped), errors[0])
 
-            skipped += 1
-
-    return Done(code, len(ids) - skipped, skipped)
+    return Done(code, len(ids) - len(skipped), len(skipped))
 
 
 async def _dlq_retry(engine: QueueEngine, form: Form) -> Done:

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from queuectl import QueueCtlError, QueueEngine, default_database
-from queuectl.dashboard import actions, json_api, live, metrics, problems
+from queuectl.dashboard import actions, bodies, json_api, live, metrics, problems
 from queuectl.dashboard.access import AccessControl, make_rules
 from queuectl.dashboard.feeds import Feeds
 from queuectl.dashboard.links import PATHS
@@ -28,9 +28,6 @@ from queuectl.dashboard.templates import render
 from queuectl.metrics import is_installed as has_metrics
 
 LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
-
-# Bytes of a request's body: a form, or a job as JSON. The largest job is smaller.
-_LARGEST_BODY: Final = 4 * 1024 * 1024
 
 
 def create_dashboard(
@@ -76,7 +73,7 @@ def create_dashboard(
         routes=routes,
         middleware=[
             Middleware(AccessControl, rules=rules, refuse=problems.answer_problem),
-            Middleware(RequestBodyLimitMiddleware, max_body_size=_LARGEST_BODY),
+            Middleware(RequestBodyLimitMiddleware, max_body_size=bodies.MOST),
         ],
         exception_handlers={
             QueueCtlError: problems.answer_engine_error,

@@ -5,7 +5,7 @@ Uvicorn waits for ever for the rest of a request of which a byte is there: a few
 who begin one and no more would shut all others out.
 """
 
-from asyncio import BaseTransport, Transport
+from asyncio import BaseTransport, TimerHandle, Transport
 from typing import cast
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -23,7 +23,7 @@ class PatientProtocol(H11Protocol):
     def connection_made(self, transport: BaseTransport) -> None:
         """Count from now on."""
         super().connection_made(cast("Transport", transport))
-        self.timeout_keep_alive_task = self.loop.call_later(
+        self.timeout_keep_alive_task: TimerHandle | None = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
 

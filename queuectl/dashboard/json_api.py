@@ -1,5 +1,6 @@
 """The JSON API: what the pages show and do, for programs; described by `openapi`."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -20,6 +21,7 @@ from queuectl import (
     parse_job,
     status_record,
 )
+from queuectl.dashboard.bodies import read_body
 from queuectl.dashboard.links import PATHS
 from queuectl.dashboard.openapi import (
     CancelInput,
@@ -28,6 +30,7 @@ from queuectl.dashboard.openapi import (
     JobPageRecord,
     RetriedRecord,
     document,
+    parameters_of,
 )
 from queuectl.dashboard.outputs import MOST_AT_ONCE, output_answer
 from queuectl.dashboard.state import state_of
@@ -42,6 +45,9 @@ _JSON: Final = "application/json"
 # Jobs on a page.
 _PAGE: Final = 50
 _LARGEST_PAGE: Final = 1000
+
+# Of the name of a parameter, where it is told.
+_LONGEST_NAME: Final = 40
 
 # SQLite's whole numbers.
 _LARGEST: Final = 2**63 - 1
@@ -59,19 +65,46 @@ def routes(*, may_enqueue: bool) -> list[BaseRoute]:
         return _json(document(may_enqueue=may_enqueue))
 
     found: list[BaseRoute] = [
-        Route(PATHS[name], answer, name=name) for name, answer in _READING.items()
+        Route(PATHS[name], _checked(name, answer), name=name) for name, answer in _READING.items()
     ]
     found.append(Route(PATHS["api_document"], describe, name="api_document"))
     found += [
-        Route(PATHS[name], _changing(change), methods=["POST"], name=name)
+        Route(PATHS[name], _checked(name, _changing(change)), methods=["POST"], name=name)
         for name, change in _CHANGES.items()
     ]
-    found.append(Route(PATHS["api_dlq_retry"], _dlq_retry, methods=["POST"], name="api_dlq_retry"))
+    dlq_retry = _checked("api_dlq_retry", _dlq_retry)
+    found.append(Route(PATHS["api_dlq_retry"], dlq_retry, methods=["POST"], name="api_dlq_retry"))
 
     if may_enqueue:
-        found.append(Route(PATHS["api_jobs"], _enqueue, methods=["POST"]))
+        enqueue = _checked("api_jobs", _enqueue, method="post")
+        found.append(Route(PATHS["api_jobs"], enqueue, methods=["POST"]))
 
     return found
+
+
+def _checked(name: str, answer: Answer, *, method: str | None = None) -> Answer:
+    """
+    Return what refuses parameters that the description does not have.
+
+    A misspelt one would else be taken for none, and the answer for what was asked for.
+
+    Args:
+        name: Of the route.
+        answer: What answers the rest.
+        method: In small letters, where the route has several.
+    """
+    known = parameters_of(name, method)
+
+    async def check(request: Request) -> Response:
+        unknown = next((given for given in request.query_params if given not in known), None)
+
+        if unknown is not None:
+            has = f"there are {', '.join(known)}" if known else "there are none here"
+            raise InvalidValueError(f"no such parameter: {unknown[:_LONGEST_NAME]!r} ({has})")
+
+        return await answer(request)
+
+    return check
 
 
 async def _stats(request: Request) -> Response:
@@ -105,7 +138,9 @@ async def _job(request: Request) -> Response:
     """Return a job with its runs."""
     engine = state_of(request).engine
     job = await engine.get(request.path_params["job_id"])
-    return _json(job_detail_record(job, await engine.attempts(job.id)))
+    attempts = await engine.attempts(job.id)
+    # There may be ten thousands of them, and others ask for something too.
+    return await asyncio.to_thread(lambda: _json(job_detail_record(job, attempts)))
 
 
 async def _output(request: Request) -> Response:
@@ -161,7 +196,7 @@ async def _dlq_retry(request: Request) -> Response:
 async def _enqueue(request: Request) -> Response:
     """Add a job."""
     _check_kind(request)
-    spec = parse_job(await request.body())
+    spec = parse_job(await read_body(request))
     [job] = await state_of(request).engine.enqueue_many([spec])
     return _json(job_record(job), 201)
 
@@ -207,9 +242,9 @@ async def _body(request: Request, kind: type[T]) -> T:
     Return the body of a request; none is as good as an empty object.
 
     Raises:
-        HTTPException: It is not JSON, or not what is asked for.
+        HTTPException: It is not JSON, or not what is asked for, or does not come.
     """
-    raw = await request.body()
+    raw = await read_body(request)
 
     if raw:
         _check_kind(request)

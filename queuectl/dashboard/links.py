@@ -34,7 +34,6 @@ PATHS: Final = {
     "drain": "/actions/workers/drain",
     "stop": "/actions/workers/stop",
     "live": "/live/{pane}",
-    "live_output": "/live/output/{job_id}",
     "static": "/static/{path}",
     "healthz": "/healthz",
     "metrics": "/metrics",

@@ -1,8 +1,6 @@
 """What keeps an open page up to date: the live parts of a pane, and the output of a job."""
 
 import asyncio
-import codecs
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
 from typing import Final, TypeVar, cast
@@ -12,14 +10,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from queuectl import QueueCtlError, QueueEngine, StoreError
+from queuectl import JobNotFoundError, QueueCtlError, QueueEngine, StoreError
 from queuectl.dashboard import sse
 from queuectl.dashboard.feeds import Parts
 from queuectl.dashboard.links import PATHS
+from queuectl.dashboard.panes import params as asked
 from queuectl.dashboard.panes.registry import PANES, Pane
 from queuectl.dashboard.state import state_of
 from queuectl.dashboard.templates import render_fragment
-from queuectl.dashboard.text import readable_output
+from queuectl.dashboard.text import OutputText
 
 T = TypeVar("T")
 
@@ -27,20 +26,18 @@ T = TypeVar("T")
 # to be downloaded.
 _BEGINNING: Final = 256 * 1024
 
-# What may be the beginning of a colour, or of a line's end, that goes on in the next piece.
-_UNFINISHED: Final = re.compile(r"(?:\x1b(?:\[[0-9;:]{0,64})?|\r)\Z")
-
 
 def routes() -> list[BaseRoute]:
     """Return the routes of the streams."""
-    return [
-        Route(PATHS["live"], _live, name="live"),
-        Route(PATHS["live_output"], _live_output, name="live_output"),
-    ]
+    return [Route(PATHS["live"], _live, name="live")]
 
 
 async def _live(request: Request) -> Response:
-    """Stream the parts of a pane that differ from what was sent last."""
+    """
+    Stream the parts of a pane that differ from what was sent last.
+
+    The page of a job that asks for it is also sent what that writes.
+    """
     name = request.path_params["pane"]
     pane = PANES.get(name)
 
@@ -51,25 +48,36 @@ async def _live(request: Request) -> Response:
     params = dict(request.query_params)
 
     # What is wrong with the question is answered as such: a browser does not ask again
-    # then. Where the database is busy it shall.
-    with suppress(StoreError):
+    # then. Where the database is busy it shall; and of a job that was deleted while nobody
+    # looked the page is told in the stream, for it cannot read the answer.
+    with suppress(StoreError, JobNotFoundError):
         await pane.refresh(state.engine, params, state.engine.now())
 
-    return sse.EventStream(_telling(_fragments(request, name, pane, params)), state.stopping)
+    sources = [_telling(_fragments(request, name, pane, params))]
+
+    if name == "job" and "output" in params:
+        attempt = asked.place(params, "attempt")
+        sources.append(_telling(_output(state.engine, params.get("job", ""), attempt)))
+
+    return sse.EventStream(sources, state.stopping)
 
 
 async def _telling(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     """
     Yield events, and where the engine fails one that says so, which is the last.
 
-    The browser asks again, and is answered then.
+    The browser asks again, and is answered then; but not for a job that is gone.
     """
     try:
         async with aclosing(events):
             async for event in events:
                 yield event
+    except JobNotFoundError:
+        yield sse.event("gone", {"message": "This job was deleted"})
+        yield sse.END
     except QueueCtlError as error:
         yield sse.event("problem", {"message": str(error)})
+        yield sse.END
 
 
 async def _fragments(
@@ -103,67 +111,22 @@ async def _fragments(
                 yield sse.PING
 
 
-async def _live_output(request: Request) -> Response:
-    """Stream what a job writes, as text, until the job is finished."""
-    state = state_of(request)
-    job_id = request.path_params["job_id"]
-    attempt = _attempt(request)
-
-    # An unknown one is refused here, as an answer.
-    with suppress(StoreError):
-        await state.engine.output_bytes(job_id, attempt=attempt, last=0)
-
-    return sse.EventStream(_telling(_output(state.engine, job_id, attempt)), state.stopping)
-
-
 async def _output(
     engine: QueueEngine, job_id: str, attempt: int | None
 ) -> AsyncGenerator[bytes, None]:
+    """Yield what a job writes, as text, until it is finished."""
     # A browser that asks again after a break is sent all of it again.
     yield sse.event("start", {})
-    text = _Text()
+    text = OutputText()
 
     async with _closing(engine.follow(job_id, attempt=attempt, last=_BEGINNING)) as pieces:
         async for piece in pieces:
-            if words := text.take(piece):
-                yield sse.event("output", {"text": words})
+            async with aclosing(text.take(piece)) as shown:
+                async for words in shown:
+                    yield sse.event("output", {"text": words})
 
     if words := text.rest():
         yield sse.event("output", {"text": words})
-
-    yield sse.event("end", {})
-
-
-class _Text:
-    """Makes readable text of an output that comes in pieces, which may end inside anything."""
-
-    def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="backslashreplace")
-        self._held = ""
-
-    def take(self, piece: bytes) -> str:
-        """Return what of the output can be shown now."""
-        text = self._held + self._decoder.decode(piece)
-        unfinished = _UNFINISHED.search(text)
-        whole = text if unfinished is None else text[: unfinished.start()]
-        self._held = text[len(whole) :]
-        return readable_output(whole)
-
-    def rest(self) -> str:
-        """Return what is left when nothing more comes."""
-        return readable_output(self._held + self._decoder.decode(b"", final=True))
-
-
-def _attempt(request: Request) -> int | None:
-    given = request.query_params.get("attempt")
-
-    if not given:
-        return None
-
-    if not (given.isascii() and given.isdigit() and len(given) < 10):  # noqa: PLR2004 (digits)
-        raise HTTPException(400, "attempt is not a number")
-
-    return int(given)
 
 
 def _closing(source: AsyncIterator[T]) -> aclosing[AsyncGenerator[T, None]]:

@@ -31,7 +31,10 @@ class JobPageRecord(msgspec.Struct, frozen=True, kw_only=True):
     older: int | None
     is_complete: Annotated[
         bool,
-        msgspec.Meta(description="false where a search stopped early; `older` goes on from there"),
+        msgspec.Meta(
+            description="false where a search stopped after 50,000 jobs, found or not: `older`"
+            " goes on from there"
+        ),
     ]
 
 
@@ -111,6 +114,7 @@ _OPERATIONS: Final = (
         words="The queue at a glance.",
         answer=StatusRecord,
         parameters=(_TAG,),
+        problems=(400,),
     ),
     _Operation(
         route="api_jobs",
@@ -123,7 +127,12 @@ _OPERATIONS: Final = (
                 {"type": "string", "enum": [state.value for state in JobState]},
             ),
             _TAG,
-            _Parameter("search", "a part of the command, the id or the reason", _TEXT),
+            _Parameter(
+                "search",
+                "a part of the command, the id or the reason; the job with exactly this id"
+                " comes first",
+                _TEXT,
+            ),
             _REASON,
             _Parameter(
                 "scheduled", "only jobs that wait for a time, the next first", {"type": "boolean"}
@@ -133,7 +142,7 @@ _OPERATIONS: Final = (
         problems=(400,),
     ),
     _Operation(
-        route="api_job", words="A job with its runs.", answer=JobDetailRecord, problems=(404,)
+        route="api_job", words="A job with its runs.", answer=JobDetailRecord, problems=(400, 404)
     ),
     _Operation(
         route="api_job_output",
@@ -150,7 +159,7 @@ _OPERATIONS: Final = (
         words="Put a failed, dead or cancelled job back to pending.",
         answer=JobRecord,
         method="post",
-        problems=(403, 404, 409),
+        problems=(400, 403, 404, 409),
     ),
     _Operation(
         route="api_job_cancel",
@@ -165,7 +174,7 @@ _OPERATIONS: Final = (
         words="Let a job that waits for a time run now.",
         answer=JobRecord,
         method="post",
-        problems=(403, 404, 409),
+        problems=(400, 403, 404, 409),
     ),
     _Operation(
         route="api_dlq",
@@ -236,6 +245,18 @@ def document(*, may_enqueue: bool) -> _Schema:
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
         },
     }
+
+
+def parameters_of(route: str, method: str | None = None) -> tuple[str, ...]:
+    """
+    Return the names of the parameters that an operation takes in its query.
+
+    Args:
+        route: The name of its route.
+        method: In small letters; None for the only one, or the one that reads.
+    """
+    operations = (op for op in (*_OPERATIONS, _ENQUEUE) if method in {None, op.method})
+    return tuple(p.name for p in next(op for op in operations if op.route == route).parameters)
 
 
 def _operation(op: _Operation) -> _Schema:

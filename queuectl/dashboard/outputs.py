@@ -18,7 +18,7 @@ from queuectl import JobState, QueueEngine
 # Bytes from the end that are given where the whole is not asked for, or not to be had.
 MOST_AT_ONCE: Final = 16 * 1024 * 1024
 
-_PIECE: Final = 64 * 1024
+_PIECE: Final = 32 * 1024
 
 # Whatever it is: a browser must not take it for anything else.
 _TEXT: Final = "text/plain; charset=utf-8"

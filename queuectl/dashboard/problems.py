@@ -43,10 +43,11 @@ _STATUSES: Final[dict[type[QueueCtlError], int]] = {
     StoreError: 503,
 }
 
+# For the words of Starlette.
 _WORDS: Final = {
-    404: "there is no such page",
-    405: "this address cannot be used in that way",
-    413: "this is too much at once",
+    "Not Found": "there is no such page",
+    "Method Not Allowed": "this address cannot be used in that way",
+    "Content Too Large": "this is too much at once",
 }
 
 
@@ -72,7 +73,12 @@ class ErrorRecord(msgspec.Struct, frozen=True):
 
 
 def answer_problem(
-    request: Request, status: int, message: str, hint: str | None = None
+    request: Request,
+    status: int,
+    message: str,
+    hint: str | None = None,
+    *,
+    is_of_jobs: bool = False,
 ) -> Response:
     """
     Return the answer that says what is wrong, in the form that the asker reads.
@@ -82,6 +88,7 @@ def answer_problem(
         status: The HTTP status.
         message: What is wrong.
         hint: What to do about it.
+        is_of_jobs: Whether it is about a job that is not there.
     """
     path = path_of(request.scope)
 
@@ -92,7 +99,9 @@ def answer_problem(
         record = ErrorRecord(ErrorBody(status, message, hint))
         return Response(msgspec.json.encode(record), status, media_type="application/json")
 
-    return render(request, "error", error_view(status, message, hint), status=status)
+    # A page has a link where a terminal has a command.
+    view = error_view(status, message, None if is_of_jobs else hint, is_of_jobs=is_of_jobs)
+    return render(request, "error", view, status=status)
 
 
 def status_of(error: QueueCtlError) -> int:
@@ -107,13 +116,14 @@ def status_of(error: QueueCtlError) -> int:
 async def answer_engine_error(request: Request, error: Exception) -> Response:
     """Answer a request that the engine refused."""
     assert isinstance(error, QueueCtlError)  # noqa: S101 (registered for it alone)
-    return answer_problem(request, status_of(error), str(error), error.hint)
+    is_of_jobs = isinstance(error, JobNotFoundError)
+    return answer_problem(request, status_of(error), str(error), error.hint, is_of_jobs=is_of_jobs)
 
 
 async def answer_http_error(request: Request, error: Exception) -> Response:
     """Answer a request that Starlette or a handler of ours refused."""
     assert isinstance(error, HTTPException)  # noqa: S101 (registered for it alone)
-    words = _WORDS.get(error.status_code, error.detail)
+    words = _WORDS.get(error.detail, error.detail)
     answer = answer_problem(request, error.status_code, words)
     answer.headers.update(error.headers or {})
     return answer

@@ -20,6 +20,7 @@ from urllib.parse import quote
 import msgspec
 import uvicorn
 from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from queuectl import QueueCtlError, QueueEngine
 from queuectl.dashboard.app import LOCAL_NAMES, create_dashboard
@@ -87,7 +88,7 @@ class DashboardServer(uvicorn.Server):
     def __init__(self, app: Starlette, sockets: Sequence[socket.socket], link: str) -> None:
         super().__init__(
             uvicorn.Config(
-                app,
+                _stoppable(app),
                 # The address of a sign-in has the token in it.
                 access_log=False,
                 backlog=_BACKLOG,
@@ -162,6 +163,20 @@ class DashboardServer(uvicorn.Server):
         finally:
             for number in handled:
                 loop.remove_signal_handler(number)
+
+
+def _stoppable(app: Starlette) -> ASGIApp:
+    """Return the application, whose requests the stop may break off: that is no bug to log."""
+    dashboard: DashboardState = app.state.dashboard
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await app(scope, receive, send)
+        except asyncio.CancelledError:
+            if not dashboard.stopping.is_set():
+                raise
+
+    return answer
 
 
 async def open_server(engine: QueueEngine, access: Access) -> DashboardServer:

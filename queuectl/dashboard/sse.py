@@ -1,13 +1,14 @@
 """
 Server-sent events (WHATWG HTML, 9.2): a body that goes on until somebody has enough.
 
-It ends where its source ends, the browser goes, or the server is about to stop. The
+It ends where its sources end, the browser goes, or the server is about to stop. The
 last is what keeps an open page from holding up the server: a response that goes on for
-ever is waited for otherwise.
+ever is waited for otherwise. A page has one, for all that it follows: browsers open no
+more than six connections to a host.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -15,6 +16,9 @@ import anyio
 import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+
+# What a source yields last to end the whole stream, and not only its own part of it.
+END: Final = b""
 
 # The browser asks again after so long, in milliseconds, when a stream has ended.
 RETRY: Final = b"retry: 1000\n\n"
@@ -50,15 +54,18 @@ class EventStream(Response):
     A response of server-sent events.
 
     Args:
-        source: Yields events as they are sent.
+        sources: Each yields events as they are sent; all at once.
         stopping: Set when the server is about to stop.
     """
 
-    def __init__(self, source: AsyncGenerator[bytes, None], stopping: asyncio.Event) -> None:
+    def __init__(
+        self, sources: Sequence[AsyncGenerator[bytes, None]], stopping: asyncio.Event
+    ) -> None:
         super().__init__()
         self.raw_headers: list[tuple[bytes, bytes]] = list(_HEADERS)
-        self._source = source
+        self._sources = sources
         self._stopping = stopping
+        self._sending = anyio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send events until the end."""
@@ -72,15 +79,29 @@ class EventStream(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _stream(self, receive: Receive, send: Send) -> None:
-        async with aclosing(self._source), anyio.create_task_group() as tasks:
+        async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._end_with_server, tasks.cancel_scope)
             tasks.start_soon(_end_with_reader, receive, tasks.cancel_scope)
             await _send(send, RETRY)
 
-            async for chunk in self._source:
-                await _send(send, chunk)
+            async with anyio.create_task_group() as passing:
+                for source in self._sources:
+                    passing.start_soon(self._pass_on, source, send, tasks.cancel_scope)
 
             tasks.cancel_scope.cancel()
+
+    async def _pass_on(
+        self, source: AsyncGenerator[bytes, None], send: Send, scope: anyio.CancelScope
+    ) -> None:
+        async with aclosing(source):
+            async for chunk in source:
+                if chunk == END:
+                    scope.cancel()
+                    return
+
+                # One after the other: servers need not expect anything else.
+                async with self._sending:
+                    await _send(send, chunk)
 
     async def _end_with_server(self, scope: anyio.CancelScope) -> None:
         await self._stopping.wait()

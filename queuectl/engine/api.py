@@ -27,7 +27,7 @@ from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.ids import IdMaker
 from queuectl.engine.runtime.paths import current_folder, real_path
 from queuectl.engine.runtime.plans import Stop, WorkerPlan
-from queuectl.engine.runtime.steps import in_steps
+from queuectl.engine.runtime.steps import check_number, in_steps
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.store.base import Purged
 
@@ -215,7 +215,9 @@ class QueueEngine(EngineLookups, EngineFigures):
         Raises:
             JobNotFoundError: One is missing; none was changed.
             JobStateError: One is in another state; none was changed.
+            InvalidValueError: They are more than 5000; for all dead ones see ``dlq``.
         """
+        check_number(job_ids, everything="for all dead jobs: queuectl dlq retry --all")
         return await self._store.retry(job_ids, _RETRYABLE, now=self._clock.now())
 
     async def run_now(self, *job_ids: str) -> builtins.list[Job]:
@@ -228,7 +230,9 @@ class QueueEngine(EngineLookups, EngineFigures):
         Raises:
             JobNotFoundError: One is missing; none was changed.
             JobStateError: One does not wait for a time to come; none was changed.
+            InvalidValueError: They are more than 5000.
         """
+        check_number(job_ids)
         return await self._store.run_now(job_ids, now=self._clock.now())
 
     async def delete(self, job_id: str) -> None:

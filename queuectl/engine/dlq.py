@@ -9,7 +9,7 @@ from queuectl.engine.domain.looks import Cause
 from queuectl.engine.domain.models import Job
 from queuectl.engine.domain.states import JobState
 from queuectl.engine.runtime.clock import Clock
-from queuectl.engine.runtime.steps import in_steps
+from queuectl.engine.runtime.steps import check_number, in_steps
 from queuectl.engine.store.base import JobStore, Purged, Retried
 
 _DEAD: Final = JobFilter(state=JobState.DEAD)
@@ -52,7 +52,9 @@ class DeadLetterQueue:
         Raises:
             JobNotFoundError: One is missing; none was changed.
             JobStateError: One is not dead; none was changed.
+            InvalidValueError: They are more than 5000; see `retry_all`.
         """
+        check_number(job_ids, everything="for all dead jobs: queuectl dlq retry --all")
         return await self._store().retry(job_ids, frozenset({JobState.DEAD}), now=self._clock.now())
 
     async def causes(self, *, limit: int = 50) -> builtins.list[Cause]:

@@ -90,7 +90,11 @@ class InvalidInputError(QueueCtlError, ValueError):
 
 
 class InvalidValueError(QueueCtlError, ValueError):
-    """A duration, a time or another value that cannot be read."""
+    """A duration, a time or another value that cannot be read, or is not allowed."""
+
+    def __init__(self, problem: str, *, hint: str | None = None) -> None:
+        self.hint = hint
+        super().__init__(problem)
 
 
 class ConfigError(QueueCtlError, ValueError):

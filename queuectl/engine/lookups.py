@@ -59,14 +59,26 @@ class EngineLookups(EngineContext):
         """
         return await self._store.get(job_id)
 
-    async def attempts(self, job_id: str) -> builtins.list[Attempt]:
+    async def attempts(self, job_id: str, *, last: int | None = None) -> builtins.list[Attempt]:
         """
         Return the runs of a job, the first in front; the last may be under way.
 
+        Args:
+            job_id: The job.
+            last: Only so many, the last ones; else all, which may be many thousands.
+
         Raises:
             JobNotFoundError: There is none.
+            InvalidValueError: ``last`` is not 1 or more.
         """
-        return attempts_of(await self._store.get(job_id), await self._store.runs(job_id))
+        if last is not None and last < 1:
+            msg = f"last must be 1 or more, not {plain(last)}"
+            raise InvalidValueError(msg)
+
+        job = await self._store.get(job_id)
+        recorded = await self._store.runs(job_id, until=job.run_count, last=last)
+        found = attempts_of(job, recorded)
+        return found if last is None else found[-last:]
 
     async def list(
         self,
@@ -133,7 +145,8 @@ class EngineLookups(EngineContext):
         Return a page of jobs, those that arrived last in front.
 
         A page is read quickly, however many jobs there are: it stops after 50,000, and
-        says so.
+        says so. The job whose id is the text that is searched for is on the first page,
+        in front of all, unless ``scheduled``.
 
         Args:
             state: Only jobs in this state.
@@ -202,6 +215,20 @@ class EngineLookups(EngineContext):
             last: Only this many bytes from its end.
         """
         return await self._outputs.read(await self._store.get(job_id), attempt, last=last)
+
+    async def output_size(self, job_id: str, *, attempt: int | None = None) -> int:
+        """
+        Return how many bytes a run has written so far.
+
+        Args:
+            job_id: The job.
+            attempt: The number of the run, else the latest.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            RunNotFoundError: It has no such run.
+        """
+        return await self._outputs.size(await self._store.get(job_id), attempt)
 
     async def follow(
         self, job_id: str, *, attempt: int | None = None, last: int | None = None

@@ -16,6 +16,7 @@ from queuectl.engine.domain.webhooks import (
 )
 from queuectl.engine.errors import InvalidValueError
 from queuectl.engine.runtime.clock import Clock
+from queuectl.engine.runtime.steps import check_number, in_steps
 from queuectl.engine.store.base import JobStore
 from queuectl.engine.store.outbox import WebhookSpec
 
@@ -86,13 +87,21 @@ class Webhooks:
         """
         Remove a webhook, and whatever it was to be told.
 
+        It is sent nothing more from the beginning. What it was to be told is deleted some
+        at a time, so that others can go on meanwhile; after an error call this again.
+
         Args:
             webhook: Its id, as ``wh3``.
 
         Raises:
             WebhookNotFoundError: There is none.
         """
-        await self._store().outbox.remove(webhook)
+        outbox = self._store().outbox
+
+        async for _ in in_steps(
+            lambda after: outbox.remove(webhook, now=self._clock.now(), after=after)
+        ):
+            pass
 
     async def enable(self, webhook: str) -> Webhook:
         """
@@ -137,12 +146,17 @@ class Webhooks:
         Raises:
             DeliveryNotFoundError: One is missing; none was changed.
             DeliveryStateError: One is not dead; none was changed.
+            InvalidValueError: They are more than 5000.
         """
+        check_number(delivery_ids, everything="for all dead ones: queuectl webhook retry --all")
         return await self._store().outbox.retry(delivery_ids, now=self._clock.now())
 
     async def retry_all(self, webhook: str | None = None) -> int:
         """
         Send all dead deliveries again; return how many.
+
+        They are put back some at a time, so that others can go on meanwhile: those that
+        were put back before an error stay so.
 
         Args:
             webhook: Only those of this one.
@@ -150,7 +164,14 @@ class Webhooks:
         Raises:
             WebhookNotFoundError: There is no such webhook.
         """
-        return await self._store().outbox.retry_dead(webhook=webhook, now=self._clock.now())
+        outbox, deliveries = self._store().outbox, 0
+
+        async for step in in_steps(
+            lambda after: outbox.retry_dead(webhook=webhook, now=self._clock.now(), after=after)
+        ):
+            deliveries += step.deliveries
+
+        return deliveries
 
     async def test(self, webhook: str) -> WebhookTest:
         """

@@ -18,13 +18,12 @@ from queuectl import BOUNDS, Classes, QueueStats, Totals, Webhook, WorkerInfo, W
 # Three bounds a decade, from 1 ms to 100,000 s, more than a day: a time is known within a
 # factor of 2.5, with a third of the series that the engine's own classes would make.
 _STEPS: Final = (1, 2.5, 5)
-_FIRST_MS: Final = 1.0
 _LAST_MS: Final = 100_000_000.0
 _BOUNDS_MS: Final = tuple(
-    bound
+    step * 10.0**decade
     for decade in range(9)
     for step in _STEPS
-    if _FIRST_MS <= (bound := step * 10.0**decade) <= _LAST_MS
+    if step * 10.0**decade <= _LAST_MS
 )
 
 # The place of each among the engine's classes, by the bound in seconds as it is written.

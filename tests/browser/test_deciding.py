@@ -4,7 +4,8 @@ import pytest
 from playwright.async_api import Page, expect
 
 from queuectl import JobNotFoundError, JobState, QueueEngine
-from tests.browser.tabs import Tab
+from tests.browser.conftest import OpenTab
+from tests.browser.tabs import PHONE, Tab
 from tests.waiting import wait_until
 
 
@@ -62,6 +63,21 @@ async def test_shift_ticks_all_between(tab: Tab, dead: list[str]) -> None:
     await expect(page.locator("[data-selected]")).to_have_text("3 selected")
 
 
+async def test_what_can_be_done_with_ticked_jobs_stays_in_sight(
+    open_tab: OpenTab, engine: QueueEngine
+) -> None:
+    await engine.enqueue_many(["true"] * 30)
+    page = await (await open_tab(width=PHONE)).go("jobs")
+    await page.get_by_role("checkbox").nth(25).check()
+
+    await expect(page.locator("[data-selected]")).to_have_text("1 selected")
+    await expect(page.locator("[data-selected]")).to_be_in_viewport()
+
+    for name in ("Retry", "Run now", "Cancel…", "Delete…"):
+        button = page.locator(".bulk").get_by_role("button", name=name)
+        await expect(button).to_be_in_viewport(ratio=1)
+
+
 async def test_the_jobs_of_one_cause_are_shown_and_retried(
     tab: Tab, engine: QueueEngine, dead: list[str]
 ) -> None:
@@ -69,6 +85,7 @@ async def test_the_jobs_of_one_cause_are_shown_and_retried(
     await page.get_by_role("link", name="exit_code=3").click()
     await expect(page.locator("tbody tr")).to_have_count(2)
     await page.get_by_role("button", name="Retry 2 jobs: exit_code=3").click()
+    await page.get_by_role("button", name="Retry them").click()
 
     await _is_told(page, "2 jobs")
     assert await _states(engine, dead) == [JobState.PENDING, JobState.PENDING, JobState.DEAD]
@@ -77,7 +94,11 @@ async def test_the_jobs_of_one_cause_are_shown_and_retried(
 async def test_all_dead_jobs_are_retried(tab: Tab, engine: QueueEngine, dead: list[str]) -> None:
     page = await tab.go("dlq")
     await page.get_by_role("button", name="Retry all").click()
+    await page.get_by_role("link", name="Go back").click()
+    assert await _states(engine, dead) == [JobState.DEAD] * 3
 
+    await page.get_by_role("button", name="Retry all").click()
+    await page.get_by_role("button", name="Retry them").click()
     await expect(page.get_by_role("heading", name="No dead letters")).to_be_visible()
     assert await _states(engine, dead) == [JobState.PENDING] * 3
 

@@ -1,4 +1,4 @@
-"""What holds on every page: the console is empty, axe is content, all of it fits a phone."""
+"""What holds on every page: the console is empty, axe is content, all of it fits every screen."""
 
 from collections.abc import AsyncIterator
 from typing import Any, Final, Literal
@@ -17,8 +17,21 @@ from tests.waiting import wait_for_event
 LOOKS: Final[tuple[tuple[Literal["light", "dark"], int], ...]] = (("light", DESK), ("dark", PHONE))
 LONG: Final = "a" * 128
 
-# How wide the page is, with what sticks out of it.
+# From the smallest telephone on; with what stands at the side, and with it on top.
+WIDTHS: Final = (320, PHONE, 720, 768, 900, 1024, 1100, 1280, 1400, DESK)
+
+# How wide the page is, with what sticks out of it; and the cards that something sticks out of.
 _OVERFLOW: Final = "document.documentElement.scrollWidth"
+_TOO_NARROW: Final = """
+    [...document.querySelectorAll(".panel, .kpi, .copy")]
+        .filter(card => card.scrollWidth > card.clientWidth)
+        .map(card => card.textContent.trim().slice(0, 40))
+"""
+_LARGE_NUMBERS: Final = """
+    document.querySelectorAll(".numbers td").forEach((cell, place) => {
+        cell.textContent = place % 11 < 5 ? "17,345,678" : "17 m 30 s";
+    })
+"""
 
 PAGES = {
     "overview": "",
@@ -78,6 +91,16 @@ async def test_a_page_fits_every_screen_and_axe_is_content(open_tab: OpenTab, pa
     await _look(await tab.go(path))
 
 
+@pytest.mark.usefixtures("filled")
+async def test_large_numbers_fit_every_screen(open_tab: OpenTab) -> None:
+    page = await (await open_tab()).go("")
+    await expect(page.locator(".numbers td").first).to_be_visible()
+    # What comes live would put the small ones back.
+    await page.evaluate("document.getElementById('durations').id = 'still'")
+    await page.evaluate(_LARGE_NUMBERS)
+    await _fits(page)
+
+
 @pytest.mark.parametrize("path", REFUSED.values(), ids=REFUSED.keys())
 async def test_so_does_a_page_that_says_no(open_tab: OpenTab, path: str) -> None:
     tab = await open_tab()
@@ -101,12 +124,22 @@ async def test_so_does_the_page_of_a_stranger(browser: Browser, site: Served) ->
 
 async def _look(page: Page) -> None:
     """Look at a page as people do."""
+    await _fits(page)
+
     for scheme, width in LOOKS:
         await page.emulate_media(color_scheme=scheme)
         await page.set_viewport_size({"width": width, "height": 900})
 
-        assert await page.evaluate(_OVERFLOW) <= width
         assert await _complaints(page) == [], f"{scheme}, {width} pixels"
+
+
+async def _fits(page: Page) -> None:
+    """Look at a page on screens of every width."""
+    for width in WIDTHS:
+        await page.set_viewport_size({"width": width, "height": 900})
+
+        assert await page.evaluate(_OVERFLOW) <= width
+        assert await page.evaluate(_TOO_NARROW) == [], f"{width} pixels"
 
 
 async def _complaints(page: Page) -> list[str]:

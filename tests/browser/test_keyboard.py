@@ -80,11 +80,24 @@ async def test_a_job_is_ticked_and_deleted_by_keys(tab: Tab, engine: QueueEngine
     await page.locator("main").focus()
     await _tab_to(page, "Delete…")
     await page.keyboard.press("Enter")
-    await expect(page.get_by_role("button", name="Delete 1 job")).to_be_focused()
+    await expect(page.get_by_role("link", name="Keep, and go back")).to_be_focused()
+    await _tab_to(page, "Delete 1 job")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", name="No jobs yet")).to_be_visible()
 
     assert not await engine.list()
+
+
+@pytest.mark.usefixtures("dead")
+async def test_enter_pressed_twice_deletes_nothing(tab: Tab, engine: QueueEngine) -> None:
+    page = await tab.go("jobs/dead-1")
+    await page.get_by_role("button", name="Delete dead-1").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("link", name="Keep, and go back")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
+
+    assert (await engine.get("dead-1")).state is JobState.DEAD
 
 
 @pytest.mark.usefixtures("dead")

@@ -77,6 +77,80 @@ async def test_the_end_of_a_long_output_stays_in_view(
     assert below < 25
 
 
+async def test_of_a_flood_of_lines_the_last_are_kept(
+    tab: Tab, engine: QueueEngine, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    begin = f"echo first; until [ -e {gate} ]; do sleep 0.02; done"
+    job = await engine.enqueue(f"{begin}; seq 300000; echo last", id="job-1")
+
+    async with engine.workers():
+        page = await tab.go(f"jobs/{job.id}")
+        output = page.locator("pre.output")
+        await expect(output).to_have_text("first\n")
+        gate.touch()
+        # A page that shows all of it answers nobody for minutes.
+        await expect(output).to_contain_text("\n300000\nlast\n")
+
+    text = await output.evaluate("pre => pre.textContent")
+    lines = text.splitlines()
+    assert 2000 <= len(lines) <= 3024
+    assert lines[:-1] == [str(number) for number in range(300_002 - len(lines), 300_001)]
+
+
+async def test_of_a_line_without_an_end_the_last_is_kept(
+    tab: Tab, engine: QueueEngine, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    begin = f"echo first; until [ -e {gate} ]; do sleep 0.02; done"
+    job = await engine.enqueue(
+        f"{begin}; head -c 1000000 /dev/zero | tr '\\0' x; printf last", id="job-1"
+    )
+
+    async with engine.workers():
+        page = await tab.go(f"jobs/{job.id}")
+        output = page.locator("pre.output")
+        await expect(output).to_have_text("first\n")
+        gate.touch()
+        await expect(output).to_contain_text("xlast")
+
+    text = await output.evaluate("pre => pre.textContent")
+    assert len(text) <= 256 * 1024
+    assert text == "x" * (len(text) - 4) + "last"
+
+
+async def test_the_page_of_a_job_that_is_deleted_elsewhere_says_so(
+    tab: Tab, engine: QueueEngine
+) -> None:
+    await engine.enqueue("true", id="job-1", delay=3600)
+    page = await tab.go("jobs/job-1")
+    await expect(page.get_by_role("button", name="Delete job-1")).to_be_visible()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+
+    await engine.delete("job-1")
+
+    await expect(page.locator("#head .lead")).to_have_text("This job was deleted")
+    await expect(page.locator("#link")).to_have_text("This job was deleted")
+    await expect(page.locator("main button")).to_have_count(0)
+    # One that is seen again would ask again where it is not over.
+    await _show(page, "hidden")
+    await _show(page, "visible")
+    assert asked == []
+
+
+async def test_a_page_that_was_not_seen_when_its_job_was_deleted_says_so(
+    tab: Tab, engine: QueueEngine
+) -> None:
+    await engine.enqueue("true", id="job-1", delay=3600)
+    page = await tab.go("jobs/job-1")
+    await _show(page, "hidden")
+    await engine.delete("job-1")
+    await _show(page, "visible")
+
+    await expect(page.locator("#head .lead")).to_have_text("This job was deleted")
+
+
 async def test_ticks_and_focus_stay_when_rows_move(tab: Tab, engine: QueueEngine) -> None:
     await engine.enqueue_many(["true", "true"])
     first = await engine.enqueue("true", id="mine")
@@ -149,6 +223,28 @@ async def test_seven_pages_of_one_window_are_all_open(
 
             await engine.enqueue("true", id=f"job-{number}")
             await expect(page.get_by_role("link", name=f"job-{number}")).to_be_visible()
+
+
+async def test_five_pages_that_are_all_seen_are_all_open(
+    browser: Browser, site: Served, engine: QueueEngine
+) -> None:
+    # Each has one stream, so two of a job leave room for more.
+    await engine.enqueue("echo working; sleep 60", id="running-1")
+
+    async with (
+        engine.workers(grace=0),
+        signed_in(browser, site.server) as window,
+    ):
+        for path in ("", "", "jobs/running-1", "jobs/running-1"):
+            tab = Tab(await window.new_page(), site.server.link)
+            page = await tab.go(path)
+            await expect(page.locator("main")).to_contain_text("running-1")
+            await expect(page.locator("main")).to_contain_text("working")
+
+        page = await Tab(await window.new_page(), site.server.link).go("jobs")
+        await expect(page.get_by_role("link", name="running-1")).to_be_visible()
+        await engine.enqueue("true", id="later-1", delay=3600)
+        await expect(page.get_by_role("link", name="later-1")).to_be_visible()
 
 
 async def _show(page: Page, state: str) -> None:

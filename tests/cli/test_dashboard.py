@@ -47,7 +47,7 @@ def test_the_link_opens_it_and_a_signal_ends_it_at_once(
         base = link.partition("?")[0]
         job = browser.get(f"{base}api/jobs/job-1")
 
-        with browser.stream("GET", f"{base}live/output/job-1") as stream:
+        with browser.stream("GET", f"{base}live/job?job=job-1&output=yes") as stream:
             next(stream.iter_raw())
             begin = time.monotonic()
             process.send_signal(number)

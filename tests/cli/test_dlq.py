@@ -133,3 +133,15 @@ def kill_two(queuectl: Queuectl, database: Path) -> None:
     # Else it would be run to its end as well.
     queuectl.ok("delete", "failed")
     run_jobs(database, ("one", "exit 1", FAILS), ("two", "exit 1", FAILS))
+
+
+def test_more_ids_than_one_transaction_takes_are_refused_with_what_to_do(
+    queuectl: Queuectl,
+) -> None:
+    result = queuectl.error("dlq", "retry", *(f"job-{number}" for number in range(5001)))
+
+    assert result.code == 2
+    assert result.err == (
+        "error: 5001 ids at once are too many: the most is 5000, all or none\n"
+        "hint: for all dead jobs: queuectl dlq retry --all; else give them in several calls\n"
+    )

@@ -140,6 +140,23 @@ def test_a_bar_tells_how_many_failed(completed: int, failed: int, bar: str) -> N
     assert bar in next(line for line in lines if line.startswith("last minute"))
 
 
+@pytest.mark.parametrize(
+    ("sheet", "words"),
+    [
+        (Sheet(width=100), "30 ended, ▒ 26 failed (14 died)"),
+        (Sheet(width=100, is_ascii=True), "30 ended, x 26 failed (14 died)"),
+        (Sheet(width=50), "▒ 26 failed"),
+    ],
+)
+def test_the_sign_of_failures_is_told_and_those_that_died_are_a_part_of_them(
+    sheet: Sheet, words: str
+) -> None:
+    tallies = [Tally("completed", 0, 4, 0), Tally("failed", 0, 26, 0), Tally("died", 0, 14, 0)]
+    lines = plain(draw(make_look(tallies=tallies), sheet))
+
+    assert next(line for line in lines if "minute" in line).endswith(words)
+
+
 def test_bars_have_one_scale_and_show_the_least_of_it() -> None:
     lines = plain(draw(make_look(tallies=[Tally("completed", 0, 60, 0)]), Sheet(width=60)))
     [minute, hour, day] = [line for line in lines if line.startswith("last ")]
@@ -157,7 +174,7 @@ def test_bars_have_one_scale_and_show_the_least_of_it() -> None:
 def test_where_nothing_runs_it_says_why(workers: tuple[WorkerInfo, ...], words: str) -> None:
     lines = plain(draw(make_look(workers=workers), Sheet(width=120)))
 
-    assert lines[lines.index("Running (0)") + 1].startswith(words)
+    assert lines[lines.index("Processing (0)") + 1].startswith(words)
 
 
 def test_rich_draws_it_to_the_size_of_its_console() -> None:

@@ -2,8 +2,11 @@
 
 import re
 import signal
+import socket
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from tests.cli.program import (
     started_process,
 )
 from tests.metrics.reading import counters, parse
+from tests.waiting import PATIENCE
 
 PORT = ("--metrics-port", "0")
 
@@ -81,6 +85,63 @@ def test_a_worker_that_is_replaced_keeps_its_port_and_its_counters(
 
     assert before['queuectl_jobs_finished_total{outcome="completed"}'] == 1
     assert after == before
+
+
+def log_line_with(process: Running, words: str) -> str:
+    """Return the next line of a worker's log that has these words."""
+    while line := next_line(process, "stderr"):
+        if words in line:
+            return line
+
+    raise AssertionError("the worker ended")
+
+
+def take_port(port: int) -> socket.socket:
+    """Listen on a port as soon as it is free."""
+    until = time.monotonic() + PATIENCE
+
+    while True:
+        taken = socket.socket()
+        # What a connection to the worker has left of it is in nobody's way.
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            taken.bind(("127.0.0.1", port))
+            taken.listen()
+        except OSError:
+            taken.close()
+            assert time.monotonic() < until
+        else:
+            return taken
+
+
+def test_a_worker_whose_port_is_taken_while_it_is_replaced_works_on_until_it_is_free(
+    queuectl: Queuectl, db_path: Path
+) -> None:
+    with started_worker(db_path) as (first, address):
+        first.terminate()
+        finish(first)
+
+    port = re.findall(r":(\d+)/", address)[0]
+    words = ("--db", str(db_path), "worker", "start", "--metrics-port", port)
+
+    with started_process(*words) as process, ThreadPoolExecutor(1) as threads:
+        assert address_in(process) == address
+        log_line_with(process, " started: ")
+        taking = threads.submit(take_port, int(port))
+        [successor] = queuectl.json("worker", "restart", "--timeout", "10")
+
+        with taking.result():
+            assert f"port {port} is taken; working on without metrics" in log_line_with(
+                process, "metrics"
+            )
+            queuectl.ok("enqueue", "--id", "a", "--", "true")
+            queuectl.ok("wait", "a")
+
+        assert address_in(process) == address
+        samples = parse(httpx2.get(address).content)
+
+    assert successor["pid"] == process.pid
+    assert samples['queuectl_jobs{state="completed"}'] == 1
 
 
 def test_of_several_processes_the_first_serves_them(queuectl: Queuectl, db_path: Path) -> None:

@@ -4,13 +4,15 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 import pytest
 
 from queuectl.engine.domain.models import OutcomeKind
+from queuectl.engine.domain.states import JobState
 from queuectl.engine.store.base import Change
-from queuectl.engine.store.sqlite import operations
+from queuectl.engine.store.sqlite import by_hand, operations
 from queuectl.engine.store.sqlite.store import SqliteStore
 from tests.contract.steps import add, add_one, decided, end, make_run, take
 from tests.contract.test_sqlite_only import trace
@@ -95,6 +97,38 @@ async def test_any_number_of_runs_is_recorded_with_six_statements(
 
     # The sixth counts what happens in a minute, for all of them.
     assert (statements, are_ours) == (6, [True] * jobs)
+
+
+@pytest.mark.parametrize("jobs", [1, 100])
+async def test_any_number_of_jobs_is_put_back_with_five_statements(
+    sqlite: SqliteStore, jobs: int
+) -> None:
+    names = [f"job-{n}" for n in range(jobs)]
+    await add(sqlite, *(make_new_job(id=name, max_retries=0) for name in names))
+    await asyncio.gather(*(end(sqlite, job, OutcomeKind.FAILED) for job in await take(sqlite)))
+    dead = frozenset({JobState.DEAD})
+
+    statements, retried = await counted(
+        sqlite, lambda connection: by_hand.retry(connection, names, dead, NOW)
+    )
+
+    # Two look at the jobs, before and after; the fifth counts what happens in a minute.
+    assert (statements, [job.id for job in retried]) == (5, names)
+
+
+@pytest.mark.parametrize("jobs", [1, 100])
+async def test_any_number_of_jobs_is_let_run_with_three_statements(
+    sqlite: SqliteStore, jobs: int
+) -> None:
+    names = [f"job-{n}" for n in range(jobs)]
+    later = NOW + timedelta(hours=1)
+    await add(sqlite, *(make_new_job(id=name, run_at=later, is_due=False) for name in names))
+
+    statements, due = await counted(
+        sqlite, lambda connection: by_hand.run_now(connection, names, NOW)
+    )
+
+    assert (statements, [job.id for job in due]) == (3, names)
 
 
 async def test_results_that_come_together_are_one_transaction(sqlite: SqliteStore) -> None:

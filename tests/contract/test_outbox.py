@@ -216,7 +216,7 @@ async def test_a_queue_without_webhooks_executes_no_statement_more(
     webhook = await listen(sqlite)
     # Two for any number of jobs: what they are like, and what is to be told.
     costs.append(await statements())
-    await sqlite.outbox.remove(webhook.id)
+    await sqlite.outbox.remove(webhook.id, now=NOW)
     costs.append(await statements())
     await listen(sqlite, on=[JobState.DEAD])
     costs.append(await statements())
@@ -314,7 +314,7 @@ async def test_dead_deliveries_are_retried_all_or_none(store: JobStore) -> None:
     [retried] = await store.outbox.retry([first.id], now=NOW)
 
     assert (retried.state, retried.attempts, retried.due_at) == ("waiting", 0, NOW)
-    assert await store.outbox.retry_dead(webhook=None, now=NOW) == 0
+    assert (await store.outbox.retry_dead(webhook=None, now=NOW)).deliveries == 0
 
 
 async def test_the_job_may_be_deleted_before_it_is_told_of(store: JobStore) -> None:
@@ -333,11 +333,11 @@ async def test_a_webhook_goes_with_what_it_was_to_be_told(store: JobStore) -> No
     await add_one(store)
     await end(store, await take_one(store), OutcomeKind.COMPLETED)
 
-    await store.outbox.remove(webhook.id)
+    await store.outbox.remove(webhook.id, now=NOW)
 
     assert await told(store) == []
     with pytest.raises(WebhookNotFoundError):
-        await store.outbox.remove(webhook.id)
+        await store.outbox.remove(webhook.id, now=NOW)
     assert (await listen(store)).id != webhook.id
 
 
@@ -431,3 +431,66 @@ async def test_the_last_deliveries_are_of_all_webhooks_and_states_that_are_meant
     assert await last(state=DeliveryState.WAITING) == everything[1::2]
     assert await last(second.id, DeliveryState.WAITING, limit=1) == everything[3:]
     assert await last(second.id, DeliveryState.DEAD) == []
+
+
+async def tell_many(store: JobStore, number: int) -> None:
+    """Complete so many jobs."""
+    await add(store, *(make_new_job(id=f"job-{n}") for n in range(number)))
+    jobs = await take(store, limit=number)
+    await asyncio.gather(*(end(store, job, OutcomeKind.COMPLETED) for job in jobs))
+
+
+async def test_a_webhook_is_disabled_and_goes_by_the_thousand_of_what_it_was_to_be_told(
+    store: JobStore,
+) -> None:
+    webhook, other = await listen(store), await listen(store)
+    await tell_many(store, 1001)
+
+    first = await store.outbox.remove(webhook.id, now=NOW)
+    left, _ = await store.outbox.webhooks()
+    assert first.after is not None
+    second = await store.outbox.remove(webhook.id, now=NOW, after=first.after)
+
+    assert (first.deliveries, second.deliveries, second.after) == (1000, 1, None)
+    assert (left.waiting, left.disabled_at, left.disabled_reason) == (1, NOW, "it is being removed")
+    [kept] = await store.outbox.webhooks()
+    assert (kept.id, kept.waiting, kept.disabled_at) == (other.id, 1001, None)
+
+
+async def test_a_webhook_that_another_has_removed_meanwhile_is_removed(store: JobStore) -> None:
+    webhook = await listen(store)
+    await store.outbox.remove(webhook.id, now=NOW)
+
+    assert (await store.outbox.remove(webhook.id, now=NOW, after=1000)).after is None
+
+
+async def test_dead_deliveries_are_put_back_by_the_thousand_whosever_they_are(
+    store: JobStore,
+) -> None:
+    await listen(store)
+    await listen(store)
+    later = NOW + SECOND
+    await tell_many(store, 501)
+    for target in await store.outbox.targets():
+        assert await store.outbox.give_up(target, until=later, reason="enough", now=later) == 501
+
+    first = await store.outbox.retry_dead(webhook=None, now=later)
+    assert first.after is not None
+    second = await store.outbox.retry_dead(webhook=None, now=later, after=first.after)
+
+    assert (first.deliveries, second.deliveries, second.after) == (1000, 2, None)
+    assert [(each.waiting, each.dead) for each in await store.outbox.webhooks()] == [(501, 0)] * 2
+
+
+async def test_the_dead_deliveries_of_one_webhook_are_put_back_alone(store: JobStore) -> None:
+    await listen(store)
+    second = await listen(store)
+    later = NOW + SECOND
+    await tell_many(store, 3)
+    for target in await store.outbox.targets():
+        await store.outbox.give_up(target, until=later, reason="enough", now=later)
+
+    retried = await store.outbox.retry_dead(webhook=second.id, now=later)
+
+    assert (retried.deliveries, retried.after) == (3, None)
+    assert [each.dead for each in await store.outbox.webhooks()] == [3, 0]

@@ -191,6 +191,37 @@ async def test_a_search_finds_the_text_as_it_is_in_command_id_and_reason(
     assert await found(store, JobFilter(search=search)) == expected.split()
 
 
+async def test_the_job_of_the_id_that_is_searched_is_in_front_and_on_one_page_only(
+    store: JobStore,
+) -> None:
+    await add_ten(store)
+    await add(store, *(make_new_job(id=f"j1-{n}") for n in range(3)))
+    wanted = JobFilter(search="j1")
+
+    assert await pages_of(store, wanted, limit=1) == [["j1"], ["j1-2"], ["j1-1"], ["j1-0"]]
+    assert await pages_of(store, wanted, limit=2) == [["j1", "j1-2"], ["j1-1", "j1-0"]]
+    assert await pages_of(store, wanted, limit=9) == [["j1", "j1-2", "j1-1", "j1-0"]]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (JobFilter(search="j0", state=JobState.COMPLETED), "j0"),
+        (JobFilter(search="j0", state=JobState.DEAD), ""),
+        (JobFilter(search="j0", tag="even"), "j0"),
+        (JobFilter(search="j1", tag="even"), ""),
+        (JobFilter(search="j0", reason="timeout"), ""),
+    ],
+    ids=str,
+)
+async def test_the_job_of_the_id_that_is_searched_is_asked_for_the_rest_too(
+    store: JobStore, wanted: JobFilter, expected: str
+) -> None:
+    await add_ten(store)
+
+    assert await found(store, wanted) == expected.split()
+
+
 async def test_a_reason_is_matched_exactly(store: JobStore) -> None:
     await add_in(store, JobState.DEAD, "one")
     await add_one(store, "other", max_retries=0)

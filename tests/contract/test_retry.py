@@ -85,6 +85,32 @@ async def test_earlier_runs_are_kept(store: JobStore) -> None:
     assert [run.number for run in await store.runs("job-1")] == [1, 2]
 
 
+@pytest.mark.parametrize(
+    ("until", "last", "expected"),
+    [
+        (None, 2, [3, 4]),
+        (None, 9, [1, 2, 3, 4]),
+        (2, None, [1, 2]),
+        (3, 1, [3]),
+        (9, 1, [4]),
+        (0, 1, []),
+    ],
+)
+async def test_some_of_many_runs_can_be_asked_for(
+    store: JobStore, until: int | None, last: int | None, expected: list[int]
+) -> None:
+    await add_one(store, max_retries=9)
+    at = NOW
+
+    for _ in range(4):
+        at += timedelta(days=1)
+        await end(store, await take_one(store, now=at), OutcomeKind.FAILED, now=at)
+
+    runs = await store.runs("job-1", until=until, last=last)
+
+    assert [run.number for run in runs] == expected
+
+
 @pytest.mark.parametrize("state", sorted(set(JobState) - RETRIABLE))
 async def test_other_states_refuse(store: JobStore, state: JobState) -> None:
     before = await add_in(store, state)

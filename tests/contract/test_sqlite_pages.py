@@ -39,7 +39,7 @@ async def add_hundred(store: SqliteStore, *, later: bool = False) -> None:
 @pytest.mark.usefixtures("short_walks")
 async def test_a_search_stops_at_its_limit_and_goes_on_behind_it(sqlite: SqliteStore) -> None:
     await add_hundred(sqlite)
-    wanted = JobFilter(search="j1")
+    wanted = JobFilter(search="J1")
     told, before = [], None
 
     while True:
@@ -57,10 +57,32 @@ async def test_a_search_stops_at_its_limit_and_goes_on_behind_it(sqlite: SqliteS
 
 
 @pytest.mark.usefixtures("short_walks")
+async def test_an_exact_id_is_found_at_once_however_far_behind(sqlite: SqliteStore) -> None:
+    await add_hundred(sqlite)
+
+    page = await sqlite.page(JobFilter(search="j0"), before=None, limit=50)
+
+    assert ([job.id for job in page.jobs], page.is_complete) == (["j0"], False)
+
+
+@pytest.mark.usefixtures("short_walks")
+async def test_a_search_with_nothing_behind_its_limit_is_complete(sqlite: SqliteStore) -> None:
+    """Else the next page would be offered, and be empty."""
+    await add(sqlite, *(make_new_job(id=f"j{n}") for n in range(2 * MOST)))
+    wanted = JobFilter(search="nothing like that")
+
+    first = await sqlite.page(wanted, before=None, limit=50)
+    second = await sqlite.page(wanted, before=first.older, limit=50)
+
+    assert (first.older, first.is_complete) == (MOST + 1, False)
+    assert (second.older, second.is_complete) == (None, True)
+
+
+@pytest.mark.usefixtures("short_walks")
 async def test_a_page_that_is_full_before_the_limit_is_complete(sqlite: SqliteStore) -> None:
     await add_hundred(sqlite)
 
-    page = await sqlite.page(JobFilter(search="j9"), before=None, limit=5)
+    page = await sqlite.page(JobFilter(search="J9"), before=None, limit=5)
 
     assert ([job.id for job in page.jobs], page.is_complete) == (
         ["j99", "j98", "j97", "j96", "j95"],

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import anyio
 import httpx2
 
+# As of a program that has imported what it needs before its loop runs: this reads files.
+import queuectl.metrics.exposition  # noqa: F401
 from queuectl import QueueEngine
 from queuectl.dashboard import Access, open_server
 from queuectl.dashboard.server import DashboardServer

@@ -58,6 +58,16 @@ class Stream:
             if kind == "fragment" and data["id"] == part and holding in data["html"]:
                 return str(data["html"])
 
+    async def output(self, end: str) -> str:
+        """Return what a job wrote from here to a text that it ends with."""
+        text = ""
+
+        while not text.endswith(end):
+            kind, data = await self.next()
+            text += str(data["text"]) if kind == "output" else ""
+
+        return text
+
     async def ended_well(self) -> bool:
         """Read to the end, and return whether the server ended it, and did not break it off."""
         with anyio.fail_after(PATIENCE):

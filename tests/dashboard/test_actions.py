@@ -144,9 +144,11 @@ async def test_how_many_dead_jobs_are_meant_is_asked(site: Served) -> None:
 
     every = await site.client.get("/confirm/dlq_purge?all=yes", headers=site.browser())
     some = await site.client.get("/confirm/dlq_purge?reason=exit_code%3D3", headers=site.browser())
+    again = await site.client.get("/confirm/dlq_retry?all=yes", headers=site.browser())
 
     assert "Delete 3 dead jobs, all there are?" in every.text
     assert "Delete 2 dead jobs, all that died of: exit_code=3?" in some.text
+    assert "Retry 3 dead jobs, all there are?" in again.text
 
 
 async def test_all_of_the_dead_are_not_meant_by_nothing(site: Served) -> None:

@@ -155,6 +155,31 @@ async def test_a_question_that_makes_no_sense_is_refused(site: Served, query: st
     assert check(await site.client.get(f"/api/jobs?{query}"))["error"]["code"] == 400
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "has"),
+    [
+        ("GET", "/api/stats", "there are tag"),
+        ("GET", "/api/jobs", "there are state, tag, search, reason, scheduled, before, limit"),
+        ("GET", "/api/jobs/a", "there are none here"),
+        ("GET", "/api/jobs/a/output", "there are attempt, last"),
+        ("GET", "/api/dlq", "there are reason, before, limit"),
+        ("POST", "/api/jobs", "there are none here"),
+        ("POST", "/api/jobs/a/retry", "there are none here"),
+        ("POST", "/api/dlq/retry", "there are none here"),
+    ],
+)
+async def test_a_parameter_that_does_not_exist_is_named(
+    engine: QueueEngine, tmp_path: Path, method: str, path: str, has: str
+) -> None:
+    async with served(engine, tmp_path, allow_enqueue=True) as site:
+        body = {"command": "true"} if method == "POST" else None
+        answer = await site.client.request(method, f"{path}?limits=3", json=body)
+
+    error = check(answer)["error"]
+    assert (error["code"], error["message"]) == (400, f"no such parameter: 'limits' ({has})")
+    assert not await engine.list()
+
+
 async def test_a_job_comes_with_its_runs_and_its_output(site: Served) -> None:
     await finished(site.engine, "printf '<b>\\377'; exit 3", "a")
 

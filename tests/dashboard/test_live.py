@@ -65,9 +65,7 @@ async def test_a_stream_is_not_kept_by_anybody(site: Served) -> None:
     assert headers["content-security-policy"].startswith("default-src 'none'")
 
 
-@pytest.mark.parametrize(
-    "path", ["/live/nothing", "/live/config", "/live/job?job=none", "/live/output/none"]
-)
+@pytest.mark.parametrize("path", ["/live/nothing", "/live/config", "/live/output/none"])
 async def test_what_is_not_there_is_not_streamed(site: Served, path: str) -> None:
     assert (await site.client.get(path)).status_code == 404
 
@@ -79,7 +77,8 @@ async def test_a_run_that_is_not_there_is_not_streamed(site: Served, attempt: st
     async with site.engine.workers():
         await site.engine.wait(job.id)
 
-    answer = await site.client.get("/live/output/job-1", params={"attempt": attempt})
+    query = {"job": "job-1", "attempt": attempt, "output": "yes"}
+    answer = await site.client.get("/live/job", params=query)
 
     assert answer.status_code in {400, 404}
 
@@ -90,10 +89,19 @@ async def test_a_page_of_a_job_that_is_deleted_is_told(site: Served) -> None:
     async with streaming(site, "/live/job?job=job-1") as stream:
         await stream.next()
         await site.engine.delete("job-1")
-        seen = await stream.until("problem")
+        seen = await stream.until("gone")
         ended_well = await stream.ended_well()
 
-    assert "no such job" in seen[-1].data["message"]
+    assert seen[-1].data["message"] == "This job was deleted"
+    assert ended_well
+
+
+async def test_so_is_a_page_that_asks_when_the_job_is_gone(site: Served) -> None:
+    async with streaming(site, "/live/job?job=job-1&output=yes") as stream:
+        seen = await stream.until("gone")
+        ended_well = await stream.ended_well()
+
+    assert seen[-1].data["message"] == "This job was deleted"
     assert ended_well
 
 
@@ -102,16 +110,19 @@ async def test_output_flows_while_the_job_runs(site: Served, tmp_path: Path) -> 
     command = f"printf first; until [ -e {gate} ]; do sleep 0.02; done; printf second"
     job = await site.engine.enqueue(command, id="job-1")
 
-    async with site.engine.workers(), streaming(site, f"/live/output/{job.id}") as stream:
-        begin = await stream.until("output")
+    async with (
+        site.engine.workers(),
+        streaming(site, f"/live/job?job={job.id}&output=yes") as stream,
+    ):
+        begin = await stream.output("first")
         running = await site.engine.get(job.id)
         gate.touch()
-        rest = await stream.until("end")
+        rest = await stream.output("second")
+        html = await stream.fragment("head", "completed")
 
-    text = "".join(event.data.get("text", "") for event in [*begin, *rest])
-    assert begin[0] == ("start", {})
     assert running.state is JobState.PROCESSING
-    assert text == "firstsecond"
+    assert begin + rest == "firstsecond"
+    assert job.id in html
 
 
 async def test_hostile_output_is_readable_text(site: Served) -> None:
@@ -121,10 +132,9 @@ async def test_hostile_output_is_readable_text(site: Served) -> None:
     async with site.engine.workers():
         await site.engine.wait(job.id)
 
-    async with streaming(site, f"/live/output/{job.id}") as stream:
-        seen = await stream.until("end")
+    async with streaming(site, f"/live/job?job={job.id}&output=yes") as stream:
+        text = await stream.output("\nend")
 
-    text = "".join(event.data.get("text", "") for event in seen)
     assert text == "\\x1b]0;pwn\\x07red \\u202e <script> \\xff\nend"
 
 
@@ -134,9 +144,8 @@ async def test_a_long_output_begins_near_its_end(site: Served) -> None:
     async with site.engine.workers():
         await wait_for_event(site.engine, EventKind.COMPLETED, job.id)
 
-    async with streaming(site, f"/live/output/{job.id}") as stream:
-        seen = await stream.until("end")
+    async with streaming(site, f"/live/job?job={job.id}&output=yes") as stream:
+        text = await stream.output("\n200000\n")
 
-    text = "".join(event.data.get("text", "") for event in seen)
     assert len(text) == 256 * 1024
     assert text.endswith("199999\n200000\n")

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import EventKind, OutputMissingError, QueueEngine
+from queuectl import Attempt, EventKind, OutputMissingError, QueueEngine
 from queuectl.dashboard import outputs
 from queuectl.dashboard.outputs import output_answer
+from queuectl.dashboard.panes import job
 from tests.dashboard.serving import Served
 from tests.waiting import wait_for_event, wait_until
 
@@ -64,6 +65,7 @@ async def test_of_a_run_that_goes_on_the_end_is_given(
 
     assert answer.text == "beginning\n"
     assert "Its last 16 MiB" in page.text
+    assert "14 B" in page.text
     assert "Whole output" in later.text
 
 
@@ -111,3 +113,52 @@ async def test_an_output_that_is_gone_is_told_before_anything_is_sent(
 
     answer = await site.client.get("/api/jobs/job-1/output")
     assert answer.status_code == 404
+
+
+async def test_of_very_many_runs_the_last_are_listed_and_each_can_be_seen(
+    site: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "_MOST_ATTEMPTS", 2)
+    asked: list[int | None] = []
+    attempts = site.engine.attempts
+
+    async def counted(job_id: str, *, last: int | None = None) -> list[Attempt]:
+        asked.append(last)
+        return await attempts(job_id, last=last)
+
+    await site.engine.enqueue("exit 1", id="job-1", max_retries=0)
+
+    async with site.engine.workers():
+        for _ in range(3):
+            await site.engine.wait("job-1")
+            await site.engine.retry("job-1")
+
+        await site.engine.wait("job-1")
+
+    monkeypatch.setattr(site.engine, "attempts", counted)
+    page = await site.client.get("/jobs/job-1", headers=site.browser())
+    first = await site.client.get("/jobs/job-1?attempt=1", headers=site.browser())
+    never = await site.client.get("/jobs/job-1?attempt=5", headers=site.browser())
+
+    assert "2 earlier ones are left out" in page.text
+    assert "of run 1" in first.text
+    assert never.status_code == 404
+    assert asked == [2, 2, 2]
+
+
+async def test_others_have_their_turn_while_a_page_is_made() -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    counting = asyncio.create_task(count())
+    end = await job.shown(bytes(256 * KIB))
+    counting.cancel()
+
+    assert end.text == 256 * KIB * r"\x00"
+    assert turns >= 15

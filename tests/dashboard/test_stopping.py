@@ -14,7 +14,7 @@ from tests.waiting import wait_until
 SOON = 1.0
 
 
-@pytest.mark.parametrize("path", ["/live/workers", "/live/output/job-1"])
+@pytest.mark.parametrize("path", ["/live/workers", "/live/job?job=job-1&output=yes"])
 async def test_it_stops_in_under_a_second_with_pages_open(
     engine: QueueEngine, tmp_path: Path, path: str
 ) -> None:
@@ -46,7 +46,7 @@ async def test_it_stops_in_time_while_a_reader_does_not_read(
     async with (
         engine.workers(grace=0),
         served(engine, tmp_path) as site,
-        streaming(site, f"/live/output/{job.id}") as stream,
+        streaming(site, f"/live/job?job={job.id}&output=yes") as stream,
     ):
         await stream.next()
         begin = loop.time()

@@ -9,10 +9,12 @@ import pytest
 from starlette.routing import compile_path
 
 from queuectl.dashboard.links import PATHS
+from queuectl.dashboard.panes.dlq import dlq_view
 from queuectl.dashboard.panes.registry import PANES
 from queuectl.dashboard.panes.site import Site
 from queuectl.dashboard.templates import render, render_fragment
-from tests.dashboard.views import every_view, make_request
+from tests.dashboard.views import every_view, make_cause, make_page, make_request
+from tests.factories import NOW
 
 HOSTILE = (
     "'\"><img src=x onerror=alert(1)></title></textarea></pre></svg></script>"
@@ -141,7 +143,7 @@ def test_every_link_and_form_leads_to_a_route(name: str) -> None:
     routes = [compile_path(path.replace("{path}", "{path:path}"))[0] for path in PATHS.values()]
 
     for _, attributes in read(page(*PLAIN_VIEWS[name])).elements:
-        for attribute in ("href", "src", "action", "formaction", "data-live", "data-output"):
+        for attribute in ("href", "src", "action", "formaction", "data-live"):
             path = urlsplit(attributes.get(attribute, "")).path
             assert not path or any(route.match(path) for route in routes), path
 
@@ -149,7 +151,7 @@ def test_every_link_and_form_leads_to_a_route(name: str) -> None:
 @views
 def test_under_another_root_every_link_stays_under_it(name: str) -> None:
     for _, attributes in read(page(*PLAIN_VIEWS[name], root="/queue")).elements:
-        for attribute in ("href", "src", "action", "formaction", "data-live", "data-output"):
+        for attribute in ("href", "src", "action", "formaction", "data-live"):
             target = attributes.get(attribute, "")
             assert not target or target.startswith(("/queue/", "#")), target
 
@@ -242,7 +244,29 @@ def test_empty_pages_say_what_to_do() -> None:
         "nothing scheduled": "queuectl enqueue --delay 10m -- echo later",
         "no workers": "queuectl worker start --count 4",
     }.items():
-        assert command in page(*PLAIN_VIEWS[name])
+        assert command in read(page(*PLAIN_VIEWS[name])).text
+
+
+def test_a_question_begins_at_what_changes_nothing() -> None:
+    for name in ("confirm", "confirm by cause", "confirm purge"):
+        elements = read(page(*PLAIN_VIEWS[name])).elements
+
+        assert [tag for tag, attributes in elements if "autofocus" in attributes] == ["a"]
+
+
+def test_only_what_starts_one_command_starts_it_without_a_question() -> None:
+    several, one = (make_cause("exit_code=3", count) for count in (2, 1))
+    view = dlq_view(make_page(), [several, one], NOW, total=3)
+    elements = read(page("dlq", view)).elements
+    retries = [
+        attributes["formaction"]
+        for _, attributes in elements
+        if "dlq" in attributes.get("formaction", "")
+        and attributes.get("name") in {"all", "reason"}
+        and "purge" not in attributes["formaction"]
+    ]
+
+    assert retries == ["/confirm/dlq_retry", "/confirm/dlq_retry", "/actions/dlq/retry"]
 
 
 def test_a_job_that_is_deleted_on_its_page_leads_to_the_list() -> None:

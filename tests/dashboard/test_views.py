@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.datastructures import QueryParams
 
-from queuectl import InvalidValueError, JobState, OutcomeKind, WorkerState
+from queuectl import InvalidValueError, JobState, OutcomeKind, WorkerInfo, WorkerState
 from queuectl.dashboard import words
 from queuectl.dashboard.panes import params
 from queuectl.dashboard.panes.config import Refused, config_view
@@ -16,7 +16,7 @@ from queuectl.dashboard.panes.dlq import dlq_view
 from queuectl.dashboard.panes.enqueue import enqueue_view
 from queuectl.dashboard.panes.error import error_view
 from queuectl.dashboard.panes.fleet import fleet_view
-from queuectl.dashboard.panes.job import job_view
+from queuectl.dashboard.panes.job import Shown, job_view, shown
 from queuectl.dashboard.panes.job_row import job_row
 from queuectl.dashboard.panes.jobs import jobs_view
 from queuectl.dashboard.panes.life import life
@@ -57,6 +57,36 @@ def test_every_state_has_its_number_and_the_oldest_wait() -> None:
     assert (kpis["pending"].count, kpis["pending"].note) == ("1,234", "oldest waits 1 min")
     assert not kpis["dead"].is_calm
     assert kpis["pending"].is_calm
+
+
+@pytest.mark.parametrize(
+    ("workers", "count", "note"),
+    [
+        ([make_worker(busy=2, concurrency=2)], 17, "2 of 2 slots busy"),
+        ([make_worker(busy=0, concurrency=1)], 0, "0 of 1 slot busy"),
+        ([], 0, "no worker"),
+        ([make_worker(busy=2, state=WorkerState.DEAD)], 2, "left by a dead worker"),
+    ],
+)
+def test_jobs_that_are_claimed_ahead_are_not_said_to_be_in_slots(
+    workers: list[WorkerInfo], count: int, note: str
+) -> None:
+    stats = make_stats({JobState.PROCESSING: count}, workers=tuple(workers))
+
+    assert {kpi.state: kpi.note for kpi in overview(stats=stats).kpis}["processing"] == note
+
+
+def test_after_a_purge_it_is_not_said_that_nothing_was_completed() -> None:
+    def note(completed: int) -> str:
+        stats = make_stats(
+            activity=tuple(
+                make_activity(period, completed=completed)
+                for period in (timedelta(hours=1), timedelta(days=1))
+            )
+        )
+        return {kpi.state: kpi.note for kpi in overview(stats=stats).kpis}["completed"]
+
+    assert (note(0), note(1234)) == ("none at the moment", "1,234 in the last day")
 
 
 def test_durations_are_there_for_each_period() -> None:
@@ -235,6 +265,15 @@ def test_a_run_under_way_reaches_until_now() -> None:
     assert drawn.end == "now"
 
 
+def test_the_two_ends_of_a_drawing_are_told_apart() -> None:
+    """A short job that ended long ago begins and ends as many minutes ago."""
+    job = make_job(state=JobState.COMPLETED, created_at=NOW - 80 * SECOND)
+    run = make_attempt(started_at=NOW - 79 * SECOND, finished_at=NOW - 77.6 * SECOND)
+    drawn = life(job, [run], NOW)
+
+    assert (drawn.begin, drawn.end) == ("1 min ago", "2.40 s later")
+
+
 def test_clocks_that_disagree_do_not_break_the_drawing() -> None:
     job = make_job(state=JobState.PROCESSING, created_at=NOW + SECOND)
     run = make_attempt(started_at=NOW + 2 * SECOND, finished_at=None, outcome=None)
@@ -247,14 +286,14 @@ def test_of_very_many_runs_the_last_are_drawn() -> None:
         make_attempt(number=n, started_at=NOW + n * SECOND, finished_at=NOW + n * SECOND)
         for n in range(1, 101)
     ]
-    view = job_view(make_job(state=JobState.COMPLETED), runs, b"", NOW + 200 * SECOND)
+    view = job_view(make_job(state=JobState.COMPLETED), runs, Shown(), NOW + 200 * SECOND)
 
     assert (len(view.life.rows), view.life.hidden) == (12, 88)
     assert (view.attempts[0].number, len(view.attempts), view.hidden_attempts) == (100, 50, 50)
 
 
 def test_a_job_that_was_cancelled_before_it_ran_has_no_drawing() -> None:
-    view = job_view(make_job(state=JobState.CANCELLED), [], b"", NOW)
+    view = job_view(make_job(state=JobState.CANCELLED), [], Shown(), NOW)
 
     assert (view.life.svg, view.life.rows) == ("", ())
 
@@ -263,7 +302,7 @@ def test_an_attempt_shows_what_it_used() -> None:
     run = make_attempt(
         cpu=SECOND / 2, max_rss_bytes=3 * 2**20, output_bytes=2048, finished_at=NOW + 2 * SECOND
     )
-    [row] = job_view(make_job(), [run], b"", NOW).attempts
+    [row] = job_view(make_job(), [run], Shown(), NOW).attempts
 
     assert (row.cpu, row.cpu_share, row.memory, row.output) == (
         "0.50 s",
@@ -273,24 +312,60 @@ def test_an_attempt_shows_what_it_used() -> None:
     )
 
 
-def test_a_long_output_is_shown_from_its_end() -> None:
-    view = job_view(make_job(), [make_attempt()], b"a" + b"b" * 256 * 1024, NOW)
+def test_an_attempt_under_way_shows_what_it_wrote_and_when_the_rest_is_known() -> None:
+    run = make_attempt(finished_at=None, outcome=None)
+    job = make_job(state=JobState.PROCESSING)
+    [row] = job_view(job, [run], Shown(), NOW, written=6 * 1024).attempts
+
+    assert (row.cpu, row.memory, row.output) == ("when it ends", "when it ends", "6.0 KiB")
+
+
+@pytest.mark.parametrize(
+    ("written", "has_ended", "words"),
+    [
+        (6 * 1024, False, "Output so far"),
+        (17 * 2**20, False, "Its last 16 MiB"),
+        (17 * 2**20, True, "Whole output"),
+    ],
+)
+def test_the_link_to_an_output_says_what_it_leads_to(
+    written: int, words: str, *, has_ended: bool
+) -> None:
+    run = make_attempt() if has_ended else make_attempt(finished_at=None, outcome=None)
+    job = make_job(state=JobState.COMPLETED if has_ended else JobState.PROCESSING)
+    view = job_view(job, [run], Shown(), NOW, written=written)
+
+    assert view.output.link == words
+
+
+async def test_a_long_output_is_shown_from_its_end() -> None:
+    end = await shown(b"a" + b"b" * 256 * 1024)
+    view = job_view(make_job(), [make_attempt()], end, NOW)
 
     assert view.output.is_cut
     assert view.output.text == "b" * 256 * 1024
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+async def test_of_many_short_lines_the_last_are_shown(end: str) -> None:
+    raw = ("\n".join(str(number) for number in range(1, 3001)) + end).encode()
+    last = "\n".join(str(number) for number in range(1001, 3001)) + end
+
+    assert await shown(raw) == Shown(last, is_cut=True)
+    assert await shown(raw[-8000:]) == Shown(raw[-8000:].decode())
 
 
 def test_an_output_follows_until_its_job_is_finished() -> None:
     runs = [make_attempt(number=1), make_attempt(number=2)]
     failed = make_job(state=JobState.FAILED)
 
-    assert job_view(failed, runs, b"", NOW).output.is_live
-    assert not job_view(failed, runs, b"", NOW, chosen=1).output.is_live
-    assert not job_view(make_job(state=JobState.DEAD), runs, b"", NOW).output.is_live
+    assert job_view(failed, runs, Shown(), NOW).output.is_live
+    assert not job_view(failed, runs, Shown(), NOW, chosen=1).output.is_live
+    assert not job_view(make_job(state=JobState.DEAD), runs, Shown(), NOW).output.is_live
 
 
 def test_values_of_variables_are_not_shown() -> None:
-    view = job_view(make_job(env={"TOKEN": "secret-value"}), [], b"", NOW)
+    view = job_view(make_job(env={"TOKEN": "secret-value"}), [], Shown(), NOW)
 
     assert "secret-value" not in repr(view)
     assert "TOKEN" in repr(view)
@@ -333,6 +408,8 @@ def test_the_config_says_what_differs() -> None:
         False,
     )
     assert rows["max-output-bytes"].said == "1.0 GiB"
+    assert (rows["event-retention"].said, rows["timeout-sec"].said) == ("7 d", "1 h")
+    assert (rows["worker-poll-interval"].said, rows["max-retries"].said) == ("", "")
     assert rows["on-crash"].choices == ("adopt", "kill", "dead")
 
 
@@ -405,6 +482,14 @@ def test_nothing_is_asked_about_nothing(action: str) -> None:
             {"done": "draining", "count": "2"},
             "2 workers will leave when their running jobs are done.",
         ),
+        (
+            {"done": "draining", "count": "1"},
+            "1 worker will leave when its running jobs are done.",
+        ),
+        (
+            {"done": "stopping", "count": "1"},
+            "1 worker will end its running jobs, give them back, and leave.",
+        ),
         ({"done": "none", "count": "0"}, "Nothing was selected: tick some jobs first."),
         ({"done": "purged", "count": "9" * 5000}, "1 job deleted."),
         ({"done": "purged", "count": "-1"}, "1 job deleted."),
@@ -435,6 +520,13 @@ def test_a_query_is_read() -> None:
     assert params.state({"state": "dead"}, "state") is JobState.DEAD
     assert params.text({"tag": "  a "}, "tag") == "a"
     assert params.text({"tag": " "}, "tag") is None
+
+
+def test_a_job_that_is_not_there_leads_to_those_that_are() -> None:
+    view = error_view(404, "no job has this id: x", is_of_jobs=True)
+
+    assert (view.is_of_jobs, "queuectl list" in view.hint) == (True, False)
+    assert not error_view(404).is_of_jobs
 
 
 def test_an_error_has_words_of_its_own() -> None:

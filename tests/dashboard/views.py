@@ -39,6 +39,7 @@ from queuectl.dashboard.panes import (
     scheduled,
 )
 from queuectl.dashboard.panes.site import Site
+from queuectl.dashboard.text import readable_output
 from tests.factories import NOW, make_attempt, make_job, make_settings, make_worker
 
 SECOND: Final = timedelta(seconds=1)
@@ -185,10 +186,17 @@ def every_view(text: str, now: datetime = NOW) -> dict[str, tuple[str, msgspec.S
             "jobs",
             jobs.jobs_view(some, counts, now, state=JobState.DEAD, search=text, tag=text),
         ),
+        "jobs that were not found yet": (
+            "jobs",
+            jobs.jobs_view(make_page(older=7, is_complete=False), counts, now, search=text),
+        ),
         "no jobs": ("jobs", jobs.jobs_view(make_page(), counts, now)),
         "no jobs that match": ("jobs", jobs.jobs_view(make_page(), counts, now, search=text)),
-        "job": ("job", job.job_view(all_states[3], runs, text.encode() * 2, now)),
-        "job that runs": ("job", job.job_view(all_states[1], runs[:1], b"", now, chosen=1)),
+        "job": (
+            "job",
+            job.job_view(all_states[3], runs, job.Shown(readable_output(2 * text)), now),
+        ),
+        "job that runs": ("job", job.job_view(all_states[1], runs[:1], job.Shown(), now, chosen=1)),
         "job without its output": ("job", job.job_view(all_states[4], [], None, now)),
         "dlq": ("dlq", dlq.dlq_view(some, [make_cause(text)], now, total=3, before=4)),
         "dlq of many causes": (
@@ -202,6 +210,12 @@ def every_view(text: str, now: datetime = NOW) -> dict[str, tuple[str, msgspec.S
         "dlq of a cause that is gone": (
             "dlq",
             dlq.dlq_view(make_page(), [], now, total=3, reason=text),
+        ),
+        "dlq of a cause that was not found yet": (
+            "dlq",
+            dlq.dlq_view(
+                make_page(older=7, is_complete=False), [], now, total=3, reason=text, before=9
+            ),
         ),
         "empty dlq": ("dlq", dlq.dlq_view(make_page(), [], now, total=0)),
         "scheduled": ("scheduled", scheduled.scheduled_view(some, now, before=1)),
@@ -249,6 +263,7 @@ def every_view(text: str, now: datetime = NOW) -> dict[str, tuple[str, msgspec.S
             confirm.confirm_view("purge", QueryParams([("state", text), ("older_than", text)])),
         ),
         "error": ("error", error.error_view(404, text, text)),
+        "no such job": ("error", error.error_view(404, text, is_of_jobs=True)),
         "sign in": ("error", error.error_view(401)),
     }
 

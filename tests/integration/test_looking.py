@@ -20,7 +20,7 @@ from queuectl.engine.runtime.waiting import _pause
 from queuectl.engine.store.sqlite import by_hand
 from queuectl.engine.store.sqlite.store import SqliteStore
 from tests.contract.test_sqlite_only import trace
-from tests.waiting import wait_until
+from tests.waiting import wait_for_event, wait_until
 
 HOUR = timedelta(hours=1)
 
@@ -309,6 +309,30 @@ async def test_past_events_end_with_the_last_one(engine: QueueEngine) -> None:
     assert await told(engine.past_events(last=2)) == everything[-2:]
     assert await told(engine.past_events(last=4, since=4)) == everything[4:]
     assert await told(engine.past_events(since=6)) == []
+
+
+async def test_the_last_runs_of_a_job_are_given_with_the_one_under_way(
+    engine: QueueEngine, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    await engine.enqueue(f"test -e {gate} && exec sleep 60; exit 1", id="a", max_retries=0)
+
+    for _ in range(2):
+        await engine.drain()
+        await engine.retry("a")
+
+    gate.touch()
+
+    async with engine.workers(grace=0):
+        await wait_for_event(engine, EventKind.CLAIMED, since=await engine.last_event())
+        numbers = [
+            [run.number for run in await engine.attempts("a", last=last)] for last in (1, 2, 9)
+        ]
+
+    assert numbers == [[3], [2, 3], [1, 2, 3]]
+
+    with pytest.raises(InvalidValueError, match="1 or more, not 0"):
+        await engine.attempts("a", last=0)
 
 
 async def test_past_events_may_be_of_one_job_even_a_deleted_one(engine: QueueEngine) -> None:

@@ -12,6 +12,7 @@ from queuectl.engine.runtime.runfiles import RunFiles
 from queuectl.engine.store.base import INLINE_OUTPUT_BYTES
 from tests.factories import make_job
 from tests.integration.processes import pid_in
+from tests.waiting import wait_until
 
 # Waits for a file named go, and then writes.
 LATE = "until [ -e go ]; do sleep 0.01; done; echo late; touch done"
@@ -67,6 +68,28 @@ async def test_only_the_end_of_an_output_can_be_read(engine: QueueEngine, size: 
     assert await engine.output_bytes(job.id, last=5) == b"\0\0end"
     assert len(await engine.output_bytes(job.id, last=size * 2)) == size + 3
     assert await engine.output_bytes(job.id, last=0) == b""
+
+
+@pytest.mark.parametrize("size", [0, 5, 200_000])
+async def test_how_much_a_run_has_written_is_known_while_it_runs_and_after(
+    engine: QueueEngine, tmp_path: Path, size: int
+) -> None:
+    command = f"head -c {size} /dev/zero; touch written; until [ -e go ]; do sleep 0.01; done"
+    job = await engine.enqueue(command, cwd=tmp_path)
+    before = await engine.output_size(job.id)
+
+    async with engine.workers():
+        await wait_until((tmp_path / "written").exists)
+        during = await engine.output_size(job.id)
+        (tmp_path / "go").touch()
+        await engine.wait(job.id)
+
+    after = await engine.output_size(job.id, attempt=1)
+
+    assert (before, during, after) == (0, size, size)
+
+    with pytest.raises(RunNotFoundError):
+        await engine.output_size(job.id, attempt=2)
 
 
 @pytest.mark.parametrize("padding", [0, 20_000])

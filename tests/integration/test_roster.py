@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl import QueueEngine, WaitTimeoutError, WorkerNotFoundError
+from queuectl import QueueEngine, WaitTimeoutError, WorkerNotFoundError, WorkerStateError
 from queuectl.engine.runtime.bus import Bus
 from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.liveness import LOCK_NAME, boot_id, pid_namespace
@@ -112,3 +112,29 @@ async def test_a_worker_that_is_only_busy_gets_no_hint(engine: QueueEngine, tmp_
         (tmp_path / "go").touch()
 
     assert caught.value.hint is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only here is a zombie told from a process")
+async def test_who_restarts_a_worker_hears_that_it_ended_though_nobody_has_waited_for_it(
+    store: JobStore, db_path: Path
+) -> None:
+    folder = StateFolder(db_path)
+    await asyncio.to_thread(folder.make)
+    bus = Bus(folder.wake)
+    ended = os.posix_spawnp("true", ["true"], os.environ)
+    await wait_until(lambda: not is_running(ended))
+    lock = await _register(store, folder, pid_namespace(), pid=ended)
+
+    async def is_asked() -> bool:
+        return [worker.restart for worker in await store.workers()] == [True]
+
+    try:
+        restarting = asyncio.create_task(Roster(store, folder, bus).restart(["w1"], timeout=5))
+        await wait_until(is_asked)
+        os.close(lock)
+
+        with pytest.raises(WorkerStateError, match="has ended without a successor"):
+            await restarting
+    finally:
+        bus.close()
+        os.waitpid(ended, 0)

@@ -147,7 +147,12 @@ def _make_room(is_wanted: bool) -> None:
 
 async def _work(engine: "QueueEngine", plan: Plan) -> bool:
     """Be a worker, until told to stop; return whether to make room for a successor."""
-    async with metrics.served(engine, plan.metrics), anyio.create_task_group() as tasks:
+    from queuectl.cli import launch
+
+    # A successor has runs to look after, whoever took its port meanwhile.
+    serving = metrics.served(engine, plan.metrics, or_later=launch.is_successor())
+
+    async with serving, anyio.create_task_group() as tasks:
 
         def started(worker_id: str) -> None:
             slots = "1 slot" if plan.slots == 1 else f"{plan.slots} slots"

@@ -1,8 +1,8 @@
 """The config."""
 
 from collections.abc import Mapping
-from datetime import datetime
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -12,6 +12,13 @@ from queuectl.dashboard.text import readable_line
 
 if TYPE_CHECKING:
     from queuectl import QueueEngine
+
+# The largest in front.
+_UNITS: Final = {
+    "d": timedelta(days=1),
+    "h": timedelta(hours=1),
+    "min": timedelta(minutes=1),
+}
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +111,20 @@ def _row(setting: Setting, value: float | str, refused: Refused | None) -> Setti
 
 
 def _said(setting: Setting, value: float | str) -> str:
-    """Return a size in words: a number of bytes is hard to read."""
-    is_size = setting.key.endswith("-bytes") and isinstance(value, int) and value > 0
-    return words.size(int(value)) if is_size else ""
+    """Return a size or a duration in words: a large number of its units is hard to read."""
+    if isinstance(value, str):
+        return ""
+
+    if setting.is_size:
+        return words.size(int(value)) if value > 0 else ""
+
+    return _duration(timedelta(seconds=value)) if setting.is_duration else ""
+
+
+def _duration(value: timedelta) -> str:
+    """Write a duration that was chosen, so mostly a round one; empty where it is short."""
+    if value < _UNITS["min"]:
+        return ""
+
+    round_ones = (f"{value // unit} {name}" for name, unit in _UNITS.items() if not value % unit)
+    return next(round_ones, words.duration(value))

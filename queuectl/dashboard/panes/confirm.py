@@ -1,4 +1,4 @@
-"""Asks before something is destroyed."""
+"""Asks before something is destroyed, or many commands run."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -27,6 +27,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
         button: The words on the button that does it.
         otherwise: The route to go back to where the form does not say.
         has_reason: Whether a reason may be given.
+        destroys: Whether something is lost.
     """
 
     question: str
@@ -34,11 +35,12 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     button: str
     otherwise: str
     has_reason: bool = False
+    destroys: bool = True
 
 
 class ConfirmView(msgspec.Struct, frozen=True, kw_only=True):
     """
-    A question before something is destroyed.
+    A question before an action.
 
     Attributes:
         action: The name of the route that does it.
@@ -64,7 +66,7 @@ async def load(engine: "QueueEngine", action: str, params: QueryParams) -> Confi
     Raises:
         InvalidValueError: There is no such action, or nothing was selected.
     """
-    dead = await _count_dead(engine, params.get("reason")) if action == "dlq_purge" else None
+    dead = await _count_dead(engine, params.get("reason")) if action in _OF_THE_DEAD else None
     return confirm_view(action, params, dead=dead)
 
 
@@ -82,7 +84,7 @@ def confirm_view(action: str, params: QueryParams, *, dead: int | None = None) -
     Return the question before an action.
 
     Args:
-        action: ``cancel``, ``delete``, ``dlq_purge``, ``purge`` or ``stop``.
+        action: ``cancel``, ``delete``, ``dlq_purge``, ``dlq_retry``, ``purge`` or ``stop``.
         params: The fields of the form.
         dead: How many dead jobs are meant, where that is known.
 
@@ -100,7 +102,7 @@ def confirm_view(action: str, params: QueryParams, *, dead: int | None = None) -
 
     return ConfirmView(
         action=action,
-        asked=ask(params) if dead is None else _purge_dead(params, dead),
+        asked=ask(params) if dead is None else _OF_THE_DEAD[action](params, dead),
         fields=tuple((name, value) for name, value in params.multi_items() if name in kept),
         names=tuple(readable_line(name, longest=_LONGEST) for name in names[:_MOST_NAMES]),
         more=max(len(names) - _MOST_NAMES, 0),
@@ -140,6 +142,26 @@ def _cancel(params: QueryParams) -> Question:
 
 
 def _purge_dead(params: QueryParams, count: int | None = None) -> Question:
+    return Question(
+        question=f"Delete {_dead(params, count)}?",
+        consequence="Their runs and outputs are deleted too. This cannot be undone.",
+        button="Delete them",
+        otherwise="dlq",
+    )
+
+
+def _retry_dead(params: QueryParams, count: int | None = None) -> Question:
+    return Question(
+        question=f"Retry {_dead(params, count)}?",
+        consequence="Their commands run again, as soon as there are slots.",
+        button="Retry them",
+        otherwise="dlq",
+        destroys=False,
+    )
+
+
+def _dead(params: QueryParams, count: int | None) -> str:
+    """Return which dead jobs are meant, and how many where that is known."""
     reason = params.get("reason")
 
     if reason is None and not params.get("all"):
@@ -149,12 +171,7 @@ def _purge_dead(params: QueryParams, count: int | None = None) -> Question:
     words_of = readable_line(reason or "", longest=_LONGEST) or "no reason given"
     which = "there are" if reason is None else f"that died of: {words_of}"
     what = "all dead jobs" if count is None else f"{words.counted(count, 'dead job')}, all"
-    return Question(
-        question=f"Delete {what} {which}?",
-        consequence="Their runs and outputs are deleted too. This cannot be undone.",
-        button="Delete them",
-        otherwise="dlq",
-    )
+    return f"{what} {which}"
 
 
 def _purge(params: QueryParams) -> Question:
@@ -183,13 +200,16 @@ _QUESTIONS: Final[dict[str, Callable[[QueryParams], Question]]] = {
     "cancel": _cancel,
     "delete": _delete,
     "dlq_purge": _purge_dead,
+    "dlq_retry": _retry_dead,
     "purge": _purge,
     "stop": _stop,
 }
+_OF_THE_DEAD: Final = {"dlq_purge": _purge_dead, "dlq_retry": _retry_dead}
 _FIELDS: Final = {
     "cancel": {"job"},
     "delete": {"job"},
     "dlq_purge": {"reason", "all"},
+    "dlq_retry": {"reason", "all"},
     "purge": {"state", "older_than"},
     "stop": {"worker"},
 }

@@ -10,6 +10,7 @@ from queuectl import JobState
 from queuectl.dashboard import words
 from queuectl.dashboard.panes import params as asked
 from queuectl.dashboard.panes.job_row import Rows, rows
+from queuectl.dashboard.panes.search import STEP, look
 from queuectl.dashboard.text import readable_line
 from queuectl.dashboard.words import Moment
 
@@ -30,6 +31,7 @@ class CauseRow(msgspec.Struct, frozen=True, kw_only=True):
         count: How many died of it.
         jobs: The same with its noun: ``3 jobs``.
         latest: When the last one died.
+        are_several: Whether it is more than one.
         is_chosen: Whether the list shows these.
     """
 
@@ -38,6 +40,7 @@ class CauseRow(msgspec.Struct, frozen=True, kw_only=True):
     count: str
     jobs: str
     latest: Moment
+    are_several: bool
     is_chosen: bool
 
 
@@ -92,10 +95,18 @@ async def load(engine: "QueueEngine", params: Mapping[str, str], now: datetime) 
     """
     reason = params.get("reason")
     before = asked.place(params, "before")
-    page = await engine.page(JobState.DEAD, reason=reason, before=before, limit=asked.PAGE)
+    found = await look(engine, JobState.DEAD, reason=reason, before=before, limit=asked.PAGE)
     total = (await engine.stats()).counts[JobState.DEAD]
     causes = await engine.dlq.causes(limit=_MOST_CAUSES)
-    return dlq_view(page, causes, now, total=total, reason=reason, before=before)
+    return dlq_view(
+        found.page,
+        causes,
+        now,
+        total=total,
+        reason=reason,
+        before=before,
+        looked=found.looked,
+    )
 
 
 def dlq_view(
@@ -106,6 +117,7 @@ def dlq_view(
     total: int,
     reason: str | None = None,
     before: int | None = None,
+    looked: int = STEP,
 ) -> DlqView:
     """
     Return the dead letter queue as it is shown, with what was asked for.
@@ -117,12 +129,13 @@ def dlq_view(
         total: How many there are.
         reason: The cause whose jobs are shown, None for all.
         before: Where the page begins, None for the first.
+        looked: How many jobs were looked at for the page, where it was not all.
     """
     return DlqView(
         total=total,
         causes=tuple(_cause(cause, now, chosen=reason) for cause in causes),
         others=_others(causes, total),
-        rows=rows(page, now, is_first=before is None),
+        rows=rows(page, now, is_first=before is None, looked=looked),
         reason=reason,
         before=before,
     )
@@ -135,6 +148,7 @@ def _cause(cause: "Cause", now: datetime, *, chosen: str | None) -> CauseRow:
         count=words.number(cause.count),
         jobs=words.counted(cause.count, "job"),
         latest=words.moment(cause.latest, now),
+        are_several=cause.count > 1,
         is_chosen=cause.reason == chosen,
     )
 

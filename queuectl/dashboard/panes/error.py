@@ -14,6 +14,7 @@ _TITLES: Final = {
     403: "Not from here",
     404: "Not found",
     405: "Not in this way",
+    408: "Not in time",
     409: "Not any more",
     413: "Too much at once",
     421: "Not under this name",
@@ -45,6 +46,7 @@ class ErrorView(msgspec.Struct, frozen=True, kw_only=True):
         hint: What to do about it; empty where there is nothing to say.
         is_stranger: Whether the reader may not be one of ours.
         asks_token: Whether showing a token helps.
+        is_of_jobs: Whether the list of jobs helps.
     """
 
     status: int
@@ -53,9 +55,12 @@ class ErrorView(msgspec.Struct, frozen=True, kw_only=True):
     hint: str
     is_stranger: bool
     asks_token: bool
+    is_of_jobs: bool
 
 
-def error_view(status: int, message: str | None = None, hint: str | None = None) -> ErrorView:
+def error_view(
+    status: int, message: str | None = None, hint: str | None = None, *, is_of_jobs: bool = False
+) -> ErrorView:
     """
     Return what went wrong as it is shown.
 
@@ -63,6 +68,7 @@ def error_view(status: int, message: str | None = None, hint: str | None = None)
         status: The HTTP status.
         message: What is wrong, else the usual words.
         hint: What to do about it, else the usual words.
+        is_of_jobs: Whether it is about a job that is not there.
     """
     title = _TITLES.get(status, "Something is wrong")
 
@@ -73,4 +79,5 @@ def error_view(status: int, message: str | None = None, hint: str | None = None)
         hint=readable_line(hint or _HINTS.get(status, ""), longest=_LONGEST),
         is_stranger=status in _STRANGERS,
         asks_token=status == 401,  # noqa: PLR2004 (Unauthorized)
+        is_of_jobs=is_of_jobs,
     )

@@ -89,9 +89,15 @@ def summary(workers: "Sequence[WorkerInfo]") -> str:
     if not alive:
         return "no worker is running"
 
+    return f"{words.counted(len(alive), 'worker')}, {slots_busy(alive)}"
+
+
+def slots_busy(workers: "Sequence[WorkerInfo]") -> str:
+    """Write how many slots of the living workers are busy: ``5 of 8 slots busy``."""
+    alive = [worker for worker in workers if worker.is_alive]
     busy = sum(worker.busy for worker in alive)
     slots = sum(worker.concurrency for worker in alive)
-    return f"{words.counted(len(alive), 'worker')}, {busy} of {words.counted(slots, 'slot')} busy"
+    return f"{busy} of {words.counted(slots, 'slot')} busy"
 
 
 def _row(worker: "WorkerInfo", now: datetime) -> WorkerRow:

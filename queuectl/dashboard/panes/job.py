@@ -1,25 +1,31 @@
 """One job: its life, its runs, its output."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from queuectl import JobState, OutputMissingError, RunNotFoundError
-from queuectl.dashboard import words
+from queuectl.dashboard import outputs, words
 from queuectl.dashboard.panes import params as asked
 from queuectl.dashboard.panes.job_row import can, reason_of
 from queuectl.dashboard.panes.life import Life, life, outcome_state
-from queuectl.dashboard.text import readable, readable_line, readable_output
+from queuectl.dashboard.text import OutputText, readable, readable_line
 from queuectl.dashboard.words import Moment
 
 if TYPE_CHECKING:
     from queuectl import Attempt, Job, QueueEngine
 
-# What a page shows of an output: its end. The whole is a link.
+# What a page shows of an output: its end. The whole is a link. Of short lines many go into
+# so many bytes, and each costs the browser; the script keeps to the same numbers.
 _OUTPUT_BYTES: Final = 256 * 1024
+_OUTPUT_LINES: Final = 2000
 _MOST_ATTEMPTS: Final = 50
+
+# What a run uses is measured as a whole, by the system.
+_LATER: Final = "when it ends"
 
 
 class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,14 +87,28 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
         text: Readable; its end where it is long. None where its file is gone.
         is_cut: Whether something in front of it is left out.
         is_live: Whether more may come.
-        has_ended: Whether the run is over, so that all of it can be fetched.
+        link: What the link to more of it says: while the run goes on, only its end
+            can be fetched.
     """
 
     attempt: int | None
     text: str | None
     is_cut: bool
     is_live: bool
-    has_ended: bool
+    link: str
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """
+    The end of an output.
+
+    Attributes:
+        text: Readable.
+        is_cut: Whether something in front of it is left out.
+    """
+
+    text: str = ""
+    is_cut: bool = False
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,8 +156,9 @@ async def load(engine: "QueueEngine", params: Mapping[str, str], now: datetime) 
         InvalidValueError: What was asked for makes no sense.
     """
     job, attempts, chosen = await _look_up(engine, params)
-    raw = await _output(engine, job, chosen)
-    return job_view(job, attempts, raw, now, chosen=chosen)
+    output = await _output(engine, job, chosen)
+    written = await _written(engine, job)
+    return job_view(job, attempts, output, now, chosen=chosen, written=written)
 
 
 async def load_parts(engine: "QueueEngine", params: Mapping[str, str], now: datetime) -> JobView:
@@ -150,54 +171,78 @@ async def load_parts(engine: "QueueEngine", params: Mapping[str, str], now: date
         InvalidValueError: What was asked for makes no sense.
     """
     job, attempts, chosen = await _look_up(engine, params)
-    return job_view(job, attempts, b"", now, chosen=chosen)
+    written = await _written(engine, job)
+    return job_view(job, attempts, Shown(), now, chosen=chosen, written=written)
+
+
+async def shown(raw: bytes) -> Shown:
+    """Return what a page shows of an output: its end."""
+    end = _last_lines(raw[-_OUTPUT_BYTES:])
+    text = OutputText()
+
+    async with aclosing(text.take(end)) as pieces:
+        found = [words async for words in pieces]
+
+    return Shown("".join([*found, text.rest()]), is_cut=len(end) < len(raw))
 
 
 async def _look_up(
     engine: "QueueEngine", params: Mapping[str, str]
 ) -> "tuple[Job, list[Attempt], int | None]":
-    """Return a job, its runs, and the run whose output was asked for."""
+    """Return a job, its last runs, and the run whose output was asked for."""
     job = await engine.get(asked.text(params, "job") or "")
-    attempts = await engine.attempts(job.id)
+    # There may be very many, and an open page is looked up again and again.
+    attempts = await engine.attempts(job.id, last=_MOST_ATTEMPTS)
     chosen = asked.place(params, "attempt")
 
-    if chosen is not None and all(run.number != chosen for run in attempts):
+    if chosen is not None and not 1 <= chosen <= job.run_count:
         raise RunNotFoundError(job.id, chosen)
 
     return job, attempts, chosen
 
 
-async def _output(engine: "QueueEngine", job: "Job", chosen: int | None) -> bytes | None:
-    """Return the end of an output, one byte more than is shown; None where it is gone."""
+async def _output(engine: "QueueEngine", job: "Job", chosen: int | None) -> Shown | None:
+    """Return the end of an output; None where it is gone."""
     if not job.run_count:
-        return b""
+        return Shown()
 
     try:
-        return await engine.output_bytes(job.id, attempt=chosen, last=_OUTPUT_BYTES + 1)
+        # One byte more than is shown tells whether that is all.
+        return await shown(
+            await engine.output_bytes(job.id, attempt=chosen, last=_OUTPUT_BYTES + 1)
+        )
     except (OutputMissingError, RunNotFoundError):
         return None
+
+
+async def _written(engine: "QueueEngine", job: "Job") -> int:
+    """Return how much the run under way has written, 0 where none is."""
+    return await engine.output_size(job.id) if job.state is JobState.PROCESSING else 0
 
 
 def job_view(
     job: "Job",
     attempts: "Sequence[Attempt]",
-    raw: bytes | None,
+    output: Shown | None,
     now: datetime,
     *,
     chosen: int | None = None,
+    written: int = 0,
 ) -> JobView:
     """
     Return a job as it is shown.
 
     Args:
         job: The job.
-        attempts: Its runs, the first one first.
-        raw: The end of the output of one of them; None where it is gone.
+        attempts: Its last runs, the first one first.
+        output: What one of them wrote; None where it is gone.
         now: In UTC.
         chosen: The number of that run; None for the latest.
+        written: How many bytes the run under way has written.
     """
     latest = attempts[-1].number if attempts else None
-    shown = latest if chosen is None else chosen
+    number = latest if chosen is None else chosen
+    last = attempts[-_MOST_ATTEMPTS:]
 
     return JobView(
         id=job.id,
@@ -209,39 +254,59 @@ def job_view(
         facts=_facts(job, now),
         life=life(job, attempts, now),
         attempts=tuple(
-            _attempt(run, now, is_shown=run.number == shown)
-            for run in reversed(attempts[-_MOST_ATTEMPTS:])
+            _attempt(run, now, written, is_shown=run.number == number) for run in reversed(last)
         ),
-        hidden_attempts=max(len(attempts) - _MOST_ATTEMPTS, 0),
-        output=_shown_output(
-            raw,
-            shown,
-            is_live=not job.is_finished and shown == latest,
-            has_ended=job.state is not JobState.PROCESSING or shown != latest,
+        # They are numbered from 1, without gaps.
+        hidden_attempts=last[0].number - 1 if last else 0,
+        output=_output_view(
+            output,
+            number,
+            is_live=not job.is_finished and number == latest,
+            written=written if job.state is JobState.PROCESSING and number == latest else None,
         ),
         chosen=chosen,
         can=can(job, now),
     )
 
 
-def _shown_output(
-    raw: bytes | None, attempt: int | None, *, is_live: bool, has_ended: bool
+def _output_view(
+    output: Shown | None, attempt: int | None, *, is_live: bool, written: int | None
 ) -> Output:
-    text = None
+    """
+    Return an output as it is shown.
 
-    if raw is not None:
-        text = readable_output(raw[-_OUTPUT_BYTES:].decode(errors="backslashreplace"))
-
+    Args:
+        output: Its end; None where it is gone.
+        attempt: The number of the run.
+        is_live: Whether more may come.
+        written: How much of it there is; None where the run has ended.
+    """
     return Output(
         attempt=attempt,
-        text=text,
-        is_cut=raw is not None and len(raw) > _OUTPUT_BYTES,
+        text=None if output is None else output.text,
+        is_cut=output is not None and output.is_cut,
         is_live=is_live,
-        has_ended=has_ended,
+        link=_link(written),
     )
 
 
-def _attempt(run: "Attempt", now: datetime, *, is_shown: bool) -> AttemptRow:
+def _link(written: int | None) -> str:
+    if written is None:
+        return "Whole output"
+
+    return "Output so far" if written <= outputs.MOST_AT_ONCE else "Its last 16 MiB"
+
+
+def _last_lines(raw: bytes) -> bytes:
+    """Return no more than the last lines that a page shows."""
+    # Behind the last line's end nothing begins yet.
+    lines = raw.rsplit(b"\n", _OUTPUT_LINES + raw.endswith(b"\n"))
+    is_cut = len(lines) > _OUTPUT_LINES + raw.endswith(b"\n")
+    return b"\n".join(lines[1:] if is_cut else lines)
+
+
+def _attempt(run: "Attempt", now: datetime, written: int, *, is_shown: bool) -> AttemptRow:
+    has_ended = run.finished_at is not None
     took = now - run.started_at if run.duration is None else run.duration
     cpu_share = f"{run.cpu / took:.0%}".replace("%", " %") if run.cpu and took else ""
 
@@ -252,10 +317,10 @@ def _attempt(run: "Attempt", now: datetime, *, is_shown: bool) -> AttemptRow:
         reason=readable_line(run.reason or ""),
         started=words.moment(run.started_at, now),
         duration=words.duration(took),
-        cpu=words.duration(run.cpu),
+        cpu=words.duration(run.cpu) if has_ended else _LATER,
         cpu_share=cpu_share,
-        memory=words.size(run.max_rss_bytes),
-        output=words.size(run.output_bytes) if run.finished_at else words.NOTHING,
+        memory=words.size(run.max_rss_bytes) if has_ended else _LATER,
+        output=words.size(run.output_bytes if has_ended else written),
         worker=run.worker,
         is_shown=is_shown,
     )

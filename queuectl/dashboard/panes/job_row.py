@@ -7,6 +7,7 @@ import msgspec
 
 from queuectl import JobState
 from queuectl.dashboard import words
+from queuectl.dashboard.panes.search import STEP
 from queuectl.dashboard.text import readable_line
 from queuectl.dashboard.words import Moment
 
@@ -66,21 +67,32 @@ class Rows(msgspec.Struct, frozen=True, kw_only=True):
         older: What to pass on for the next page; None at the end.
         is_first: Whether it is the first page.
         is_complete: False where a search stopped before it had looked at all.
+        looked: How many jobs it had looked at then.
     """
 
     jobs: tuple[JobRow, ...]
     older: int | None
     is_first: bool
-    is_complete: bool = True
+    is_complete: bool
+    looked: str
 
 
-def rows(page: "JobPage", now: datetime, *, is_first: bool) -> Rows:
-    """Return a page of jobs as it is shown."""
+def rows(page: "JobPage", now: datetime, *, is_first: bool, looked: int = STEP) -> Rows:
+    """
+    Return a page of jobs as it is shown.
+
+    Args:
+        page: The jobs.
+        now: In UTC.
+        is_first: Whether it is the first page.
+        looked: How many jobs were looked at for it, where it was not all.
+    """
     return Rows(
         jobs=tuple(job_row(job, now) for job in page.jobs),
         older=page.older,
         is_first=is_first,
         is_complete=page.is_complete,
+        looked=words.counted(looked, "job"),
     )
 
 

@@ -10,6 +10,7 @@ from queuectl import JobState
 from queuectl.dashboard import words
 from queuectl.dashboard.panes import params as asked
 from queuectl.dashboard.panes.job_row import Rows, rows
+from queuectl.dashboard.panes.search import STEP, look
 from queuectl.dashboard.text import readable_line
 
 if TYPE_CHECKING:
@@ -86,9 +87,18 @@ async def load(engine: "QueueEngine", params: Mapping[str, str], now: datetime) 
     tag = asked.text(params, "tag")
     search = asked.text(params, "search")
     before = asked.place(params, "before")
-    page = await engine.page(state, tag=tag, search=search, before=before, limit=asked.PAGE)
+    found = await look(engine, state, tag=tag, search=search, before=before, limit=asked.PAGE)
     counts = (await engine.stats()).counts
-    return jobs_view(page, counts, now, state=state, tag=tag, search=search, before=before)
+    return jobs_view(
+        found.page,
+        counts,
+        now,
+        state=state,
+        tag=tag,
+        search=search,
+        before=before,
+        looked=found.looked,
+    )
 
 
 def jobs_view(
@@ -100,10 +110,11 @@ def jobs_view(
     tag: str | None = None,
     search: str | None = None,
     before: int | None = None,
+    looked: int = STEP,
 ) -> JobsView:
     """Return a page of jobs as it is shown, with what was asked for."""
     return JobsView(
-        rows=rows(page, now, is_first=before is None),
+        rows=rows(page, now, is_first=before is None, looked=looked),
         choices=(
             _choice("", sum(counts.values()), is_chosen=state is None),
             *(_choice(each.value, counts[each], is_chosen=each is state) for each in JobState),

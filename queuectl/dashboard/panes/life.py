@@ -74,12 +74,12 @@ def life(job: "Job", attempts: "Sequence[Attempt]", now: datetime) -> Life:
 
     Args:
         job: The job.
-        attempts: Its runs, the first one first.
+        attempts: Its last runs, the first one first; one more than are drawn.
         now: In UTC.
     """
     drawn = attempts[-_MOST_ROWS:]
-    hidden = len(attempts) - len(drawn)
-    since = _ended(attempts[hidden - 1], now) if hidden else job.created_at
+    before = attempts[:-_MOST_ROWS]
+    since = _ended(before[-1], now) if before else job.created_at
     spans: list[Span] = []
     rows: list[Row] = []
 
@@ -95,13 +95,27 @@ def life(job: "Job", attempts: "Sequence[Attempt]", now: datetime) -> Life:
     begin = min((span.begin for span in spans), default=now)
     end = max((span.end for span in spans), default=now)
 
+    first, last = _ends(begin, end, now)
+
     return Life(
         svg=timeline(spans, name="life", title="Waits and runs of this job") if spans else "",
         rows=tuple(rows),
-        begin=words.moment(begin, now).words,
-        end=words.moment(end, now).words,
-        hidden=hidden,
+        begin=first,
+        end=last,
+        # They are numbered from 1, without gaps.
+        hidden=drawn[0].number - 1 if drawn else 0,
     )
+
+
+def _ends(begin: datetime, end: datetime, now: datetime) -> tuple[str, str]:
+    """Return the words at the two ends, which differ where the ends do."""
+    first, last = words.moment(begin, now).words, words.moment(end, now).words
+
+    if first != last or begin == end:
+        return first, last
+
+    took = words.duration(end - begin)
+    return (f"{took} ago", last) if end == now else (first, f"{took} later")
 
 
 def _run_spans(run: "Attempt", row: int, since: datetime, now: datetime) -> list[Span]:

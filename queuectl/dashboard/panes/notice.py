@@ -16,8 +16,8 @@ _JOBS: Final = {
     "enqueued": "enqueued",
 }
 _WORKERS: Final = {
-    "draining": "will leave when their running jobs are done",
-    "stopping": "will end their running jobs, give them back, and leave",
+    "draining": "will leave when {their} running jobs are done",
+    "stopping": "will end {their} running jobs, give them back, and leave",
 }
 _PLAIN: Final = {
     "set": "Saved. Every process sees it from its next look on.",
@@ -39,7 +39,8 @@ def notice(params: Mapping[str, str]) -> str | None:
         return f"{told} {words.counted(skipped, 'job')} skipped: {_SKIPPED}." if skipped else told
 
     if code in _WORKERS:
-        return f"{words.counted(count, 'worker')} {_WORKERS[code]}."
+        told = _WORKERS[code].format(their="its" if count == 1 else "their")
+        return f"{words.counted(count, 'worker')} {told}."
 
     return _PLAIN.get(code)
 

@@ -9,7 +9,7 @@ import msgspec
 from queuectl import JobState
 from queuectl.dashboard import words
 from queuectl.dashboard.charts import activity_chart, ceiling
-from queuectl.dashboard.panes.fleet import summary
+from queuectl.dashboard.panes.fleet import slots_busy, summary
 from queuectl.dashboard.panes.job_row import JobRow, job_row
 
 if TYPE_CHECKING:
@@ -182,16 +182,31 @@ def _kpi(state: JobState, stats: "QueueStats") -> Kpi:
 
 def _note(state: JobState, stats: "QueueStats") -> str:
     oldest, mean = stats.oldest_pending, stats.avg_duration
-    slots = sum(worker.concurrency for worker in stats.workers if worker.is_alive)
     notes = {
         JobState.PENDING: "none is due" if oldest is None else f"oldest waits {words.age(oldest)}",
-        JobState.PROCESSING: f"in {words.counted(slots, 'slot')}",
+        JobState.PROCESSING: _slots(stats),
         JobState.FAILED: "will be retried",
-        JobState.COMPLETED: "none yet" if mean is None else f"{words.duration(mean)} on average",
+        JobState.COMPLETED: _completed(stats)
+        if mean is None
+        else f"{words.duration(mean)} on average",
         JobState.DEAD: "wait for a decision" if stats.counts[state] else "nothing to decide",
         JobState.CANCELLED: "by hand",
     }
     return notes[state]
+
+
+def _slots(stats: "QueueStats") -> str:
+    """Write how many slots are busy; jobs that are claimed ahead are not in one yet."""
+    if not any(worker.is_alive for worker in stats.workers):
+        return "left by a dead worker" if stats.counts[JobState.PROCESSING] else "no worker"
+
+    return slots_busy(stats.workers)
+
+
+def _completed(stats: "QueueStats") -> str:
+    """Write what is known of jobs that are not there: they may have been purged."""
+    lately = max((activity.completed for activity in stats.activity), default=0)
+    return f"{words.number(lately)} in the last day" if lately else "none at the moment"
 
 
 def _chart(points: "Sequence[Point]", *, name: str, title: str, begin: str) -> Chart:

@@ -55,14 +55,20 @@ function show({ id, html }) {
 // but for an answer that is no stream; then we begin anew. A page that nobody sees holds no
 // connection: a browser has six for a host. Every stream begins with all there is.
 function listen(address, handlers) {
-  let stream = null, isOver = false, timer = 0;
+  let stream = null, isOver = false, isTold = false, timer = 0;
   const finish = () => { isOver = true; stream.close(); };
   const open = () => {
-    stream = new EventSource(address);
-    for (const name in handlers) stream.addEventListener(name, (event) => handlers[name](JSON.parse(event.data), finish));
-    stream.addEventListener("open", () => tell(""));
-    stream.addEventListener("error", () => {
-      tell("Connection lost, trying again");
+    const mine = stream = new EventSource(address);
+    for (const name in handlers) stream.addEventListener(name, (event) => {
+      // What is wrong stays to be read until the page goes on: behind it the stream ends.
+      if (name === "problem") isTold = true;
+      if (name === "fragment") isTold = false, tell("");
+      handlers[name](JSON.parse(event.data), finish);
+    });
+    stream.addEventListener("error", async () => {
+      const words = mine.readyState === EventSource.CLOSED ? await refusal(address) : "";
+      if (mine !== stream) return;
+      if (words || !isTold) tell(words || "Connection lost, trying again");
       timer = setTimeout(keep, 3000);
     });
   };
@@ -76,30 +82,65 @@ function listen(address, handlers) {
   keep();
 }
 
+// An EventSource does not say why it was turned away; who asks without one is told.
+async function refusal(address) {
+  try {
+    const answer = await fetch(address);
+    if (answer.ok) return answer.body.cancel(), "";
+    const { message, hint } = (await answer.json()).error;
+    return hint ? `${message}: ${hint}` : message;
+  } catch {
+    return "";
+  }
+}
+
 function tell(words) {
   const element = document.getElementById("link");
   if (element) element.hidden = !words, element.textContent = words;
 }
 
-// --- Live output: text only; a reader who is at its end stays there, others stay where they are.
+// What is shown was deleted: nothing can be done with it, and nothing more comes.
+function gone({ message }, finish) {
+  finish();
+  tell(message);
+  document.querySelector("#head .lead").textContent = message;
+  document.querySelector("#head .actions")?.remove();
+}
 
-const MOST = 1024 * 1024;
+// --- Live output: text only; a reader who is at its end stays there, others stay where they are.
+// Its end alone, and what has come is put in once a frame, in blocks that do not grow on: a
+// browser lays all of a block out anew, which takes minutes where that is the whole.
+
+const LINES = 2000, MOST = 256 * 1024, LONGEST = 8192;
+const BLOCKS = /[^]{0,1023}\n|[^\n]{1,8192}/g;
+const linesOf = (text) => text.split("\n").length - 1;
+
 function follow(pre) {
+  let size = 0, lines = 0, come = "", isNew = false, frame = 0;
+  const draw = () => {
+    const place = pre.scrollTop + pre.clientHeight >= pre.scrollHeight - 24 ? null : pre.scrollTop;
+    if (isNew) pre.textContent = "", size = lines = 0;
+    for (const part of come.match(BLOCKS) ?? []) {
+      const last = pre.lastElementChild?.textContent ?? "\n";
+      if (last.endsWith("\n") || last.length >= LONGEST) pre.append(document.createElement("div"));
+      pre.lastElementChild.append(part);
+      size += part.length, lines += linesOf(part);
+    }
+    for (let first; first = pre.firstElementChild; first.remove()) {
+      const text = first.textContent;
+      if (first === pre.lastElementChild || size <= MOST && lines - linesOf(text) < LINES) break;
+      size -= text.length, lines -= linesOf(text);
+    }
+    if (place === null) pre.scrollTop = pre.scrollHeight;
+    else if (isNew) pre.scrollTop = place;
+    come = "", isNew = false, frame = 0;
+  };
+  const later = () => { frame ||= requestAnimationFrame(draw); };
   pre.scrollTop = pre.scrollHeight;
-  if (!pre.dataset.output) return;
-  let size = 0, place = null;
-  const placeOf = () => pre.scrollTop + pre.clientHeight >= pre.scrollHeight - 24 ? null : pre.scrollTop;
-  listen(pre.dataset.output, {
-    start: () => { place = placeOf(); pre.textContent = ""; size = 0; },
-    output: ({ text }) => {
-      if (size) place = placeOf();
-      pre.append(text);
-      for (size += text.length; size > MOST && pre.childNodes.length > 1; pre.firstChild.remove()) size -= pre.firstChild.length;
-      pre.scrollTop = place ?? pre.scrollHeight;
-    },
-    problem: ({ message }) => tell(message),
-    end: (_, finish) => finish(),
-  });
+  return {
+    start: () => { come = "", isNew = true; later(); },
+    output: ({ text }) => { come = (come + text).slice(-MOST); later(); },
+  };
 }
 
 // --- Selecting: how many are ticked, all at once, and a range with shift.
@@ -145,5 +186,6 @@ addEventListener("pageshow", (event) => { if (event.persisted) location.reload()
 document.documentElement.classList.add("scripted");
 if (navigator.clipboard) document.documentElement.classList.add("can-copy");
 count();
-document.querySelectorAll("pre.output").forEach(follow);
-if (document.body.dataset.live) listen(document.body.dataset.live, { fragment: show, problem: ({ message }) => tell(message) });
+const output = document.querySelector("pre.output");
+const handlers = { fragment: show, gone, problem: ({ message }) => tell(message), ...(output && follow(output)) };
+if (document.body.dataset.live) listen(document.body.dataset.live, handlers);

@@ -147,7 +147,12 @@ def has_successor(worker: WorkerRow) -> bool:
     if not worker.restart or worker.pid == os.getpid() or not is_in_sight(worker):
         return False
 
-    return bool(proc.find_process(worker.pid)) if proc.can_list() else has_process(worker.pid)
+    return goes_on(worker.pid)
+
+
+def goes_on(pid: int) -> bool:
+    """Whether a process goes on; where it can be told, one does not that nobody has waited for."""
+    return bool(proc.find_process(pid)) if proc.can_list() else has_process(pid)
 
 
 def has_lock(folder: StateFolder, worker: WorkerRow) -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 import anyio
 import msgspec
 
-from queuectl.engine.domain.models import Job, RunKey, worker_name
+from queuectl.engine.domain.models import Attempt, Job, RunKey, worker_name
 from queuectl.engine.domain.states import JobState
 from queuectl.engine.errors import OutputMissingError, RunNotFoundError
 from queuectl.engine.runtime.bus import Bus, Changes
@@ -65,6 +65,30 @@ class OutputReader:
 
         source = await self._find(job, number)
         return await source.read_from(0 if last is None else -last, None)
+
+    async def size(self, job: Job, attempt: int | None) -> int:
+        """
+        Return how many bytes a run has written so far.
+
+        Args:
+            job: As last seen.
+            attempt: The run's number, None for the latest.
+
+        Raises:
+            RunNotFoundError: There is no such run.
+        """
+        number = _number(job, attempt)
+
+        if _is_running(job, number):
+            live = await self._find_live(job)
+            size = await live.size() if live is not None else 0
+
+            # Else the file may be another run's by now.
+            if _is_running(await self._store.get(job.id), number):
+                return size
+
+        run = await self._recorded(job, number)
+        return 0 if run is None else run.output_bytes
 
     async def follow(
         self, job_id: str, attempt: int | None, *, last: int | None = None
@@ -156,8 +180,7 @@ class OutputReader:
 
     async def _find_recorded(self, job: Job, number: int) -> "_Source":
         """Return where the output of a run that has ended is kept."""
-        runs = {run.number: run for run in await self._store.runs(job.id)}
-        run = runs.get(number)
+        run = await self._recorded(job, number)
 
         if run is None or not run.output_bytes:
             return _NOTHING
@@ -167,6 +190,11 @@ class OutputReader:
             return _LargeFile(job_id=job.id, number=number, path=path)
 
         return _Kept(content=await self._store.output(job.seq, number) or b"")
+
+    async def _recorded(self, job: Job, number: int) -> Attempt | None:
+        """Return the run of a number, None where it has not ended."""
+        runs = await self._store.runs(job.id, until=number, last=1)
+        return next((run for run in runs if run.number == number), None)
 
     async def _find_live(self, job: Job) -> "_Source | None":
         """Return the output of the run that is under way, None where it has no files yet."""

@@ -20,7 +20,7 @@ from queuectl.engine.errors import (
 )
 from queuectl.engine.runtime.bus import Bus, Changes
 from queuectl.engine.runtime.folder import StateFolder
-from queuectl.engine.runtime.liveness import has_process, is_alive, is_in_sight
+from queuectl.engine.runtime.liveness import goes_on, is_alive, is_in_sight
 from queuectl.engine.runtime.sweep import find_leftovers, look_at_run, running_jobs
 from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.runtime.waiting import LOOK
@@ -225,7 +225,7 @@ def _refuse_unrestartable(wanted: dict[str, WorkerRow]) -> None:
 def _check_processes(wanted: dict[str, WorkerRow], alive: dict[str, WorkerRow]) -> None:
     """Refuse to wait for the successor of a process that is gone."""
     for worker_id, row in wanted.items():
-        if worker_id not in alive and is_in_sight(row) and not has_process(row.pid):
+        if worker_id not in alive and is_in_sight(row) and not goes_on(row.pid):
             raise WorkerStateError(
                 worker_id,
                 "has ended without a successor",

@@ -68,7 +68,7 @@ async def run_worker(
         parts, plan, number=number, executor=_make_executor(parts, home, recorder, runner)
     )
     recovery = _make_recovery(parts, recorder, worker)
-    deliverer = Deliverer(parts)
+    deliverer = Deliverer(parts, number)
 
     try:
         async with anyio.create_task_group() as services:

@@ -216,6 +216,9 @@ class JobReader(Protocol):
         """
         Return a page of jobs, those that arrived last in front.
 
+        The job whose id is the text that is searched for comes before all of them,
+        however far behind it is.
+
         Args:
             wanted: Which.
             before: The ``older`` of the page before, None for the first.
@@ -235,8 +238,17 @@ class JobReader(Protocol):
     async def causes(self, *, limit: int) -> list[Cause]:
         """Return the reasons of dead jobs, the most frequent one in front."""
 
-    async def runs(self, job_id: str) -> list[Attempt]:
-        """Return the finished runs of a job, the first in front."""
+    async def runs(
+        self, job_id: str, *, until: int | None = None, last: int | None = None
+    ) -> list[Attempt]:
+        """
+        Return finished runs of a job, the first in front.
+
+        Args:
+            job_id: The job.
+            until: Only up to the run of this number.
+            last: Only so many of them, the last ones.
+        """
 
     async def output(self, seq: int, run: int) -> bytes | None:
         """Return the output kept in the row of a run, None where there is none."""
@@ -321,6 +333,9 @@ class InspectedStore(JobReader, Protocol):
 
     async def webhooks(self) -> "list[Webhook]":
         """Return all webhooks, in the order in which they were added."""
+
+    async def next_delivery(self) -> datetime | None:
+        """Return when the first message to a webhook is or was due; None without one."""
 
     async def migration_problems(self) -> list[str]:
         """Return what is wrong with the migrations that were applied."""

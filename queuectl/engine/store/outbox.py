@@ -82,6 +82,19 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     decision: Decision
 
 
+class Handled(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What a step did to deliveries.
+
+    Attributes:
+        deliveries: How many it took away or put back.
+        after: Behind which one to go on; None where nothing is left to be done.
+    """
+
+    deliveries: int
+    after: int | None = None
+
+
 class Outbox(Protocol):
     """
     Webhooks, and what they are told.
@@ -98,12 +111,17 @@ class Outbox(Protocol):
             InvalidValueError: There are as many as there can be.
         """
 
-    async def remove(self, webhook: str) -> None:
+    async def remove(self, webhook: str, *, now: datetime, after: int = 0) -> Handled:
         """
-        Remove a webhook, and whatever it was to be told.
+        Disable a webhook and delete some of what it was to be told; with the last of it, itself.
+
+        Args:
+            webhook: Its id.
+            now: The time.
+            after: The one of the step before.
 
         Raises:
-            WebhookNotFoundError: There is none.
+            WebhookNotFoundError: There is none, and this is the first step.
         """
 
     async def enable(self, webhook: str) -> Webhook:
@@ -160,9 +178,14 @@ class Outbox(Protocol):
             DeliveryStateError: One is not dead.
         """
 
-    async def retry_dead(self, *, webhook: str | None, now: datetime) -> int:
+    async def retry_dead(self, *, webhook: str | None, now: datetime, after: int = 0) -> Handled:
         """
-        Let all dead deliveries be made after all, or those of a webhook; return how many.
+        Let some of the dead deliveries be made after all, of all or of those of a webhook.
+
+        Args:
+            webhook: Its id, None for all.
+            now: The time.
+            after: The one of the step before. One that dies again is not behind it.
 
         Raises:
             WebhookNotFoundError: There is none.

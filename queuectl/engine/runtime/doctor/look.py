@@ -34,7 +34,7 @@ from queuectl.engine.runtime.doctor.leftovers import (
     judge_outputs,
     list_what_is_there,
 )
-from queuectl.engine.runtime.doctor.webhooks import judge_webhooks
+from queuectl.engine.runtime.doctor.webhooks import look_at_webhooks
 from queuectl.engine.runtime.doctor.wording import command, quoted
 from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.liveness import has_lock, is_alive
@@ -93,6 +93,7 @@ class Doctor:
         self._full = full
         self._folder = StateFolder(path)
         self._found: list[Finding] = []
+        self._workers: list[WorkerInfo] | None = None
 
     async def look(self) -> list[Finding]:
         """Look at everything that can be looked at."""
@@ -113,7 +114,13 @@ class Doctor:
                     self._found += _migrations(self._path, await store.migration_problems())
                     self._found.append(_lock(self._path, is_held=await store.is_locked()))
                     await self._look_into(store)
-                    self._found += judge_webhooks(self._path, await store.webhooks())
+                    self._found += await look_at_webhooks(
+                        self._path,
+                        self._folder.deliverer_lock,
+                        store,
+                        self._workers,
+                        now=self._clock.now(),
+                    )
                     await self._look_at_leftovers(store, seen)
         except StoreError as error:
             self._tell_once(_unusable(self._path, error))
@@ -177,6 +184,7 @@ class Doctor:
             self._found.append(_no_roster(self._folder, error))
             return
 
+        self._workers = workers
         self._found += _workers(self._path, workers)
         self._found += without_files
         self._found += await self._stuck(store)

@@ -9,16 +9,14 @@ a lane of its own, so that one that fails or hangs holds up none of the others.
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import anyio
 import anyio.abc
 
-from queuectl.engine.descriptors import keep_from_forks
 from queuectl.engine.domain.delivering import (
     LONGEST_OVERDUE,
     Answer,
@@ -29,9 +27,9 @@ from queuectl.engine.domain.durations import format_time
 from queuectl.engine.domain.webhooks import DeliveryState, webhook_name
 from queuectl.engine.errors import ExtraMissingError
 from queuectl.engine.runtime.clock import SystemClock, sleep
-from queuectl.engine.runtime.locks import open_private, release, try_lock
 from queuectl.engine.runtime.plans import EngineParts
 from queuectl.engine.runtime.reporting import reported
+from queuectl.engine.runtime.webhooks.duty import held
 from queuectl.engine.runtime.webhooks.sending import opened_sender
 from queuectl.engine.store.base import Change
 from queuectl.engine.store.outbox import Message, Sent, Target
@@ -69,9 +67,11 @@ class Deliverer:
 
     Args:
         parts: What the worker works with.
+        worker: Its number.
     """
 
-    def __init__(self, parts: EngineParts) -> None:
+    def __init__(self, parts: EngineParts, worker: int) -> None:
+        self._worker = worker
         self._outbox = parts.store.outbox
         self._store = parts.store
         self._clock = parts.clock
@@ -125,7 +125,7 @@ class Deliverer:
         async with AsyncExitStack() as stack:
             sender = None
 
-            if not self._is_lacking and stack.enter_context(_held(self._lock)):
+            if not self._is_lacking and stack.enter_context(held(self._lock, self._worker)):
                 sender = await self._open_sender(stack)
 
             self._is_on_duty = sender is not None
@@ -287,21 +287,6 @@ class Deliverer:
         # Without webhooks, or where another delivers, most commits are no news.
         if self._is_on_duty or change & Change.ORDERS:
             self._news.set()
-
-
-@contextmanager
-def _held(lock: Path) -> Iterator[bool]:
-    """Hold the lock of who delivers while in the context; False where another holds it."""
-    descriptor = -1
-
-    with reported("cannot open the lock of who delivers to webhooks"):
-        descriptor = keep_from_forks(open_private(lock))
-
-    try:
-        yield descriptor >= 0 and try_lock(descriptor)
-    finally:
-        if descriptor >= 0:
-            release(descriptor)
 
 
 def _is_due(target: Target, now: datetime) -> bool:

@@ -8,7 +8,6 @@ from typing import Final
 import msgspec
 
 from queuectl.engine.domain.activity import RETRIED
-from queuectl.engine.domain.events import EventKind
 from queuectl.engine.domain.models import Job, RunKey
 from queuectl.engine.domain.states import WAITING, JobState
 from queuectl.engine.errors import JobStateError
@@ -16,7 +15,7 @@ from queuectl.engine.store.base import INLINE_OUTPUT_BYTES, Purged, Retried
 from queuectl.engine.store.sqlite.counting import count_some
 from queuectl.engine.store.sqlite.operations import cancel_waiting, get_job, get_jobs
 from queuectl.engine.store.sqlite.rows import to_ms
-from queuectl.engine.store.sqlite.statements import SQL, add_event
+from queuectl.engine.store.sqlite.statements import SQL
 
 # How many jobs one transaction deletes or puts back at the most: a few hundredths of a
 # second, in which no other program can write.
@@ -53,11 +52,16 @@ def retry(
         if job.state not in allowed:
             raise JobStateError(job.id, job.state, "retry", hint=_RETRY_HINTS.get(job.state))
 
-        connection.execute(SQL["retry_job"], {"seq": job.seq, "now": to_ms(now)})
-        add_event(connection, job, EventKind.RETRIED, now)
-
-    count_some(connection, RETRIED, len(jobs), now)
+    _put_back(connection, [job.seq for job in jobs], now)
     return get_jobs(connection, job_ids)
+
+
+def _put_back(connection: sqlite3.Connection, seqs: Sequence[int], now: datetime) -> None:
+    """Put jobs back to pending that may be, and write that down in this order."""
+    values = {"jobs": msgspec.json.encode(seqs).decode(), "now": to_ms(now)}
+    connection.execute(SQL["retry_jobs"], values)
+    connection.execute(SQL["insert_retried"], values)
+    count_some(connection, RETRIED, len(seqs), now)
 
 
 _RETRY_HINTS: Final = {
@@ -74,26 +78,20 @@ def retry_dead(
 ) -> Retried:
     """Put some of the dead jobs back to pending: of all, or of those of a reason."""
     rows = _dead(connection, reason, after)
-
-    for row in rows:
-        connection.execute(SQL["retry_job"], {"seq": row["seq"], "now": to_ms(now)})
-        connection.execute(
-            SQL["insert_event"],
-            (to_ms(now), row["seq"], EventKind.RETRIED.value, row["run_count"], None),
-        )
-
-    count_some(connection, RETRIED, len(rows), now)
+    _put_back(connection, [row["seq"] for row in rows], now)
     return Retried(jobs=len(rows), after=_last(rows))
 
 
 def run_now(connection: sqlite3.Connection, job_ids: Sequence[str], now: datetime) -> list[Job]:
     """Let jobs that wait for a time to come run as soon as a worker is free, all or none."""
-    for job in get_jobs(connection, list(dict.fromkeys(job_ids))):
+    jobs = get_jobs(connection, list(dict.fromkeys(job_ids)))
+
+    for job in jobs:
         if job.state not in WAITING or job.run_at <= now:
             raise JobStateError(job.id, job.state, "run", hint=_RUN_NOW_HINTS[job.state])
 
-        connection.execute(SQL["run_job_now"], {"seq": job.seq, "now": to_ms(now)})
-
+    seqs = msgspec.json.encode([job.seq for job in jobs]).decode()
+    connection.execute(SQL["run_jobs_now"], {"jobs": seqs, "now": to_ms(now)})
     return get_jobs(connection, job_ids)
 
 

@@ -23,11 +23,14 @@ from queuectl.engine.errors import (
     InvalidValueError,
     WebhookNotFoundError,
 )
-from queuectl.engine.store.outbox import Message, Sent, Target, WebhookSpec
+from queuectl.engine.store.outbox import Handled, Message, Sent, Target, WebhookSpec
 from queuectl.engine.store.sqlite.rows import due_ms, from_ms, to_ms
 from queuectl.engine.store.sqlite.statements import SQL
 
-# What one transaction takes away or gives up: a few milliseconds' work.
+# Why one is disabled whose deliveries are being deleted.
+_BEING_REMOVED: Final = "it is being removed"
+
+# What one transaction takes away, gives up or puts back: some milliseconds' work.
 _SOME: Final = 1000
 
 _STATES: Final = msgspec.json.Decoder(tuple[JobState, ...])
@@ -53,9 +56,26 @@ def add(connection: sqlite3.Connection, spec: WebhookSpec, now: datetime) -> Web
     return get_webhook(connection, webhook_name(row["id"]))
 
 
-def remove(connection: sqlite3.Connection, webhook: str) -> None:
-    """Remove a webhook with its deliveries."""
-    connection.execute(SQL["delete_webhook"], {"webhook": _existing(connection, webhook)})
+def remove(connection: sqlite3.Connection, webhook: str, now: datetime, after: int) -> Handled:
+    """Disable a webhook and delete some of its deliveries; with the last of them, itself."""
+    try:
+        number = _existing(connection, webhook)
+    except WebhookNotFoundError:
+        if not after:
+            raise
+
+        # Somebody else has removed it since the step before.
+        return Handled(deliveries=0)
+
+    values = {"webhook": number, "now": to_ms(now), "reason": _BEING_REMOVED, "limit": _SOME}
+    connection.execute(SQL["disable_webhook"], values)
+    deleted = connection.execute(SQL["delete_deliveries"], values).rowcount
+
+    if deleted == _SOME:
+        return Handled(deliveries=deleted, after=after + deleted)
+
+    connection.execute(SQL["delete_webhook"], values)
+    return Handled(deliveries=deleted)
 
 
 def enable(connection: sqlite3.Connection, webhook: str) -> Webhook:
@@ -166,11 +186,21 @@ def retry(connection: sqlite3.Connection, ids: Sequence[str], now: datetime) -> 
     return [_get_delivery(connection, delivery_id) for delivery_id in ids]
 
 
-def retry_dead(connection: sqlite3.Connection, webhook: str | None, now: datetime) -> int:
-    """Let all dead deliveries be made after all, or those of a webhook."""
+def retry_dead(
+    connection: sqlite3.Connection, webhook: str | None, now: datetime, after: int
+) -> Handled:
+    """Let some of the dead deliveries be made after all, of all or of those of a webhook."""
     number = None if webhook is None else _existing(connection, webhook)
-    values = {"webhook": number, "now": to_ms(now)}
-    return connection.execute(SQL["retry_deliveries"], values).rowcount
+    seqs = sorted(
+        row["seq"]
+        for each in connection.execute(SQL["webhook_ids"], {"webhook": number}).fetchall()
+        for row in connection.execute(
+            SQL["some_dead_deliveries"], {"webhook": each["id"], "after": after, "limit": _SOME}
+        )
+    )[:_SOME]
+    values = {"seqs": msgspec.json.encode(seqs).decode(), "now": to_ms(now)}
+    connection.execute(SQL["retry_deliveries"], values)
+    return Handled(deliveries=len(seqs), after=seqs[-1] if len(seqs) == _SOME else None)
 
 
 def prune(connection: sqlite3.Connection, until: datetime) -> bool:

@@ -43,6 +43,9 @@ T = TypeVar("T")
 # The states of the index `jobs_notable`.
 _NOTABLE = frozenset({JobState.PROCESSING, JobState.FAILED, JobState.DEAD, JobState.CANCELLED})
 
+# The largest whole number that a database holds.
+_LARGEST = 2**63 - 1
+
 # Longer than what the system could not start is put off.
 _A_MOMENT = timedelta(seconds=10)
 
@@ -146,9 +149,22 @@ class SqliteLookups:
         """Return the reasons of dead jobs."""
         return [cause_from_row(row) for row in await self._rows("causes", limit=limit)]
 
-    async def runs(self, job_id: str) -> list[Attempt]:
-        """Return the finished runs of a job."""
-        return [attempt_from_row(row) for row in await self._rows("list_runs", id=job_id)]
+    async def runs(
+        self, job_id: str, *, until: int | None = None, last: int | None = None
+    ) -> list[Attempt]:
+        """Return finished runs of a job."""
+        values = {
+            "id": job_id,
+            "until": _LARGEST if until is None else until,
+            "last": _LARGEST if last is None else last,
+        }
+
+        # There may be ten thousands: they are made here, and not on the event loop.
+        def read(connection: sqlite3.Connection) -> list[Attempt]:
+            rows = connection.execute(SQL["list_runs"], values)
+            return [attempt_from_row(row) for row in rows][::-1]
+
+        return await self._read(read)
 
     async def output(self, seq: int, run: int) -> bytes | None:
         """Return the output kept in the row of a run."""

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 from queuectl.engine.domain.webhooks import Delivery, DeliveryState, Webhook
 from queuectl.engine.store.base import Change
-from queuectl.engine.store.outbox import Message, Sent, Target, WebhookSpec
+from queuectl.engine.store.outbox import Handled, Message, Sent, Target, WebhookSpec
 from queuectl.engine.store.sqlite import deliveries
 
 T = TypeVar("T")
@@ -49,9 +49,11 @@ class SqliteOutbox:
         """Add a webhook."""
         return await self._write(partial(deliveries.add, spec=spec, now=now), Change.ORDERS)
 
-    async def remove(self, webhook: str) -> None:
-        """Remove a webhook, and whatever it was to be told."""
-        await self._write(partial(deliveries.remove, webhook=webhook), Change.ORDERS)
+    async def remove(self, webhook: str, *, now: datetime, after: int = 0) -> Handled:
+        """Disable a webhook and delete some of what it was to be told; at last itself."""
+        return await self._write(
+            partial(deliveries.remove, webhook=webhook, now=now, after=after), Change.ORDERS
+        )
 
     async def enable(self, webhook: str) -> Webhook:
         """Let a webhook be sent messages again."""
@@ -97,10 +99,10 @@ class SqliteOutbox:
         """Let dead deliveries be made after all."""
         return await self._write(partial(deliveries.retry, ids=ids, now=now), Change.ORDERS)
 
-    async def retry_dead(self, *, webhook: str | None, now: datetime) -> int:
-        """Let all dead deliveries be made after all, or those of a webhook."""
+    async def retry_dead(self, *, webhook: str | None, now: datetime, after: int = 0) -> Handled:
+        """Let some of the dead deliveries be made after all, of all or of those of a webhook."""
         return await self._write(
-            partial(deliveries.retry_dead, webhook=webhook, now=now), Change.ORDERS
+            partial(deliveries.retry_dead, webhook=webhook, now=now, after=after), Change.ORDERS
         )
 
     async def prune(self, *, until: datetime) -> bool:

@@ -6,7 +6,7 @@ whether a text is in a command, is then asked of the jobs that were walked past.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final, Protocol
 
@@ -49,9 +49,17 @@ class _Walk(Protocol):
 def newest_page(
     connection: sqlite3.Connection, wanted: JobFilter, before: int | None, limit: int
 ) -> JobPage:
-    """Return a page of jobs, those that arrived last in front."""
-    walk = _Newest(connection, wanted, _LAST if before is None else before)
-    return _fill(connection, walk, wanted, limit)
+    """
+    Return a page of jobs, those that arrived last in front.
+
+    Who searches for an id means that job: it is on the first page and in front, however
+    far behind it is, and on no other.
+    """
+    named = _job_of_id(connection, wanted.search)
+    walk = _Newest(connection, wanted, _LAST if before is None else before, besides=named)
+    first = matching(connection, named, wanted, 1) if before is None else []
+    page = _fill(connection, walk, wanted, limit - len(first))
+    return msgspec.structs.replace(page, jobs=(*map(job_from_row, first), *page.jobs))
 
 
 def soonest_page(
@@ -87,7 +95,16 @@ def matching(
     return connection.execute(SQL["matching_jobs"], values).fetchall()
 
 
+def _job_of_id(connection: sqlite3.Connection, text: str | None) -> list[int]:
+    """Return the sequence number of the job whose id a text is, if it is one's."""
+    if text is None:
+        return []
+
+    return [row["seq"] for row in connection.execute(SQL["get_job"], {"id": text})]
+
+
 def _fill(connection: sqlite3.Connection, walk: _Walk, wanted: JobFilter, limit: int) -> JobPage:
+    begin = walk.stop()
     found: list[sqlite3.Row] = []
     # One more than the page has: it tells whether another page follows.
     step, left = limit + 1, MOST_READ
@@ -99,10 +116,21 @@ def _fill(connection: sqlite3.Connection, walk: _Walk, wanted: JobFilter, limit:
         step *= _GROWTH
 
     shown = found[:limit]
-    is_full = len(found) > limit
-    older = walk.key(shown[-1]) if is_full else None if walk.is_at_end else walk.stop()
+
+    if len(found) > limit:
+        older: int | None = walk.key(shown[-1]) if shown else begin
+        return JobPage(jobs=tuple(map(job_from_row, shown)), older=older, is_complete=True)
+
+    stop = walk.stop()
+
+    # It may have stopped where there is nothing more.
+    if not walk.is_at_end:
+        walk.take(1)
+
     return JobPage(
-        jobs=tuple(map(job_from_row, shown)), older=older, is_complete=is_full or walk.is_at_end
+        jobs=tuple(map(job_from_row, shown)),
+        older=None if walk.is_at_end else stop,
+        is_complete=walk.is_at_end,
     )
 
 
@@ -114,12 +142,21 @@ class _Newest:
         connection: To the database.
         wanted: Decides which index is walked along.
         before: Where to begin: behind this sequence number.
+        besides: Sequence numbers to leave out.
     """
 
-    def __init__(self, connection: sqlite3.Connection, wanted: JobFilter, before: int) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        wanted: JobFilter,
+        before: int,
+        *,
+        besides: Collection[int],
+    ) -> None:
         self.is_at_end = False
         self._connection = connection
         self._place = before
+        self._besides = besides
         self._name, self._values = _index_for(connection, wanted)
 
     def take(self, most: int) -> list[int]:
@@ -131,7 +168,8 @@ class _Newest:
             self._place = rows[-1]["seq"]
 
         # A job has a row for each of its runs.
-        return list(dict.fromkeys(row["seq"] for row in rows))
+        seqs = dict.fromkeys(row["seq"] for row in rows)
+        return [seq for seq in seqs if seq not in self._besides]
 
     def stop(self) -> int:
         return self._place

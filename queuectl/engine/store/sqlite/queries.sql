@@ -231,7 +231,7 @@ ORDER BY walked.key LIMIT :limit;
 
 -- name: list_runs
 SELECT runs.*, jobs.id AS job_id FROM runs INNER JOIN jobs ON runs.job = jobs.seq
-WHERE jobs.id = :id ORDER BY runs.number;
+WHERE jobs.id = :id AND runs.number <= :until ORDER BY runs.number DESC LIMIT :last;
 
 -- name: get_output
 SELECT content FROM outputs WHERE job = :job AND number = :number;
@@ -244,14 +244,21 @@ WHERE seq = :seq AND state IN ('pending', 'failed');
 -- name: cancel_processing
 UPDATE jobs SET cancel_reason = :reason WHERE seq = :seq AND state = 'processing';
 
--- name: retry_job
+-- name: retry_jobs
 UPDATE jobs SET
     state = 'pending', ready = 1, attempts = 0, crashes = 0, run_at = :now, updated_at = :now,
     reason = NULL, cancel_reason = NULL
-WHERE seq = :seq AND state IN ('failed', 'dead', 'cancelled');
+WHERE
+    seq IN (SELECT value FROM json_each(:jobs)) AND state IN ('failed', 'dead', 'cancelled');
+
+-- name: insert_retried
+-- An event for each of these jobs, in their order.
+INSERT INTO events (at, job, kind, run)
+SELECT :now, jobs.seq, 'retried', jobs.run_count FROM json_each(:jobs) AS wanted
+CROSS JOIN jobs ON wanted.value = jobs.seq ORDER BY wanted.key;
 
 -- name: some_dead
-SELECT seq, run_count FROM jobs
+SELECT seq FROM jobs
 WHERE
     state IN ('processing', 'failed', 'dead', 'cancelled')
     AND state = 'dead' AND seq > :after
@@ -266,9 +273,10 @@ SELECT coalesce(reason, '') AS cause, sum(jobs) AS jobs, max(latest) AS latest F
 )
 GROUP BY cause ORDER BY jobs DESC, latest DESC LIMIT :limit;
 
--- name: run_job_now
--- It keeps its state, and the attempts that it is charged.
-UPDATE jobs SET ready = 1, run_at = :now WHERE seq = :seq AND ready = 0;
+-- name: run_jobs_now
+-- They keep their states, and the attempts that they are charged.
+UPDATE jobs SET ready = 1, run_at = :now
+WHERE seq IN (SELECT value FROM json_each(:jobs)) AND ready = 0;
 
 -- name: delete_job
 DELETE FROM jobs WHERE seq = :seq AND state <> 'processing';
@@ -560,6 +568,10 @@ RETURNING id;
 -- name: delete_webhook
 DELETE FROM webhooks WHERE id = :webhook;
 
+-- name: delete_deliveries
+DELETE FROM deliveries
+WHERE seq IN (SELECT seq FROM deliveries WHERE webhook = :webhook LIMIT :limit);
+
 -- name: enable_webhook
 UPDATE webhooks SET disabled_at = NULL, disabled_reason = NULL WHERE id = :webhook;
 
@@ -587,6 +599,12 @@ SELECT
     ) AS due_at
 FROM webhooks
 WHERE CASE WHEN :webhook IS NULL THEN disabled_at IS NULL ELSE id = :webhook END ORDER BY id;
+
+-- name: first_delivery_due
+SELECT min((
+    SELECT min(due_at) FROM deliveries WHERE state = 'waiting' AND webhook = webhooks.id
+)) AS due_at
+FROM webhooks WHERE disabled_at IS NULL;
 
 -- name: due_deliveries
 SELECT seq, id, body, attempts FROM deliveries
@@ -631,9 +649,13 @@ SELECT * FROM deliveries WHERE id = :id;
 UPDATE deliveries SET state = 'waiting', attempts = 0, due_at = :now, settled_at = NULL
 WHERE id = :id AND state = 'dead';
 
+-- name: some_dead_deliveries
+SELECT seq FROM deliveries WHERE webhook = :webhook AND state = 'dead' AND seq > :after
+ORDER BY seq LIMIT :limit;
+
 -- name: retry_deliveries
 UPDATE deliveries SET state = 'waiting', attempts = 0, due_at = :now, settled_at = NULL
-WHERE state = 'dead' AND (:webhook IS NULL OR webhook = :webhook);
+WHERE seq IN (SELECT value FROM json_each(:seqs)) AND state = 'dead';
 
 -- name: prune_deliveries
 DELETE FROM deliveries WHERE seq IN (

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ from queuectl.engine.store.places import wal_file
 from queuectl.engine.store.sqlite.check import migration_problems
 from queuectl.engine.store.sqlite.connection import connect, name_error, named_errors
 from queuectl.engine.store.sqlite.lookups import SqliteLookups
+from queuectl.engine.store.sqlite.rows import from_ms
 from queuectl.engine.store.sqlite.setup import MIGRATIONS, file_version
 
 if TYPE_CHECKING:
@@ -76,6 +78,11 @@ class SqliteReader(SqliteLookups):
         from queuectl.engine.store.sqlite.deliveries import list_webhooks
 
         return await self._read(list_webhooks)
+
+    async def next_delivery(self) -> datetime | None:
+        """Return when the first message to a webhook is or was due; None without one."""
+        [row] = await self._rows("first_delivery_due")
+        return None if row["due_at"] is None else from_ms(row["due_at"])
 
     async def migration_problems(self) -> list[str]:
         """Return what is wrong with the migrations that were applied."""
