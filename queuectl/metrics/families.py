@@ -20,10 +20,7 @@ from queuectl import BOUNDS, Classes, QueueStats, Totals, Webhook, WorkerInfo, W
 _STEPS: Final = (1, 2.5, 5)
 _LAST_MS: Final = 100_000_000.0
 _BOUNDS_MS: Final = tuple(
-    step * 10.0**decade
-    for decade in range(9)
-    for step in _STEPS
-    if step * 10.0**decade <= _LAST_MS
+    step * 10.0**decade for decade in range(9) for step in _STEPS if step * 10.0**decade <= _LAST_MS
 )
 
 # The place of each among the engine's classes, by the bound in seconds as it is written.

@@ -322,9 +322,10 @@ async def test_the_last_runs_of_a_job_are_given_with_the_one_under_way(
         await engine.retry("a")
 
     gate.touch()
+    last = await engine.last_event()
 
     async with engine.workers(grace=0):
-        await wait_for_event(engine, EventKind.CLAIMED, since=await engine.last_event())
+        await wait_for_event(engine, EventKind.CLAIMED, since=last)
         numbers = [
             [run.number for run in await engine.attempts("a", last=last)] for last in (1, 2, 9)
         ]
