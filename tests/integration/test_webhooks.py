@@ -133,10 +133,12 @@ async def test_every_kind_of_end_is_told(engine: QueueEngine, receiver: Receiver
     await engine.cancel(cancelled.id, reason="not today")
     await engine.drain()
 
-    await receiver.until(4)
-    told = sorted(received.type for received in receiver.received)
-    assert told == ["job.cancelled", "job.completed", "job.dead", "job.failed"]
-    [of_cancelled] = [each for each in receiver.received if each.type == "job.cancelled"]
+    # On a machine that has much to do one may come twice.
+    await wait_until(lambda: len({received.id for received in receiver.received}) == 4)
+    told = {received.id: received for received in receiver.received}.values()
+    kinds = sorted(received.type for received in told)
+    assert kinds == ["job.cancelled", "job.completed", "job.dead", "job.failed"]
+    [of_cancelled] = [each for each in told if each.type == "job.cancelled"]
     assert of_cancelled.json["data"]["reason"] == "not today"
 
 
