@@ -381,13 +381,15 @@ class QueueEngine(EngineLookups, EngineFigures):
             claimed.append(job)
             return job
 
-        async with life.working(1, prepare=prepare):
+        async with life.working(1, prepare=prepare) as running:
             try:
                 yield claimed[0]
             except BaseException:
-                # First, and not by the worker alone: it may fail over what failed here.
+                running.stop(Stop.NOW)
+
+                # Not by the worker alone: it may fail over what failed here.
                 with anyio.CancelScope(shield=True), suppress(QueueCtlError):
-                    await self.cancel(claimed[0].id, reason="interrupted")
+                    await life.store.withdraw(claimed[0], "interrupted")
 
                 raise
 

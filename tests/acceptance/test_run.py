@@ -23,6 +23,7 @@ os.execvp("sh", ["sh", "-c", {words!r}])
         ("exit 7", 7, "dead"),
         ("kill -9 $$", 137, "dead"),
         ("kill -TERM $$", 143, "dead"),
+        ("kill -35 0", 163, "dead"),
         ("no-such-program", 127, "dead"),
     ],
 )
@@ -36,6 +37,17 @@ async def test_run_exits_as_its_command_does(
     assert (job["state"], job["run_count"]) == (state, 1)
     assert await home.ok("logs", "job") == result.out
     await home.is_quiet()
+
+
+async def test_run_does_not_exit_as_a_command_that_ended_well_and_wrote_too_much(
+    home: Home,
+) -> None:
+    words = ("--max-output-bytes", "4", "--", "echo", "too much")
+
+    result = await home.run("run", "--id", "job", *words)
+
+    assert (result.code, (await home.job("job"))["state"]) == (1, "dead")
+    assert "output_limit=4" in result.err
 
 
 async def test_run_shows_and_keeps_the_output_as_it_comes(home: Home) -> None:

@@ -4,13 +4,17 @@ import asyncio
 import fcntl
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from queuectl import (
     EngineClosedError,
+    EventKind,
+    Job,
     JobNotFoundError,
+    JobSpec,
     JobState,
     QueueEngine,
     StoreError,
@@ -21,7 +25,7 @@ from queuectl.engine.store.sqlite.connection import ThreadConnection, connect
 from queuectl.engine.store.sqlite.store import SqliteStore
 from tests.integration.conftest import GRACE
 from tests.integration.processes import is_running, pid_in
-from tests.waiting import wait_until
+from tests.waiting import wait_for_event, wait_until
 
 LONG = "echo $$ > pid; exec sleep 60"
 STUBBORN = "trap '' TERM; echo $$ > pid; while :; do sleep 0.05; done"
@@ -365,3 +369,32 @@ async def test_there_is_one_copy_of_sqlite_in_the_process(engine: QueueEngine) -
     files = {line.split()[-1] for line in maps.splitlines() if "sqlite3" in line}
     assert len([file for file in files if "libsqlite3" in file]) <= 1
     assert len([file for file in files if "/_sqlite3." in file]) == 1
+
+
+class SeenError(Exception):
+    """What a program is left by that saw how its run ended."""
+
+
+async def leave(engine: QueueEngine, spec: JobSpec, *, after: EventKind) -> Job:
+    """Run a job here, and leave it by an error when something has happened to it."""
+    with suppress(SeenError):
+        async with engine.run_here(spec) as job:
+            await wait_for_event(engine, after, job.id)
+            raise SeenError
+
+    return await engine.get(job.id)
+
+
+async def test_a_run_here_that_is_over_is_not_interrupted_by_who_leaves(db_path: Path) -> None:
+    async with QueueEngine(db_path) as engine:
+        spec = JobSpec(command="exit 3", backoff_base=60)
+        job = await leave(engine, spec, after=EventKind.FAILED)
+
+    assert (job.state, job.reason, job.cancel_reason) == (JobState.FAILED, "exit_code=3", None)
+
+
+async def test_a_run_here_is_cancelled_where_it_is_left(db_path: Path) -> None:
+    async with QueueEngine(db_path) as engine:
+        job = await leave(engine, JobSpec(command="sleep 60"), after=EventKind.CLAIMED)
+
+    assert (job.state, job.reason) == (JobState.CANCELLED, "interrupted")

@@ -251,6 +251,26 @@ async def test_why_a_run_is_ended_is_not_kept_where_it_ended_by_itself(
     assert (noted_reason(files, run.note), run.stop_reason) == (None, None)
 
 
+def test_what_nobody_else_may_have_is_noted_as_cancelled(tmp_path: Path) -> None:
+    job = make_job()
+    files = RunFiles(tmp_path, 1)
+    files.make_exit_file()
+    assert files.open(run_note(job.run_key))
+    recorder = Recorder(
+        cast("JobStore", SilentStore()),
+        SystemClock(),
+        StateFolder(tmp_path / "queue.db"),
+        gives_back=False,
+    )
+
+    interrupted = Outcome(kind=OutcomeKind.INTERRUPTED, signal="SIGTERM", reason="interrupted")
+    recorder.note_outcome(job, interrupted, files)
+    files.close()
+
+    noted = noted_outcome(files, run_note(job.run_key))
+    assert noted == Outcome(kind=OutcomeKind.CANCELLED, signal="SIGTERM", reason="interrupted")
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -10,7 +10,7 @@ import anyio
 import typer
 
 from queuectl.cli import log, options, render, screen
-from queuectl.cli.errors import CommandError, UsageError
+from queuectl.cli.errors import CommandError, ExitCode, UsageError
 from queuectl.cli.session import session_of, with_engine
 from queuectl.cli.signals import stop_signals
 
@@ -62,9 +62,9 @@ def run(
     Run a command here and now as a job, and exit as it does.
 
     Its output is shown and kept; where nobody reads it any more, it goes on all the
-    same. It is not retried, and no other worker has it: stopped, it is cancelled.
-    Ctrl-C cancels it, and so do TERM and HUP. With --json the output goes to stderr,
-    and the job, when it has ended, to stdout.
+    same. It is not retried; where its worker is stopped, it is cancelled. Ctrl-C
+    cancels it, and so do TERM and HUP. With --json the output goes to stderr, and
+    the job, when it has ended, to stdout.
     """
     from queuectl import JobSpec
 
@@ -118,6 +118,8 @@ async def _run(engine: "QueueEngine", spec: "JobSpec", *, as_json: bool) -> "tup
 
 
 async def _show_output(engine: "QueueEngine", job: "Job", *, as_json: bool) -> None:
+    from queuectl import RunNotFoundError
+
     show = screen.note_bytes if as_json else screen.write_bytes
 
     try:
@@ -132,6 +134,9 @@ async def _show_output(engine: "QueueEngine", job: "Job", *, as_json: bool) -> N
             screen.note(f"warning: {error}")
 
         await engine.wait(job.id)
+    except RunNotFoundError:
+        # Its worker was stopped before it came to start it.
+        return
 
 
 async def _cancel_on_signal(
@@ -164,7 +169,7 @@ async def _exit_code(engine: "QueueEngine", job: "Job") -> int:
     if code is None:
         raise CommandError(f"job {job.id} is {job.state}: {last.reason}")
 
-    if code != last.exit_code:
+    if last.reason not in {None, f"exit_code={code}"}:
         screen.note(f"error: job {job.id}: {last.reason}")
 
     return code
@@ -177,10 +182,10 @@ def _code_of(attempt: "Attempt") -> int | None:
     has_ended = attempt.exit_code is not None or attempt.signal is not None
 
     match attempt.outcome:
-        case OutcomeKind.COMPLETED | OutcomeKind.FAILED if attempt.exit_code is not None:
-            return attempt.exit_code
-        case OutcomeKind.FAILED if attempt.signal is not None:
-            return _BY_SIGNAL + signal.Signals[attempt.signal]
+        case OutcomeKind.COMPLETED:
+            return 0
+        case OutcomeKind.FAILED:
+            return _code_of_failure(attempt)
         case OutcomeKind.TIMED_OUT:
             return _TIMED_OUT
         case OutcomeKind.INTERRUPTED if has_ended:
@@ -190,6 +195,16 @@ def _code_of(attempt: "Attempt") -> int | None:
             return _NOT_STARTED
         case _:
             return None
+
+
+def _code_of_failure(attempt: "Attempt") -> int:
+    if attempt.signal is None:
+        # One that wrote too much may have ended well.
+        return attempt.exit_code or ExitCode.FAILURE
+
+    number = signal.Signals.__members__.get(attempt.signal)
+    # Real-time signals have no names but their numbers'.
+    return _BY_SIGNAL + (int(attempt.signal.removeprefix("SIG")) if number is None else number)
 
 
 @contextmanager

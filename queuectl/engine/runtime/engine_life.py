@@ -174,9 +174,9 @@ class EngineLife:
         *,
         grace: float | None = None,
         prepare: "Prepare | None" = None,
-    ) -> AsyncIterator[None]:
+    ) -> AsyncIterator[RunningWorker]:
         """
-        Have a worker while in the context.
+        Have a worker while in the context, which gets it.
 
         Args:
             concurrency: Its slots, 1 or more.
@@ -193,7 +193,7 @@ class EngineLife:
         await self._start(running, plan, prepare=prepare)
 
         try:
-            yield
+            yield running
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await self.end_worker(running, Stop.NOW)

@@ -165,6 +165,10 @@ class Recorder:
         if note_in is None:
             return
 
+        if outcome.kind is OutcomeKind.INTERRUPTED and not self._gives_back:
+            # Who reads it would give the job back.
+            outcome = msgspec.structs.replace(outcome, kind=OutcomeKind.CANCELLED)
+
         try:
             note_outcome(note_in, run_note(job.run_key), outcome)
         except OSError as error:

@@ -445,6 +445,15 @@ class JobStore(JobReader, Protocol):
             JobStateError: It is finished.
         """
 
+    async def withdraw(self, job: Job, reason: str) -> None:
+        """
+        Mark a run for its worker to cancel, where it is not over; whoever settles it does too.
+
+        Args:
+            job: As claimed.
+            reason: Why.
+        """
+
     async def retry(
         self, job_ids: Sequence[str], allowed: frozenset[JobState], *, now: datetime
     ) -> list[Job]:

@@ -244,6 +244,10 @@ WHERE seq = :seq AND state IN ('pending', 'failed');
 -- name: cancel_processing
 UPDATE jobs SET cancel_reason = :reason WHERE seq = :seq AND state = 'processing';
 
+-- name: withdraw_job
+UPDATE jobs SET cancel_reason = coalesce(cancel_reason, :reason)
+WHERE seq = :seq AND state = 'processing' AND run_count = :run AND worker = :worker;
+
 -- name: retry_jobs
 UPDATE jobs SET
     state = 'pending', ready = 1, attempts = 0, crashes = 0, run_at = :now, updated_at = :now,

@@ -27,7 +27,7 @@ from queuectl.engine.store.sqlite.connection import (
 from queuectl.engine.store.sqlite.lookups import SqliteLookups
 from queuectl.engine.store.sqlite.rows import to_ms
 from queuectl.engine.store.sqlite.setup import prepare
-from queuectl.engine.store.sqlite.statements import SQL
+from queuectl.engine.store.sqlite.statements import SQL, fence_values
 from queuectl.engine.store.sqlite.writer import Writer
 
 if TYPE_CHECKING:
@@ -189,6 +189,10 @@ class SqliteStore(SqliteLookups):
         return await self._write(
             partial(by_hand.cancel, job_id=job_id, reason=reason, now=now), Change.ORDERS
         )
+
+    async def withdraw(self, job: Job, reason: str) -> None:
+        """Mark a run to be cancelled, where it is not over."""
+        await self._write_one("withdraw_job", Change.ORDERS, **fence_values(job), reason=reason)
 
     async def retry(
         self, job_ids: Sequence[str], allowed: frozenset[JobState], *, now: datetime
