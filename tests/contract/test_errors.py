@@ -145,16 +145,6 @@ def test_the_log_of_a_database_that_was_made_anew_is_its_own_from_the_begin(db_p
     assert inode_noted(db_path) == db_path.stat().st_ino
 
 
-def test_a_file_whose_log_cannot_be_claimed_does_not_stay(db_path: Path) -> None:
-    in_place = db_path.with_name("queue.db-run") / "database"
-    in_place.mkdir(parents=True)
-
-    with pytest.raises(OSError, match="directory"):
-        prepare(db_path, now_ms=0)
-
-    assert not db_path.exists()
-
-
 async def test_a_log_whose_note_is_on_its_way_is_not_refused(
     opened: OpenStore, db_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,8 @@ from queuectl import (
     StoreError,
     WaitTimeoutError,
 )
+from queuectl.engine.runtime import watching
+from queuectl.engine.runtime.run import StopReason
 from queuectl.engine.store.sqlite import lookups
 from queuectl.engine.store.sqlite.connection import ThreadConnection, connect
 from queuectl.engine.store.sqlite.store import SqliteStore
@@ -398,3 +400,18 @@ async def test_a_run_here_is_cancelled_where_it_is_left(db_path: Path) -> None:
         job = await leave(engine, JobSpec(command="sleep 60"), after=EventKind.CLAIMED)
 
     assert (job.state, job.reason) == (JobState.CANCELLED, "interrupted")
+
+
+async def test_whoever_comes_after_a_worker_does_not_give_back_what_nobody_else_may_have(
+    db_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted: list[StopReason | None] = []
+    monkeypatch.setattr(watching, "_note_end", lambda _, run: noted.append(run.stop_reason))
+
+    async with QueueEngine(db_path) as engine:
+        with suppress(SeenError):
+            async with engine.run_here(JobSpec(command=LONG, cwd=str(tmp_path))):
+                await pid_in(tmp_path / "pid")
+                raise SeenError
+
+    assert noted == [StopReason.CANCEL]

@@ -188,8 +188,8 @@ def _code_of(attempt: "Attempt") -> int | None:
             return _code_of_failure(attempt)
         case OutcomeKind.TIMED_OUT:
             return _TIMED_OUT
-        case OutcomeKind.INTERRUPTED if has_ended:
-            # Its worker was stopped, which ended it as TERM to us would have.
+        case OutcomeKind.CANCELLED | OutcomeKind.INTERRUPTED if has_ended:
+            # By others than who started us, as TERM to us would have ended it.
             return _BY_SIGNAL + signal.SIGTERM
         case OutcomeKind.INTERRUPTED | OutcomeKind.SPAWN_FAILED:
             return _NOT_STARTED

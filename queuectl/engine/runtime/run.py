@@ -71,10 +71,10 @@ class Run:
         """Whether its worker cannot wait for it any longer."""
         return self._has_to_go
 
-    def stop_with_worker(self, reason: StopReason) -> None:
+    def stop_with_worker(self, reason: StopReason, words: str | None = None) -> None:
         """Stop it because its own worker goes, and waits for nothing that is refused."""
         self._has_to_go = True
-        self.stop(reason)
+        self.stop(reason, words)
 
     def stop(self, reason: StopReason, words: str | None = None) -> None:
         """End it, where it has not ended by itself; the first reason stays."""

@@ -71,6 +71,8 @@ class Worker:
         self._store = store
         self._executor = executor
         self._bus = bus
+        # What nobody else may have is not given back by whoever comes after us, either.
+        self._end_for = StopReason.SHUTDOWN if gives_back else StopReason.CANCEL
         self._clock = clock
         self._until_settled = until_settled
         self._can_restart = can_restart
@@ -291,7 +293,7 @@ class Worker:
     def _tell(self, run: Run) -> None:
         """Let a run know of the worker's end."""
         if self._stop is Stop.NOW:
-            run.stop_with_worker(StopReason.SHUTDOWN)
+            run.stop_with_worker(self._end_for, "interrupted")
         elif self._stop is Stop.LEAVE:
             run.stop_with_worker(StopReason.LEAVE)
 

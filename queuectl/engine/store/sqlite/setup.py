@@ -67,16 +67,8 @@ def prepare(path: Path, *, now_ms: int) -> None:
     # Of processes that make one database at once, each sees it whole or not at
     # all; setting WAL does not wait for SQLite's own locks.
     with _alone(path):
-        is_new = not os.path.lexists(path)
         _make_file(path)
-
-        try:
-            claim_log(path)
-        except BaseException:
-            if is_new:
-                # Else it would look like one that was emptied.
-                path.unlink()
-            raise
+        claim_log(path)
 
         with _connected(path) as connection:
             _migrate(connection, path, now_ms)
