@@ -14,6 +14,7 @@ from queuectl.engine.runtime.notes import NOT_BEGUN
 from queuectl.engine.runtime.outcomes import refusal_error
 from queuectl.engine.runtime.reaper import (
     UNKNOWN,
+    ChildEnd,
     ProcessResult,
     Reaper,
     Watched,
@@ -95,11 +96,11 @@ class ShellProcess:
     def __init__(
         self,
         process: asyncio.subprocess.Process,
-        ended: "asyncio.Future[ProcessResult] | None",
+        end: ChildEnd | None,
         request: RunRequest,
     ) -> None:
         self._process = process
-        self._ended = ended
+        self._end = end
         self._request = request
         self._reaped: ProcessResult | None = None
         self._group = RunGroup(process.pid, self._result)
@@ -121,13 +122,13 @@ class ShellProcess:
         Raises:
             OSError: It has, and what it wrote down cannot be read now.
         """
-        if self._ended is None:
+        if self._end is None:
             # A loop of another make reaped it; how much it used is not known.
             code = await self._process.wait()
             result = named_result(None if code == UNKNOWN else code, reaped=self.pid)
             self._reaped = result
         else:
-            result = await asyncio.shield(self._ended)
+            result = await self._end.wait()
 
         if result.is_known and result.exit_code != NOT_BEGUN:
             return result
@@ -155,10 +156,10 @@ class ShellProcess:
 
     def has_ended(self) -> bool:
         """Whether the shell has ended, whether that was heard of or not."""
-        if self._ended is None:
+        if self._end is None:
             return self._process.returncode is not None
 
-        return self._ended.done() or has_child_ended(self.pid)
+        return self._end.result is not None or has_child_ended(self.pid)
 
     async def end_group(self, grace: float) -> Remains:
         """End all of the group that is left, and see that it is gone."""
@@ -173,10 +174,7 @@ class ShellProcess:
 
     def _result(self) -> ProcessResult | None:
         """Return how the shell ended, None as long as its number is its own."""
-        if self._ended is None:
-            return self._reaped
-
-        return self._ended.result() if self._ended.done() else None
+        return self._reaped if self._end is None else self._end.result
 
 
 def _refusal(mark: Mark) -> str:

@@ -63,6 +63,32 @@ class ProcessResult(msgspec.Struct, frozen=True, kw_only=True):
         return (self.exit_code, self.signal) != (None, None)
 
 
+class ChildEnd:
+    """
+    The end of a child: any number may wait for it, and give that up.
+
+    A future, shielded, does the same with three callbacks of the loop; this takes one.
+
+    Attributes:
+        result: How it ended; None as long as it has not, as far as was heard.
+    """
+
+    def __init__(self) -> None:
+        self.result: ProcessResult | None = None
+        self._known = asyncio.Event()
+
+    def tell(self, result: ProcessResult) -> None:
+        """Wake whoever waits."""
+        self.result = result
+        self._known.set()
+
+    async def wait(self) -> ProcessResult:
+        """Return how it ended, when that is known."""
+        await self._known.wait()
+        assert self.result is not None  # noqa: S101 (it is known)
+        return self.result
+
+
 class Reaper:
     """
     Waits for our processes in asyncio's place, to learn what they used.
@@ -73,7 +99,7 @@ class Reaper:
     """
 
     def __init__(self) -> None:
-        self._ended: dict[int, asyncio.Future[ProcessResult]] = {}
+        self._ends_of: dict[int, ChildEnd] = {}
         self._ends = Ends()
 
     def __enter__(self) -> Self:
@@ -86,30 +112,27 @@ class Reaper:
         """Say that children are waited for."""
         return True
 
-    def add_child_handler(self, pid: int, call: Callable[..., object], *args: Any) -> None:
+    def add_child_handler(self, pid: int, call: object, transport: Any) -> None:
         """Begin to wait for a process; asyncio calls this when it has started one."""
         loop = asyncio.get_running_loop()
-        ended: asyncio.Future[ProcessResult] = loop.create_future()
-        self._ended[pid] = ended
+        end = self._ends_of[pid] = ChildEnd()
 
         # A transport that is collected kills a process that it takes for running, as at
         # the end of a loop that was abandoned: the run is to go on, and to be adopted.
-        for transport in args:
-            transport.get_extra_info("subprocess").returncode = UNKNOWN
+        transport.get_extra_info("subprocess").returncode = UNKNOWN
 
         def reaped(status: int | None, usage: Any) -> None:
             code = None if status is None else os.waitstatus_to_exitcode(status)
-
-            if not ended.done():
-                ended.set_result(named_result(code, usage, reaped=pid))
-
-            call(pid, UNKNOWN if code is None else code, *args)
+            end.tell(named_result(code, usage, reaped=pid))
+            # As `call` does it, which is made for other threads, and so wakes the loop
+            # through a pipe: a twentieth of a short job.
+            loop.call_soon(transport._process_exited, UNKNOWN if code is None else code)  # noqa: SLF001
 
         self._ends.wait_for(loop, pid, reaped)
 
-    def take(self, pid: int) -> "asyncio.Future[ProcessResult] | None":
+    def take(self, pid: int) -> ChildEnd | None:
         """Return the end of a process that was just started, None where it is not ours."""
-        return self._ended.pop(pid, None)
+        return self._ends_of.pop(pid, None)
 
 
 class Watched:
