@@ -1,11 +1,13 @@
 """
 Starts shells with asyncio, and does nothing else: `bare_child.py JOBS SLOTS`.
 
-What is left of the distance between queuectl and `xargs` when this is taken away is queuectl's;
-this is Python's.
+It prints `seconds`, and the processor time of this process without its children's, `user`
+and `system`, as JSON. What is left of the distance between queuectl and `xargs` when this
+is taken away is queuectl's; this is Python's.
 """
 
 import asyncio
+import resource
 import subprocess
 import sys
 import time
@@ -14,7 +16,7 @@ import msgspec
 
 
 async def run(jobs: int, slots: int) -> None:
-    """Run `true` so often, and print the seconds that it took as JSON."""
+    """Run `true` so often, and print what it took."""
     left = iter(range(jobs))
 
     async def work() -> None:
@@ -28,9 +30,17 @@ async def run(jobs: int, slots: int) -> None:
             )
             await process.wait()
 
+    before = resource.getrusage(resource.RUSAGE_SELF)
     began = time.perf_counter()
     await asyncio.gather(*(work() for _ in range(slots)))
-    sys.stdout.write(msgspec.json.encode({"seconds": time.perf_counter() - began}).decode())
+    seconds = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    took = {
+        "seconds": seconds,
+        "user": after.ru_utime - before.ru_utime,
+        "system": after.ru_stime - before.ru_stime,
+    }
+    sys.stdout.write(msgspec.json.encode(took).decode())
 
 
 if sys.version_info < (3, 12):

@@ -6,11 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from benchmarks.bench import Bench, alternate, queuectl, rows, run_command
+from benchmarks.bench import Bench, alternate, child_script, queuectl, rows, run_command
 from benchmarks.results import Budget, Result
 
 _YARDSTICK: Final = "python -c 'import sqlite3, json'"
 _ENQUEUE: Final = "queuectl enqueue"
+_BARE: Final = "typer, asyncio, aiosqlite and one row, and nothing else"
 _MOST: Final = 4.0
 
 
@@ -22,6 +23,7 @@ def measure(bench: Bench) -> Result:
         database = folder / "queue.db"
         subjects: dict[str, Callable[[], float]] = {
             _YARDSTICK: partial(_cpu, [sys.executable, "-c", "import sqlite3, json"]),
+            _BARE: partial(_cpu, child_script("bare_command.py", str(folder / "bare.db"), "true")),
             "python -c pass": partial(_cpu, [sys.executable, "-c", "pass"]),
             _ENQUEUE: partial(_cpu, queuectl(database, "enqueue", "--command", "true")),
             "queuectl status": partial(_cpu, queuectl(database, "status")),

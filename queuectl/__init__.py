@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         parse_duration,
         parse_time,
     )
+    from queuectl.engine.domain.escaping import escape_json, escape_line, escape_text
     from queuectl.engine.domain.events import Event, EventKind
     from queuectl.engine.domain.findings import Finding, Verdict
     from queuectl.engine.domain.job_json import JobInput, parse_job, parse_jobs
@@ -126,6 +127,7 @@ _HOMES = {
         "parse_duration",
         "parse_time",
     ),
+    "queuectl.engine.domain.escaping": ("escape_json", "escape_line", "escape_text"),
     "queuectl.engine.domain.events": ("Event", "EventKind"),
     "queuectl.engine.domain.findings": ("Finding", "Verdict"),
     "queuectl.engine.domain.job_json": ("JobInput", "parse_job", "parse_jobs"),
@@ -303,6 +305,9 @@ __all__ = [
     "default_database",
     "delivery_record",
     "diagnose",
+    "escape_json",
+    "escape_line",
+    "escape_text",
     "event_record",
     "finding_record",
     "format_duration",

@@ -26,9 +26,9 @@ def main() -> NoReturn:
     from queuectl.cli import program, screen
 
     screen.make_ready()
-    signal.signal(signal.SIGINT, interrupt)
 
     try:
+        signal.signal(signal.SIGINT, interrupt)
         code = program.execute(sys.argv[1:])
     except KeyboardInterrupt:
         code = program.INTERRUPTED

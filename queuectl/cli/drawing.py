@@ -1,24 +1,20 @@
 """What `top` looks like: a look in, lines of text out, none wider than the terminal."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from itertools import zip_longest
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from rich.cells import cell_len
 from rich.text import Text
 
 from queuectl import JobState, format_duration
-from queuectl.cli import screen
 from queuectl.cli.lately import period_name, rate
+from queuectl.cli.sheet import FAINT, GAP, Column, Sheet, packed, rows, table
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
     from queuectl import Activity
     from queuectl.cli.look import Failure, Look, RunningJob
-
-_GAP: Final = "  "
 
 # Columns of a terminal: below the first, bars are short; below the second, what a job says
 # comes before its command, of which the id tells.
@@ -30,8 +26,10 @@ _WIDEST_ID: Final = 28
 # As wide as one that is made for a job: those of one time differ at their end.
 _WIDEST_ID_IF_NARROW: Final = 20
 
-# A row each of the two tables, however low the terminal is.
-_FEWEST_ROWS: Final = 2
+# Lines of a table with one row. A low terminal has no empty lines, and where even so
+# there is no room for two tables, no failures.
+_FEWEST_LINES: Final = 2
+_ANY_NUMBER: Final = 1_000_000
 
 # Styles of rich; the words and numbers say the same.
 _STATE_STYLES: Final = {
@@ -43,51 +41,7 @@ _STATE_STYLES: Final = {
     JobState.CANCELLED: "magenta",
 }
 _TITLE: Final = "bold"
-_FAINT: Final = "dim"
 _GOOD, _BAD = "green", "red"
-
-
-class Sheet(NamedTuple):
-    """
-    What is drawn on.
-
-    Attributes:
-        width: In columns; None for as wide as it takes.
-        height: In lines; None for as high as it takes.
-        is_ascii: Whether it has no other characters.
-    """
-
-    width: int | None = None
-    height: int | None = None
-    is_ascii: bool = False
-
-    def is_below(self, width: int) -> bool:
-        """Whether it is narrower than this."""
-        return self.width is not None and self.width < width
-
-    def text(self, words: str, style: str = "") -> Text:
-        """Return words of whoever it may be as one line that does no harm."""
-        words = screen.escape_line(words)
-
-        if self.is_ascii:
-            words = words.encode("ascii", errors="backslashreplace").decode()
-
-        return Text(words, style=style, no_wrap=True, end="")
-
-    def cut(self, text: Text, width: int | None) -> Text:
-        """Return a text that is no wider than this, with a sign where it was cut."""
-        if width is None or text.cell_len <= width:
-            return text
-
-        cut = text.copy()
-
-        if not self.is_ascii:
-            cut.truncate(width, overflow="ellipsis")
-        else:
-            cut.truncate(max(width - 1, 0), overflow="crop")
-            cut.append("~"[:width])
-
-        return cut
 
 
 class Frame:
@@ -96,63 +50,81 @@ class Frame:
 
     Args:
         look: What is to be seen.
+        start: The command that starts a worker.
     """
 
-    def __init__(self, look: "Look") -> None:
+    def __init__(self, look: "Look", start: str) -> None:
         self._look = look
+        self._start = start
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
-        """Draw it to the size of the terminal."""
-        sheet = Sheet(options.max_width, console.height, is_ascii=options.ascii_only)
-        yield Text("\n", no_wrap=True, end="").join(draw(self._look, sheet))
+        """Draw it to the size of the terminal, with how to leave in the last line."""
+        height = console.height - 1
+        sheet = Sheet(options.max_width, height, is_ascii=options.ascii_only)
+        lines = draw(self._look, sheet, start=self._start)
+        lines += [Text()] * (height - len(lines))
+        lines.append(sheet.cut(sheet.text("Ctrl-C ends it", FAINT), sheet.width))
+        yield Text("\n", no_wrap=True, end="").join(lines)
 
 
-class _Column(NamedTuple):
+def draw(look: "Look", sheet: Sheet, *, start: str = "queuectl worker start") -> list[Text]:
     """
-    A column of a table.
+    Return the lines of a look, as many and as wide as the sheet has room for.
 
-    Attributes:
-        title: What stands above it.
-        cells: What stands in it.
-        widest: More is cut; None for none.
-        is_elastic: Shares what the others leave.
-        is_number: Stands at the right.
+    Args:
+        look: What is to be seen.
+        sheet: What is drawn on.
+        start: The command that starts a worker.
     """
-
-    title: str
-    cells: Sequence[Text]
-    widest: int | None = None
-    is_elastic: bool = False
-    is_number: bool = False
-
-
-def draw(look: "Look", sheet: Sheet) -> list[Text]:
-    """Return the lines of a look, as many and as wide as the sheet has room for."""
-    top = [*_head(look, sheet), Text(), *_throughput(look.stats.activity, sheet), Text()]
+    head, throughput = _head(look, sheet), _throughput(look.stats.activity, sheet)
+    height = _ANY_NUMBER if sheet.height is None else sheet.height
+    # With the titles below, three empty lines, and two rows and one in the tables.
+    is_low = height < len(head) + len(throughput) + 2 + 3 + 3 + _FEWEST_LINES
+    gap = [] if is_low else [Text()]
     number = look.stats.counts[JobState.PROCESSING]
-    running_rows, failure_rows = _share_rows(look, sheet, len(top))
-    running = look.running[:running_rows]
-    more = max(number, len(look.running)) - len(running)
+    lines = [*head, *gap, *throughput, *gap, sheet.text(f"Processing ({number:,})", _TITLE)]
+    failed = [*gap, sheet.text("Recent failures", _TITLE)]
+    wanted = len(look.failures) + 1
+    room = height - len(lines) - len(failed)
 
-    lines = [*top, sheet.text(f"Processing ({number})", _TITLE)]
-    lines += _running_table(running, sheet) if running else [sheet.text(_idle(look), _FAINT)]
-    lines += [sheet.text(f"and {more} more", _FAINT)] if more > 0 and running else []
-    lines += [Text(), sheet.text("Recent failures", _TITLE)]
-    failures = look.failures[:failure_rows]
-    lines += _failure_table(look, failures, sheet) if failures else [sheet.text("none", _FAINT)]
+    if room < _FEWEST_LINES + min(wanted, _FEWEST_LINES):
+        lines += _running(look, room + len(failed), sheet, start)
+    else:
+        needed = _number_of_running(look) + 1 if look.running else len(_idle(look, sheet, start))
+        left = room - needed
+        share = min(wanted, max(room // 3, left, _FEWEST_LINES))
+        lines += _running(look, room - share, sheet, start)
+        lines += [*failed, *_failures(look, share, sheet)]
 
     return [sheet.cut(line, sheet.width) for line in lines[: sheet.height]]
 
 
-def _share_rows(look: "Look", sheet: Sheet, used: int) -> tuple[int | None, int | None]:
-    """Return how many running jobs and how many failures there is room for; None for all."""
-    if sheet.height is None:
-        return None, None
+def _number_of_running(look: "Look") -> int:
+    """Return how many run: the numbers were read a moment before the jobs."""
+    return max(look.stats.counts[JobState.PROCESSING], len(look.running))
 
-    # Two titles, two heads of tables, a line between, and the one that tells of more.
-    room = max(sheet.height - used - 6, _FEWEST_ROWS)
-    failures = min(len(look.failures), max(room // 3, room - len(look.running), 1))
-    return room - max(failures, 1), failures
+
+def _running(look: "Look", room: int, sheet: Sheet, start: str) -> list[Text]:
+    """Return what runs, on so many lines; where there are not enough, the last tells of more."""
+    if not look.running:
+        return _idle(look, sheet, start)
+
+    number = _number_of_running(look)
+    shown = look.running[: max(room - 1, 1)]
+    more: list[Text] = []
+
+    if len(shown) < number and room > _FEWEST_LINES:
+        shown = look.running[: room - 2]
+        more = [sheet.text(f"and {number - len(shown):,} more", FAINT)]
+
+    return [*_running_table(shown, sheet), *more]
+
+
+def _failures(look: "Look", room: int, sheet: Sheet) -> list[Text]:
+    if not look.failures:
+        return [sheet.text("none", FAINT)]
+
+    return _failure_table(look, look.failures[: room - 1], sheet)
 
 
 def _head(look: "Look", sheet: Sheet) -> list[Text]:
@@ -161,32 +133,32 @@ def _head(look: "Look", sheet: Sheet) -> list[Text]:
     busy, slots = sum(each.busy for each in alive), sum(each.concurrency for each in alive)
     facts = [
         sheet.text(rate(stats.activity[0].per_second).replace("/", " jobs/"), "bold"),
-        sheet.text(f"{busy} of {slots} slots busy"),
-        sheet.text("1 worker" if len(alive) == 1 else f"{len(alive)} workers"),
+        sheet.text(f"{busy:,} of {slots:,} slots busy"),
+        sheet.text("1 worker" if len(alive) == 1 else f"{len(alive):,} workers"),
     ]
 
     if stats.oldest_pending is not None:
         facts.append(sheet.text(f"oldest waits {_age(stats.oldest_pending, sheet)}"))
 
     counts = [
-        sheet.text(f"{state.value} {count}", _STATE_STYLES[state] if count else _FAINT)
+        sheet.text(f"{state.value} {count:,}", _STATE_STYLES[state] if count else FAINT)
         for state, count in stats.counts.items()
     ]
-    return [_title(look, sheet), *_packed(facts, sheet.width), *_packed(counts, sheet.width)]
+    return [_title(look, sheet), *packed(facts, sheet.width), *packed(counts, sheet.width)]
 
 
 def _title(look: "Look", sheet: Sheet) -> Text:
     """Return the name of the database, and the time at the right."""
-    time = sheet.text(f"{look.at:%H:%M:%S} UTC", _FAINT)
-    parts = (sheet.text(f"queuectl{_GAP}", _TITLE), sheet.text(look.database))
+    time = sheet.text(f"{look.at:%H:%M:%S} UTC", FAINT)
+    parts = (sheet.text(f"queuectl{GAP}", _TITLE), sheet.text(look.database))
     name = Text(no_wrap=True, end="").join(parts)
 
     if sheet.width is None:
-        return name.append(_GAP).append_text(time)
+        return name.append(GAP).append_text(time)
 
-    room = max(sheet.width - time.cell_len - len(_GAP), 0)
+    room = max(sheet.width - time.cell_len - len(GAP), 0)
     name = sheet.cut(name, room)
-    name.append(" " * (room - name.cell_len) + _GAP)
+    name.append(" " * (room - name.cell_len) + GAP)
     return name.append_text(time)
 
 
@@ -196,12 +168,12 @@ def _throughput(activities: "Sequence[Activity]", sheet: Sheet) -> list[Text]:
     fastest = max((activity.per_second for activity in activities), default=0)
     bars = [_bar(activity, fastest, cells, sheet) for activity in activities]
     columns = (
-        _Column("", [sheet.text(_period(each, sheet)) for each in activities]),
-        _Column("", [sheet.text(rate(each.per_second)) for each in activities], is_number=True),
-        _Column("", bars),
-        _Column("", [_figures(each, sheet) for each in activities], is_elastic=True),
+        Column("", [sheet.text(_period(each, sheet)) for each in activities]),
+        Column("", [sheet.text(rate(each.per_second)) for each in activities], is_number=True),
+        Column("", bars),
+        Column("", [_figures(each, sheet) for each in activities], is_elastic=True),
     )
-    return _rows(columns, _widths(columns, sheet), sheet)
+    return rows(columns, sheet)
 
 
 def _bar(activity: "Activity", fastest: float, cells: int, sheet: Sheet) -> Text:
@@ -213,7 +185,7 @@ def _bar(activity: "Activity", fastest: float, cells: int, sheet: Sheet) -> Text
     failed = min(_part(activity.failed, activity.ended, filled), most)
     bar = Text(no_wrap=True, end="").append(done * (filled - failed), style=_GOOD)
     bar.append(_failed_sign(sheet) * failed, style=_BAD)
-    return bar.append(empty * (cells - filled), style=_FAINT)
+    return bar.append(empty * (cells - filled), style=FAINT)
 
 
 def _part(amount: float, of: float, cells: int) -> int:
@@ -222,18 +194,18 @@ def _part(amount: float, of: float, cells: int) -> int:
 
 
 def _running_table(running: "Sequence[RunningJob]", sheet: Sheet) -> list[Text]:
-    commands = [sheet.text(each.job.command, _FAINT) for each in running]
+    commands = [sheet.text(each.job.command, FAINT) for each in running]
     columns = [
-        _Column("Age", [sheet.text(_age(each.age, sheet)) for each in running], is_number=True),
+        Column("Age", [sheet.text(_age(each.age, sheet)) for each in running], is_number=True),
         _id_column([each.job.id for each in running], sheet),
-        _Column("Command", commands, is_elastic=True),
-        _Column("Last line", [_last_line(each, sheet) for each in running], is_elastic=True),
+        Column("Command", commands, is_elastic=True),
+        Column("Last line", [_last_line(each, sheet) for each in running], is_elastic=True),
     ]
 
     if sheet.is_below(_NARROW):
         del columns[2]
 
-    return _table(columns, sheet)
+    return table(columns, sheet)
 
 
 def _last_line(running: "RunningJob", sheet: Sheet) -> Text:
@@ -246,108 +218,38 @@ def _last_line(running: "RunningJob", sheet: Sheet) -> Text:
 def _failure_table(look: "Look", failures: "Sequence[Failure]", sheet: Sheet) -> list[Text]:
     states = [sheet.text(each.state.value, _STATE_STYLES[each.state]) for each in failures]
     columns = [
-        _Column(
+        Column(
             "Ago", [sheet.text(_age(look.at - each.at, sheet)) for each in failures], is_number=True
         ),
         _id_column([each.job_id for each in failures], sheet),
-        _Column("Attempt", [sheet.text(str(each.attempt)) for each in failures], is_number=True),
-        _Column("State", states),
-        _Column("Reason", [sheet.text(each.reason) for each in failures], is_elastic=True),
+        Column("Attempt", [sheet.text(str(each.attempt)) for each in failures], is_number=True),
+        Column("State", states),
+        Column("Reason", [sheet.text(each.reason) for each in failures], is_elastic=True),
     ]
 
     if sheet.is_below(_NARROW):
         del columns[2:4]
 
-    return _table(columns, sheet)
+    return table(columns, sheet)
 
 
-def _id_column(ids: Sequence[str], sheet: Sheet) -> _Column:
+def _id_column(ids: Sequence[str], sheet: Sheet) -> Column:
     widest = _WIDEST_ID_IF_NARROW if sheet.is_below(_NARROW) else _WIDEST_ID
-    return _Column("ID", [sheet.text(job_id) for job_id in ids], widest=widest)
+    return Column("ID", [sheet.text(job_id) for job_id in ids], widest=widest)
 
 
-def _idle(look: "Look") -> str:
-    """Say why nothing runs, and what to do."""
+def _idle(look: "Look", sheet: Sheet, start: str) -> list[Text]:
+    """Say why nothing runs, and what to do; a long command has a line of its own."""
     if any(worker.is_alive for worker in look.stats.workers):
-        return "nothing"
+        return [sheet.text("nothing", FAINT)]
 
-    return "nothing: no worker is alive; start one with: queuectl worker start"
+    why = "nothing: no worker is alive; start one with:"
+    line = sheet.text(f"{why} {start}", FAINT)
 
+    if not sheet.is_below(line.cell_len):
+        return [line]
 
-def _table(columns: Sequence[_Column], sheet: Sheet) -> list[Text]:
-    """Return the titles, and the rows below them."""
-    titled = [
-        column._replace(cells=[sheet.text(column.title, _FAINT), *column.cells])
-        for column in columns
-    ]
-    return _rows(titled, _widths(titled, sheet), sheet)
-
-
-def _widths(columns: Sequence[_Column], sheet: Sheet) -> list[int]:
-    """Return how wide each column is: as it needs, and the elastic ones as there is room."""
-    widths = [max((cell.cell_len for cell in column.cells), default=0) for column in columns]
-
-    if sheet.width is None:
-        return widths
-
-    widths = [
-        min(width, column.widest or width) for column, width in zip(columns, widths, strict=True)
-    ]
-    elastic = [place for place, column in enumerate(columns) if column.is_elastic]
-    fixed = sum(width for place, width in enumerate(widths) if place not in elastic)
-    room = max(sheet.width - fixed - len(_GAP) * (len(columns) - 1), 0)
-
-    # The one that needs least first: what it leaves is the others'.
-    for shared_by, place in zip(
-        range(len(elastic), 0, -1), sorted(elastic, key=widths.__getitem__), strict=True
-    ):
-        widths[place] = min(widths[place], room // shared_by)
-        room -= widths[place]
-
-    return widths
-
-
-def _rows(columns: Sequence[_Column], widths: Sequence[int], sheet: Sheet) -> list[Text]:
-    """Return the rows of columns, each cell as wide as its column."""
-    lines = []
-
-    for cells in zip_longest(*(column.cells for column in columns), fillvalue=Text()):
-        line = Text(no_wrap=True, end="")
-
-        for cell, column, width in zip(cells, columns, widths, strict=True):
-            if line.cell_len or column is not columns[0]:
-                line.append(_GAP)
-
-            limit = None if sheet.width is None else width
-            line.append_text(_padded(sheet.cut(cell, limit), width, column))
-
-        line.rstrip()
-        lines.append(line)
-
-    return lines
-
-
-def _padded(cell: Text, width: int, column: _Column) -> Text:
-    padding = Text(" " * (width - cell.cell_len))
-    parts = (padding, cell) if column.is_number else (cell, padding)
-    return Text(no_wrap=True, end="").join(parts)
-
-
-def _packed(items: Iterable[Text], width: int | None) -> list[Text]:
-    """Return items beside each other, on as many lines as they need."""
-    lines: list[Text] = []
-
-    for item in items:
-        fits = lines and (
-            width is None or lines[-1].cell_len + cell_len(_GAP) + item.cell_len <= width
-        )
-
-        if fits:
-            lines[-1].append(_GAP).append_text(item)
-        else:
-            lines.append(Text(no_wrap=True, end="").append_text(item))
-
-    return lines
+    return [sheet.text(why, FAINT), sheet.text(start, FAINT)]
 
 
 def _period(activity: "Activity", sheet: Sheet) -> str:
@@ -359,13 +261,13 @@ def _figures(activity: "Activity", sheet: Sheet) -> Text:
     """Say what the rate is made of; on a narrow terminal, only what went wrong."""
     # As the bar shows them.
     sign = f"{_failed_sign(sheet)} " if activity.failed else ""
-    failed = f"{sign}{activity.failed} failed"
+    failed = f"{sign}{activity.failed:,} failed"
 
     if sheet.is_below(_NARROW):
-        return sheet.text(failed, _FAINT)
+        return sheet.text(failed, FAINT)
 
-    died = f" ({activity.died} died)" if activity.failed or activity.died else ""
-    return sheet.text(f"{activity.ended} ended, {failed}{died}", _FAINT)
+    died = f" ({activity.died:,} died)" if activity.failed or activity.died else ""
+    return sheet.text(f"{activity.ended:,} ended, {failed}{died}", FAINT)
 
 
 def _failed_sign(sheet: Sheet) -> str:

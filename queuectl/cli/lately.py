@@ -16,10 +16,10 @@ _NAMES: Final = {60: "last_minute", 3600: "last_hour", 86_400: "last_day"}
 
 def activity_lines(activity: "Activity") -> list[str]:
     """Return what happened in a period: what ended, and how long it waited and ran."""
-    ended = "1 run" if activity.ended == 1 else f"{activity.ended} runs"
+    ended = "1 run" if activity.ended == 1 else f"{activity.ended:,} runs"
     words = (
-        f"{ended} ended ({rate(activity.per_second)}), {activity.failed} failed,"
-        f" {activity.died} died, {activity.enqueued} enqueued"
+        f"{ended} ended ({rate(activity.per_second)}), {activity.failed:,} failed,"
+        f" {activity.died:,} died, {activity.enqueued:,} enqueued"
     )
     lines = [_line(period_name(activity.period), words)]
 
@@ -42,7 +42,7 @@ def rate(per_second: float) -> str:
     few, rare = 10, 0.01
 
     if per_second >= few:
-        return f"{per_second:.1f}/s"
+        return f"{per_second:,.1f}/s"
 
     if per_second >= rare or not per_second:
         return f"{per_second:.3g}/s"
@@ -52,7 +52,14 @@ def rate(per_second: float) -> str:
 
 def _spread(spread: "Spread") -> str:
     times = {"p50": spread.p50, "p95": spread.p95, "p99": spread.p99}
-    return ", ".join(f"{name} {time.total_seconds():.3f} s" for name, time in times.items())
+    return ", ".join(f"{name} {_time(time)}" for name, time in times.items())
+
+
+def _time(time: "timedelta") -> str:
+    """Write how long something took; what is short to the millisecond."""
+    few = 10
+    seconds = time.total_seconds()
+    return f"{seconds:.3f} s" if seconds < few else format_duration(time)
 
 
 def _line(name: str, words: str) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 # What ends a program that does not ask for them; SIGINT is asyncio's.
-_ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
+_ENDING: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class LiveView:

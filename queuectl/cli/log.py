@@ -5,6 +5,7 @@ import sys
 import time
 from typing import Final
 
+from queuectl import escape_line, escape_text
 from queuectl.cli import screen
 
 _TIMES: Final = "%Y-%m-%dT%H:%M:%SZ"
@@ -48,9 +49,9 @@ class _LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         # A message is a line, whatever words of a user's are in it; a trace is not.
-        first = screen.escape_line(self.formatMessage(self._stamped(record)))
+        first = escape_line(self.formatMessage(self._stamped(record)))
         trace = self.formatException(record.exc_info) if record.exc_info else ""
-        line = f"{first}\n{screen.escape(trace)}" if trace else first
+        line = f"{first}\n{escape_text(trace)}" if trace else first
 
         if record.levelno < logging.WARNING:
             return line

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from queuectl import format_duration, format_time
+from queuectl import escape_json, escape_line, escape_text, format_duration, format_time
 from queuectl.cli import screen
 from queuectl.cli.table import Column, TablePrinter
 
@@ -217,7 +217,7 @@ def print_detail(job: "Job", attempts: Sequence["Attempt"], tail: str) -> None:
 
     if failed := last_failed(attempts):
         screen.write_line(f"\nlast error: attempt {failed.number}: {_safe(failed.reason)}")
-        screen.write("".join(f"  {line}\n" for line in screen.escape(tail).splitlines()))
+        screen.write("".join(f"  {line}\n" for line in escape_text(tail).splitlines()))
 
 
 def last_failed(attempts: Sequence["Attempt"]) -> "Attempt | None":
@@ -426,7 +426,7 @@ def _print_fields(fields: dict[str, str]) -> None:
     width = max(len(name) for name in fields) + 2
 
     for name, value in fields.items():
-        lines = screen.escape(value).split("\n")
+        lines = escape_text(value).split("\n")
         screen.write_line(f"{name:<{width}}{lines[0]}")
         screen.write("".join(f"{'':<{width}}{line}\n" for line in lines[1:]))
 
@@ -442,11 +442,11 @@ def _field(value: object) -> str:
 
 
 def _json(value: object) -> str:
-    return screen.escape_json(msgspec.json.encode(value).decode())
+    return escape_json(msgspec.json.encode(value).decode())
 
 
 def _safe(text: str | None) -> str:
-    return screen.escape_line(text or "")
+    return escape_line(text or "")
 
 
 def _duration(duration: timedelta | None) -> str:

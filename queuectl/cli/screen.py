@@ -1,50 +1,18 @@
 """Standard output and standard error: what may be written there, and how."""
 
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
-from typing import Final, TextIO
+from typing import TextIO
 
+from queuectl import escape_text
 from queuectl.cli.errors import CommandError
-
-# What can steer a terminal or deceive a reader: C0 but for line breaks and
-# tabs, DEL, C1, marks that turn the direction of writing, separators of lines
-# and paragraphs, what takes no room (but for the joiners, which some languages
-# need); and lone surrogates, which cannot be written at all.
-_UNSAFE: Final = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064"
-    "\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
-)
-_UNSAFE_IN_LINE: Final = re.compile(f"{_UNSAFE.pattern}|[\n\t]")
-_SHORT: Final = {"\r": r"\r", "\n": r"\n", "\t": r"\t"}
-_LAST_OF_TWO_DIGITS: Final = 0xFF
 
 
 class OutputClosedError(Exception):
     """Whoever read the standard output or standard error has left."""
-
-
-def escape(text: str) -> str:
-    r"""Make visible what could steer a terminal, as ``\x1b``; lines and tabs stay."""
-    return _UNSAFE.sub(_visible, text)
-
-
-def escape_line(text: str) -> str:
-    r"""Make the same visible, and line breaks and tabs as ``\n`` and ``\t``."""
-    return _UNSAFE_IN_LINE.sub(_visible, text)
-
-
-def escape_json(text: str) -> str:
-    r"""Write the same characters inside JSON strings as ``\u009b``, which means the same."""
-    return _UNSAFE.sub(lambda found: _json_escape(found[0]), text)
-
-
-def _json_escape(character: str) -> str:
-    units = character.encode("utf-16-be", errors="surrogatepass")
-    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
 
 
 def write(text: str) -> None:
@@ -75,7 +43,7 @@ def flush() -> None:
 def note(text: str) -> None:
     """Write a line for a person to the standard error."""
     with named_errors():
-        sys.stderr.write(f"{escape(text)}\n")
+        sys.stderr.write(f"{escape_text(text)}\n")
         sys.stderr.flush()
 
 
@@ -90,7 +58,7 @@ def note_bytes(content: bytes) -> None:
 def ask(question: str) -> bool:
     """Ask a person on the standard error; anything but yes is no."""
     with named_errors():
-        sys.stderr.write(f"{escape(question)} [y/N] ")
+        sys.stderr.write(f"{escape_text(question)} [y/N] ")
         sys.stderr.flush()
 
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
@@ -143,16 +111,6 @@ def abandon() -> None:
             os.dup2(nowhere, stream.fileno())
 
     os.close(nowhere)
-
-
-def _visible(found: re.Match[str]) -> str:
-    character = found[0]
-    code = ord(character)
-
-    if character in _SHORT:
-        return _SHORT[character]
-
-    return f"\\x{code:02x}" if code <= _LAST_OF_TWO_DIGITS else f"\\u{code:04x}"
 
 
 def is_in_foreground(stream: TextIO) -> bool:

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from queuectl import escape_line
 from queuectl.cli import screen
 
 _GAP: Final = "  "
@@ -73,7 +74,7 @@ class TablePrinter:
 
     def add(self, rows: Iterable[Sequence[str]]) -> None:
         """Print rows; the first time with the titles above them."""
-        shown = [[screen.escape_line(row[place]) for place, _ in self._order] for row in rows]
+        shown = [[escape_line(row[place]) for place, _ in self._order] for row in rows]
 
         if not self._widths:
             titles = [column.title for _, column in self._order]

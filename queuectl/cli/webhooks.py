@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from queuectl import (
     delivery_record,
+    escape_line,
     format_duration,
     format_time,
     new_webhook_record,
@@ -90,7 +91,7 @@ def print_test(webhook: str, test: "WebhookTest", form: Form) -> None:
 
     outcome = f"delivered, status={test.status}" if test.is_delivered else f"failed: {test.reason}"
     line = f"{webhook}: {outcome}, in {format_duration(test.took)}"
-    screen.write_line(screen.escape_line(line))
+    screen.write_line(escape_line(line))
 
 
 def _webhook_row(webhook: "Webhook") -> list[str]:

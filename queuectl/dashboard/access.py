@@ -78,10 +78,16 @@ def make_rules(*, token: str | None, hosts: Sequence[str], read_only: bool) -> R
     Return the rules for these arguments of `create_dashboard`.
 
     Raises:
-        ValueError: The token is empty, or a host is none.
+        ValueError: The token is empty or none for a header, or a host is none.
     """
     if token is not None and not token.strip():
         msg = "the token is empty"
+        raise ValueError(msg)
+
+    if token is not None and not (
+        token.isascii() and token.isprintable() and token == token.strip()
+    ):
+        msg = "the token has what no header can carry: only visible ASCII, no space at its ends"
         raise ValueError(msg)
 
     names = frozenset(host.lower() for host in hosts)
@@ -127,6 +133,10 @@ class AccessControl:
 
     def _judge(self, request: Request) -> Response | None:
         """Return the answer to a request that goes no further, None for one that may."""
+        # Those who probe know an address of the machine, and seldom a name of ours.
+        if _is_health(request):
+            return None
+
         host = host_of(request.headers, self._rules.hosts)
 
         if host is None:
@@ -137,7 +147,7 @@ class AccessControl:
                 "names are allowed with --allow-host, or the argument hosts of create_dashboard",
             )
 
-        if _is_open(request):
+        if request.method in _READING and _is_static(request):
             return None
 
         return self._judge_token(request) or self._judge_change(request, host)
@@ -162,7 +172,7 @@ class AccessControl:
 
     def _refuse_token(self, request: Request, message: str) -> Response:
         answer = self._refuse(
-            request, 401, message, "open the link that `queuectl dashboard` printed"
+            request, 401, message, "open the link that queuectl dashboard printed"
         )
         answer.headers["www-authenticate"] = 'Bearer realm="queuectl"'
         return answer
@@ -222,7 +232,11 @@ def is_from_our_pages(headers: Headers, host: str) -> bool:
     if len(origins) != 1:
         return False
 
-    origin = urlsplit(origins[0])
+    try:
+        origin = urlsplit(origins[0])
+    except ValueError:
+        return False
+
     return origin.scheme in {"http", "https"} and origin.netloc.lower() == host
 
 
@@ -270,11 +284,8 @@ def _clean_address(request: Request, rules: Rules | None) -> Response:
     return answer
 
 
-def _is_open(request: Request) -> bool:
-    """Whether anybody may see this: it says nothing of the queue."""
-    return request.method in _READING and (
-        path_of(request.scope) == "/healthz" or _is_static(request)
-    )
+def _is_health(request: Request) -> bool:
+    return request.method in _READING and path_of(request.scope) == "/healthz"
 
 
 def _is_static(request: Request) -> bool:

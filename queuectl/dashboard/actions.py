@@ -1,10 +1,12 @@
 """What the forms of the pages do: each is a POST, and is answered with the way back."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from typing import Final
+from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.datastructures import QueryParams
@@ -23,12 +25,13 @@ from queuectl import (
     JobStateError,
     QueueEngine,
     WaitTimeoutError,
-    parse_duration,
     parse_job,
+    parse_time,
 )
 from queuectl.dashboard.bodies import read_body
 from queuectl.dashboard.links import PATHS, Links, noted
 from queuectl.dashboard.panes.config import Refused, config_view
+from queuectl.dashboard.panes.confirm import finished_for, given
 from queuectl.dashboard.panes.enqueue import enqueue_view
 from queuectl.dashboard.state import state_of
 from queuectl.dashboard.templates import render
@@ -102,9 +105,10 @@ async def read_form(request: Request) -> Form:
         raise HTTPException(413, f"a form has at most {_MOST_FIELDS:,} fields")
 
     try:
-        return QueryParams(body.decode("ascii"))
+        # What is no text is not replaced: it would be another command.
+        return QueryParams(parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict"))
     except UnicodeDecodeError:
-        raise HTTPException(400, "this is not a form") from None
+        raise HTTPException(400, "this is not a form in UTF-8") from None
 
 
 def _endpoint(action: Action, otherwise: str) -> Callable[[Request], Awaitable[Response]]:
@@ -127,25 +131,30 @@ def _endpoint(action: Action, otherwise: str) -> Callable[[Request], Awaitable[R
 
 
 async def _retry(engine: QueueEngine, form: Form) -> Done:
-    return await _to_each("retried", _given(form, "job"), engine.retry)
+    return await _to_each("retried", given(form, "job"), engine.retry)
 
 
 async def _cancel(engine: QueueEngine, form: Form) -> Done:
     reason = form.get("reason", "").strip() or None
-    return await _to_each("cancelled", _given(form, "job"), partial(engine.cancel, reason=reason))
+    return await _to_each("cancelled", given(form, "job"), partial(engine.cancel, reason=reason))
 
 
 async def _delete(engine: QueueEngine, form: Form) -> Done:
-    async def delete(job_id: str) -> None:
-        # One that is gone already is what was asked for.
-        with suppress(JobNotFoundError):
-            await engine.delete(job_id)
+    gone: list[str] = []
 
-    return await _to_each("deleted", _given(form, "job"), delete)
+    async def delete(job_id: str) -> None:
+        # One that is gone already is what was asked for: no error, and not our doing.
+        try:
+            await engine.delete(job_id)
+        except JobNotFoundError:
+            gone.append(job_id)
+
+    done = await _to_each("deleted", given(form, "job"), delete)
+    return Done(done.code, done.count - len(gone), done.skipped + len(gone))
 
 
 async def _run_now(engine: QueueEngine, form: Form) -> Done:
-    return await _to_each("due", _given(form, "job"), engine.run_now)
+    return await _to_each("due", given(form, "job"), engine.run_now)
 
 
 async def _to_each(
@@ -175,22 +184,20 @@ async def _to_each(
 
 
 async def _dlq_retry(engine: QueueEngine, form: Form) -> Done:
-    return Done("retried", await engine.dlq.retry_all(_reason(form)))
+    return Done("retried", await engine.dlq.retry_all(_reason(form), until=_until(form)))
 
 
 async def _dlq_purge(engine: QueueEngine, form: Form) -> Done:
-    return Done("purged", await engine.dlq.purge(_reason(form)))
+    return Done("purged", await engine.dlq.purge(_reason(form), until=_until(form)))
 
 
 async def _purge(engine: QueueEngine, form: Form) -> Done:
-    states = _given(form, "state")
+    states = given(form, "state")
 
     if not states:
         return _NOTHING
 
-    older_than = form.get("older_than", "").strip()
-    since = parse_duration(older_than) if older_than else 0.0
-    return Done("purged", await engine.purge(states, older_than=since))
+    return Done("purged", await engine.purge(states, older_than=finished_for(form)))
 
 
 async def _drain(engine: QueueEngine, form: Form) -> Done:
@@ -202,7 +209,7 @@ async def _stop(engine: QueueEngine, form: Form) -> Done:
 
 
 async def _stop_workers(engine: QueueEngine, form: Form, *, code: str, now: bool) -> Done:
-    ids = _given(form, "worker")
+    ids = given(form, "worker")
 
     if not ids:
         return _NOTHING
@@ -318,13 +325,15 @@ def _reason(form: Form) -> str | None:
     return None
 
 
-def _given(form: Form, name: str) -> list[str]:
-    """Return the values of a field that may be there several times, each once."""
-    return list(dict.fromkeys(_filled(form.getlist(name))))
+def _until(form: Form) -> datetime | None:
+    """
+    Return when those were dead that were asked about, None where nothing was asked.
 
-
-def _filled(values: Iterable[str]) -> Iterable[str]:
-    return (value for value in values if value)
+    Raises:
+        InvalidValueError: It is not a time.
+    """
+    until = form.get("until")
+    return None if until is None else parse_time(until)
 
 
 def _links(request: Request) -> Links:

@@ -9,13 +9,12 @@ from typing import Final
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from queuectl import QueueCtlError, QueueEngine, default_database
-from queuectl.dashboard import actions, bodies, json_api, live, metrics, problems
+from queuectl.dashboard import actions, json_api, live, metrics, problems
 from queuectl.dashboard.access import AccessControl, make_rules
 from queuectl.dashboard.feeds import Feeds
 from queuectl.dashboard.links import PATHS
@@ -56,7 +55,7 @@ def create_dashboard(
         allow_enqueue: Let jobs be added, which is to run any command.
 
     Raises:
-        ValueError: The token is empty, or a host is none.
+        ValueError: The token is empty or none for a header, or a host is none.
     """
     rules = make_rules(token=token, hosts=hosts, read_only=read_only)
     may_enqueue = allow_enqueue and not read_only
@@ -73,7 +72,6 @@ def create_dashboard(
         routes=routes,
         middleware=[
             Middleware(AccessControl, rules=rules, refuse=problems.answer_problem),
-            Middleware(RequestBodyLimitMiddleware, max_body_size=bodies.MOST),
         ],
         exception_handlers={
             QueueCtlError: problems.answer_engine_error,

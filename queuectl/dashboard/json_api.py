@@ -33,6 +33,7 @@ from queuectl.dashboard.openapi import (
     parameters_of,
 )
 from queuectl.dashboard.outputs import MOST_AT_ONCE, output_answer
+from queuectl.dashboard.panes.params import number
 from queuectl.dashboard.state import state_of
 
 T = TypeVar("T")
@@ -48,9 +49,6 @@ _LARGEST_PAGE: Final = 1000
 
 # Of the name of a parameter, where it is told.
 _LONGEST_NAME: Final = 40
-
-# SQLite's whole numbers.
-_LARGEST: Final = 2**63 - 1
 
 
 def routes(*, may_enqueue: bool) -> list[BaseRoute]:
@@ -122,8 +120,8 @@ async def _jobs(request: Request) -> Response:
         search=query.get("search") or None,
         reason=query.get("reason"),
         scheduled=_flag(query.get("scheduled"), "scheduled"),
-        before=_number(query.get("before"), "before", most=_LARGEST),
-        limit=_number(query.get("limit"), "limit", most=_LARGEST_PAGE) or _PAGE,
+        before=number(query, "before"),
+        limit=number(query, "limit", most=_LARGEST_PAGE) or _PAGE,
     )
     return _json(
         JobPageRecord(
@@ -149,8 +147,8 @@ async def _output(request: Request) -> Response:
     return await output_answer(
         state_of(request).engine,
         request.path_params["job_id"],
-        attempt=_number(query.get("attempt"), "attempt", most=_LARGEST),
-        last=_number(query.get("last"), "last", most=MOST_AT_ONCE),
+        attempt=number(query, "attempt"),
+        last=number(query, "last", most=MOST_AT_ONCE),
         has_body=request.method != "HEAD",
     )
 
@@ -162,8 +160,8 @@ async def _dlq(request: Request) -> Response:
     page = await engine.page(
         JobState.DEAD,
         reason=query.get("reason"),
-        before=_number(query.get("before"), "before", most=_LARGEST),
-        limit=_number(query.get("limit"), "limit", most=_LARGEST_PAGE) or _PAGE,
+        before=number(query, "before"),
+        limit=number(query, "limit", most=_LARGEST_PAGE) or _PAGE,
     )
     causes = await engine.dlq.causes()
     return _json(
@@ -186,7 +184,8 @@ async def _dlq_retry(request: Request) -> Response:
         raise InvalidValueError("say which: ids, a reason, or all")
 
     if wanted.ids is not None:
-        count = len(await dlq.retry(*wanted.ids))
+        # An id that is there twice is one job.
+        count = len({job.id for job in await dlq.retry(*wanted.ids)})
     else:
         count = await dlq.retry_all(wanted.reason)
 
@@ -261,24 +260,6 @@ def _check_kind(request: Request) -> None:
 
     if kind != _JSON:
         raise HTTPException(415, f"the body is sent as {_JSON}")
-
-
-def _number(text: str | None, name: str, *, most: int) -> int | None:
-    """
-    Return a number of the query, None where there is none.
-
-    Raises:
-        InvalidValueError: It is not a whole number from 1 to the most.
-    """
-    if not text:
-        return None
-
-    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(most))
-
-    if not is_number or not 1 <= int(text) <= most:
-        raise InvalidValueError(f"{name} is not a whole number from 1 to {most}")
-
-    return int(text)
 
 
 def _flag(text: str | None, name: str) -> bool:

@@ -1,8 +1,9 @@
 """Every address of the dashboard, in one place; wherever the dashboard is mounted."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final, TypeAlias
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode
 
 import msgspec
 
@@ -49,6 +50,22 @@ PATHS: Final = {
     "api_document": "/api/openapi.json",
 }
 
+# Those that a form comes back to; an id is as the domain allows it, so no dots lead up.
+_PAGES: Final = frozenset(
+    PATHS[name]
+    for name in (
+        "overview",
+        "jobs",
+        "dlq",
+        "scheduled",
+        "workers",
+        "config",
+        "database",
+        "enqueue",
+    )
+)
+_JOB_PAGE: Final = re.compile(r"/jobs/[A-Za-z0-9][A-Za-z0-9._:-]*")
+
 
 class Links(msgspec.Struct, frozen=True):
     """
@@ -85,12 +102,14 @@ class Links(msgspec.Struct, frozen=True):
             otherwise: The name of the route to go to where it gave none, or
                 one that leads elsewhere.
         """
-        if not text or not text.isascii() or not text.isprintable() or "\\" in text:
+        if not text or not text.isascii() or not text.isprintable():
             return self.to(otherwise)
 
-        parts = urlsplit(text)
-        inside = parts.path.startswith(f"{self.root}/") and not parts.path.startswith("//")
-        return text if inside and not parts.scheme and not parts.netloc else self.to(otherwise)
+        # No parsing of addresses: ours are few, and what browsers make of odd ones differs.
+        path = text.partition("?")[0]
+        below = path.removeprefix(self.root) if path.startswith(f"{self.root}/") else ""
+        is_ours = below in _PAGES or _JOB_PAGE.fullmatch(below)
+        return text if is_ours else self.to(otherwise)
 
 
 def here(path: str, query: Iterable[tuple[str, str]]) -> str:

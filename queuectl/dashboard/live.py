@@ -56,7 +56,7 @@ async def _live(request: Request) -> Response:
     sources = [_telling(_fragments(request, name, pane, params))]
 
     if name == "job" and "output" in params:
-        attempt = asked.place(params, "attempt")
+        attempt = asked.number(params, "attempt")
         sources.append(_telling(_output(state.engine, params.get("job", ""), attempt)))
 
     return sse.EventStream(sources, state.stopping)

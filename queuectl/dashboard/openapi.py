@@ -167,7 +167,7 @@ _OPERATIONS: Final = (
         answer=JobRecord,
         method="post",
         body=CancelInput,
-        problems=(400, 403, 404, 409, 415),
+        problems=(400, 403, 404, 408, 409, 413, 415),
     ),
     _Operation(
         route="api_job_run_now",
@@ -178,7 +178,7 @@ _OPERATIONS: Final = (
     ),
     _Operation(
         route="api_dlq",
-        words="The dead letter queue, the newest job first, page by page.",
+        words="The dead letter queue, the job that was enqueued last first, page by page.",
         answer=DlqRecord,
         parameters=(_REASON, *_PAGING),
         problems=(400,),
@@ -190,7 +190,7 @@ _OPERATIONS: Final = (
         method="post",
         body=DlqRetryInput,
         needs_body=True,
-        problems=(400, 403, 404, 409, 415),
+        problems=(400, 403, 404, 408, 409, 413, 415),
     ),
 )
 _ENQUEUE: Final = _Operation(
@@ -201,7 +201,7 @@ _ENQUEUE: Final = _Operation(
     method="post",
     body=JobInput,
     needs_body=True,
-    problems=(400, 403, 409, 415),
+    problems=(400, 403, 408, 409, 413, 415),
 )
 
 _WORDS: Final = {
@@ -209,7 +209,9 @@ _WORDS: Final = {
     401: "The token is missing, or not the right one.",
     403: "It did not come from one of our pages or with the token; or nothing may be changed.",
     404: "There is no such job, or no such run.",
+    408: "The body does not come in time.",
     409: "The job is in a state that does not allow it, or the id is taken.",
+    413: "The body has more than 4 MiB.",
     415: "The body is not sent as JSON.",
     421: "The host is none of the dashboard's.",
     503: "The database cannot be used now.",

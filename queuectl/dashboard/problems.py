@@ -7,6 +7,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Match, Route
 
 from queuectl import (
     DuplicateJobError,
@@ -47,8 +48,8 @@ _STATUSES: Final[dict[type[QueueCtlError], int]] = {
 _WORDS: Final = {
     "Not Found": "there is no such page",
     "Method Not Allowed": "this address cannot be used in that way",
-    "Content Too Large": "this is too much at once",
 }
+_HINTS: Final = {404: "look at how the address is written"}
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
@@ -124,9 +125,21 @@ async def answer_http_error(request: Request, error: Exception) -> Response:
     """Answer a request that Starlette or a handler of ours refused."""
     assert isinstance(error, HTTPException)  # noqa: S101 (registered for it alone)
     words = _WORDS.get(error.detail, error.detail)
-    answer = answer_problem(request, error.status_code, words)
+    answer = answer_problem(request, error.status_code, words, _HINTS.get(error.status_code))
     answer.headers.update(error.headers or {})
+
+    if "allow" in answer.headers:
+        # Starlette tells of one route; an address may have another for its other methods.
+        answer.headers["allow"] = ", ".join(sorted(_methods(request)))
+
     return answer
+
+
+def _methods(request: Request) -> set[str]:
+    """Return the methods that an address takes."""
+    routes = (route for route in request.app.routes if isinstance(route, Route))
+    here = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
+    return {method for route in here for method in route.methods or ()}
 
 
 async def answer_bug(request: Request, error: Exception) -> Response:

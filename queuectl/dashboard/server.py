@@ -139,6 +139,10 @@ class DashboardServer(uvicorn.Server):
         for connection in list(self.server_state.connections):
             connection.transport.abort()
 
+        # What is still being answered is nobody's any more; a read of the database ends.
+        for task in list(self.server_state.tasks):
+            task.cancel()
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """
@@ -226,7 +230,7 @@ async def _token(engine: QueueEngine, access: Access) -> str:
     if access.token_file is not None:
         return await asyncio.to_thread(read_token, access.token_file)
 
-    return await asyncio.to_thread(kept_token, engine.state_folder)
+    return await asyncio.to_thread(kept_token, engine.state_folder, read_only=access.read_only)
 
 
 async def _addresses(access: Access) -> list[str]:

@@ -8,6 +8,7 @@ more than six connections to a host.
 """
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Final
@@ -73,7 +74,11 @@ class EventStream(Response):
 
         # Who asks for the headers alone does not wait for the rest.
         if scope["method"] != "HEAD":
-            await self._stream(receive, send)
+            try:
+                await self._stream(receive, send)
+            except asyncio.CancelledError:
+                if not _is_for_us_alone():
+                    raise
 
         with anyio.move_on_after(_FAREWELL):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -106,6 +111,23 @@ class EventStream(Response):
     async def _end_with_server(self, scope: anyio.CancelScope) -> None:
         await self._stopping.wait()
         scope.cancel()
+
+
+def _is_for_us_alone() -> bool:
+    """
+    Take note of a cancellation, and return whether nobody around us waits for it.
+
+    So does a server cancel what goes on when it stops, where we are mounted in somebody
+    else's application and are not told. To end is then enough: whatever is raised is logged
+    as a failure. Where a scope around us was cancelled, that has to hear of it.
+    """
+    if anyio.current_effective_deadline() == -math.inf:
+        return False
+
+    if (task := asyncio.current_task()) is not None:
+        task.uncancel()
+
+    return True
 
 
 async def _end_with_reader(receive: Receive, scope: anyio.CancelScope) -> None:

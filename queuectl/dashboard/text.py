@@ -4,20 +4,9 @@ import asyncio
 import codecs
 import re
 from collections.abc import AsyncGenerator
-from functools import cache
 from typing import Final
 
-# What deceives a reader or shows nothing: control characters but for line breaks and
-# tabs, marks that turn the direction of writing, separators of lines and paragraphs,
-# what takes no room (but for the joiners, which some languages need), lone surrogates.
-# The command line makes the same characters visible. HTML is escaped by the templates.
-_UNSEEN: Final = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064"
-    "\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
-)
-_UNSEEN_IN_LINE: Final = re.compile(f"{_UNSEEN.pattern}|[\n\t]")
-_SHORT: Final = {"\r": r"\r", "\n": r"\n", "\t": r"\t"}
-_LAST_OF_TWO_DIGITS: Final = 0xFF
+from queuectl import escape_line, escape_text
 
 # Select Graphic Rendition (ECMA-48, 8.3.117): colours, which a page does not show.
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;:]*m")
@@ -30,26 +19,21 @@ _UNFINISHED: Final = re.compile(r"(?:\x1b(?:\[[0-9;:]{0,64})?|\r)\Z")
 _PIECE: Final = 16 * 1024
 
 
-def readable(text: str) -> str:
-    r"""Make visible what could deceive a reader, as ``\x1b``; lines and tabs stay."""
-    return _UNSEEN.sub(_found, text)
-
-
 def readable_line(text: str, *, longest: int | None = None) -> str:
     """
-    Make the same visible, and line breaks and tabs.
+    Make visible what could deceive a reader, and line breaks and tabs, in a text that may be long.
 
     Args:
         text: What a job or a person wrote.
         longest: Cut behind this many characters, with an ellipsis.
     """
     cut = longest is not None and len(text) > longest
-    return _UNSEEN_IN_LINE.sub(_found, text[:longest]) + ("…" if cut else "")
+    return escape_line(text[:longest]) + ("…" if cut else "")
 
 
 def readable_output(text: str) -> str:
-    """Make output of a job readable: without its colours, the rest as `readable` does."""
-    return readable(_COLOUR.sub("", text).replace("\r\n", "\n"))
+    """Make output of a job readable: without its colours, the rest as `escape_text` does."""
+    return escape_text(_COLOUR.sub("", text).replace("\r\n", "\n"))
 
 
 class OutputText:
@@ -77,18 +61,3 @@ class OutputText:
         whole = text if unfinished is None else text[: unfinished.start()]
         self._held = text[len(whole) :]
         return readable_output(whole)
-
-
-def _found(found: re.Match[str]) -> str:
-    return _visible(found[0])
-
-
-# There are 2,300 of them, and an output may be full of one.
-@cache
-def _visible(character: str) -> str:
-    code = ord(character)
-
-    if character in _SHORT:
-        return _SHORT[character]
-
-    return f"\\x{code:02x}" if code <= _LAST_OF_TWO_DIGITS else f"\\u{code:04x}"

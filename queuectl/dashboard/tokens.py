@@ -10,6 +10,7 @@ from typing import Final
 from queuectl import QueueCtlError
 
 _NAME: Final = "dashboard-token"
+_READ_ONLY_NAME: Final = "dashboard-token-read-only"
 _BYTES: Final = 32
 _SHORTEST: Final = 16
 _LARGEST_FILE: Final = 4096
@@ -24,7 +25,7 @@ class TokenError(QueueCtlError):
         super().__init__(f"{problem}: {path}")
 
 
-def kept_token(folder: Path) -> str:
+def kept_token(folder: Path, *, read_only: bool = False) -> str:
     """
     Return the token that is kept in a folder; where there is none, one is made. Blocking.
 
@@ -33,11 +34,13 @@ def kept_token(folder: Path) -> str:
 
     Args:
         folder: For its owner alone.
+        read_only: The one of dashboards that change nothing: with the link of such a one
+            nobody may change anything at another.
 
     Raises:
         TokenError: It cannot be read or written.
     """
-    path = folder / _NAME
+    path = folder / (_READ_ONLY_NAME if read_only else _NAME)
 
     if not os.path.lexists(path):
         try:
@@ -90,7 +93,7 @@ def read_token(path: Path) -> str:
 def _make_token(path: Path) -> None:
     """Write a new token, where nobody else has done so meanwhile."""
     # Under another name first, so that nobody reads the half of it.
-    draft = path.with_name(f".{_NAME}-{secrets.token_hex(8)}")
+    draft = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
 
     try:

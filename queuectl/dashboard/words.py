@@ -9,6 +9,7 @@ from queuectl import format_duration, format_time
 
 NOTHING: Final = "\N{EN DASH}"
 
+_MILLISECOND: Final = timedelta(milliseconds=1)
 _NOW: Final = timedelta(seconds=1)
 _MINUTE: Final = timedelta(minutes=1)
 _HOUR: Final = timedelta(hours=1)
@@ -54,12 +55,13 @@ def duration(value: timedelta | None) -> str:
     if value is None:
         return NOTHING
 
-    if not value:
-        return "0 s"
+    # Times are kept in whole ones.
+    if value < _MILLISECOND:
+        return "< 1 ms"
 
-    # The classes of run times begin at 1 ms, where 0.00 s says nothing.
-    short = timedelta() < value < timedelta(milliseconds=10)
-    return f"{value / timedelta(milliseconds=1):.0f} ms" if short else format_duration(value)
+    # One unit for all that stands below one another, as far as that goes.
+    thousandths = round(value / _MILLISECOND)
+    return f"{thousandths} ms" if thousandths < 1000 else format_duration(value)  # noqa: PLR2004 (a second)
 
 
 def number(value: int) -> str:

@@ -2,8 +2,10 @@
 
 import builtins
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Final
 
+from queuectl.engine.domain.durations import check_time
 from queuectl.engine.domain.filters import JobFilter
 from queuectl.engine.domain.looks import Cause
 from queuectl.engine.domain.models import Job
@@ -66,7 +68,7 @@ class DeadLetterQueue:
         """
         return await self._store().causes(limit=limit)
 
-    async def retry_all(self, reason: str | None = None) -> int:
+    async def retry_all(self, reason: str | None = None, *, until: datetime | None = None) -> int:
         """
         Put every dead job back to pending with no attempts charged; return how many.
 
@@ -75,18 +77,25 @@ class DeadLetterQueue:
 
         Args:
             reason: Only those with this reason; empty for those without one.
+            until: Only those that had died by then: what a question was asked about, where
+                more die until it is answered.
+
+        Raises:
+            InvalidValueError: The time is out of range.
         """
         store, jobs = self._store(), 0
+        died_by = None if until is None else check_time(until)
 
         def put_back(after: int) -> Awaitable[Retried]:
-            return store.retry_dead(now=self._clock.now(), reason=reason, after=after)
+            now = self._clock.now()
+            return store.retry_dead(now=now, reason=reason, until=died_by, after=after)
 
         async for step in in_steps(put_back):
             jobs += step.jobs
 
         return jobs
 
-    async def purge(self, reason: str | None = None) -> int:
+    async def purge(self, reason: str | None = None, *, until: datetime | None = None) -> int:
         """
         Delete every dead job with its runs and outputs; return how many.
 
@@ -94,10 +103,18 @@ class DeadLetterQueue:
 
         Args:
             reason: Only those with this reason; empty for those without one.
+            until: Only those that had died by then, as for `retry_all`.
+
+        Raises:
+            InvalidValueError: The time is out of range.
         """
         store, jobs = self._store(), 0
+        died_by = None if until is None else check_time(until)
 
-        async for step in in_steps(lambda after: store.purge_dead(reason=reason, after=after)):
+        def delete(after: int) -> Awaitable[Purged]:
+            return store.purge_dead(reason=reason, until=died_by, after=after)
+
+        async for step in in_steps(delete):
             await self._remove_files(step)
             jobs += step.jobs
 

@@ -304,7 +304,7 @@ class DeliveryStateError(QueueCtlError):
         self.delivery = delivery
         self.state = state
         self.action = action
-        self.hint: str | None = "only dead deliveries are retried by hand"
+        self.hint: str | None = "what was delivered is not sent again"
         super().__init__(f"cannot {action} delivery {named(delivery)}: it is {state}")
 
 

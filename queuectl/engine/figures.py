@@ -8,10 +8,11 @@ from typing import Final
 from queuectl.engine.domain.activity import LONGEST, Point, Totals
 from queuectl.engine.domain.events import Event
 from queuectl.engine.domain.stats import QueueStats
-from queuectl.engine.errors import EventsPrunedError, InvalidValueError
+from queuectl.engine.errors import EventsPrunedError, InvalidValueError, plain
 from queuectl.engine.runtime.context import EngineContext
 
 _PAGE: Final = 1000
+_MOST_LAST: Final = 100_000
 _MINUTE: Final = timedelta(minutes=1)
 _QUARTER: Final = timedelta(minutes=15)
 _HOUR: Final = timedelta(hours=1)
@@ -27,9 +28,10 @@ class EngineFigures(EngineContext):
         """
         Return the queue at a glance.
 
-        Without a tag this is read from counters, however many jobs there are. Its
-        activity is counted by the minute, and that of the day by the quarter of
-        an hour: of the one in which a period begins, a part is taken.
+        Without a tag this is read from counters, however many jobs there are. The
+        activity of the last minute is counted by steps of two seconds, that of the
+        hour by the minute, that of the day by the quarter of an hour: of the step in
+        which a period begins, a part is taken.
 
         Args:
             tag: Only of the jobs with this tag that are in the database; every one
@@ -81,7 +83,8 @@ class EngineFigures(EngineContext):
         Args:
             since: Begin behind this sequence number, 0 for all that is kept;
                 else with what happens from now on.
-            job_id: Only what happens to this job.
+            job_id: Only what happens to this job. Every event behind the number is
+                looked at, of whichever job: some hundredths of a second a million.
 
         Raises:
             EventsPrunedError: The number is above 0, and some behind it are not
@@ -99,14 +102,21 @@ class EngineFigures(EngineContext):
 
         Args:
             since: Begin behind this sequence number, 0 for all that is kept.
-            last: Only the last so many of all that is kept.
-            job_id: Only what happened to this job.
+            last: Only the last so many of all that is kept, 1 to 100,000: they are
+                held at once.
+            job_id: Only what happened to this job. Every event is looked at, of
+                whichever job: some hundredths of a second a million.
 
         Raises:
             EventsPrunedError: The number is above 0, and some behind it are not
                 kept any more.
-            InvalidValueError: No event has had that number yet.
+            InvalidValueError: No event has had that number yet, or ``last`` is out of
+                range.
         """
+        if last is not None and not 1 <= last <= _MOST_LAST:
+            msg = f"last must be 1 to {_MOST_LAST}, not {plain(last)}"
+            raise InvalidValueError(msg)
+
         newest = await self._store.last_event()
 
         if last is not None:

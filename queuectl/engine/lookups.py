@@ -9,7 +9,7 @@ from typing import Final
 from queuectl.engine.domain.attempts import attempts_of
 from queuectl.engine.domain.filters import job_filter
 from queuectl.engine.domain.findings import Finding
-from queuectl.engine.domain.looks import DatabaseInfo, JobPage
+from queuectl.engine.domain.looks import LARGEST_NUMBER, DatabaseInfo, JobPage
 from queuectl.engine.domain.models import Attempt, Job, WorkerInfo
 from queuectl.engine.domain.states import JobState
 from queuectl.engine.errors import InvalidValueError, plain
@@ -19,9 +19,6 @@ from queuectl.engine.runtime.threads import in_thread
 from queuectl.engine.store.base import CheckReport
 
 _PAGE: Final = 1000
-
-# The largest whole number that a database holds.
-_LARGEST: Final = 2**63 - 1
 
 
 class EngineLookups(EngineContext):
@@ -170,7 +167,7 @@ class EngineLookups(EngineContext):
             msg = f"limit must be 1 to {_PAGE}, not {plain(limit)}"
             raise InvalidValueError(msg)
 
-        if before is not None and not 0 <= before <= _LARGEST:
+        if before is not None and not 0 <= before <= LARGEST_NUMBER:
             msg = f"no such page: {plain(before)}"
             raise InvalidValueError(msg)
 

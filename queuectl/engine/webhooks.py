@@ -14,7 +14,7 @@ from queuectl.engine.domain.webhooks import (
     Webhook,
     WebhookTest,
 )
-from queuectl.engine.errors import InvalidValueError
+from queuectl.engine.errors import InvalidValueError, plain
 from queuectl.engine.runtime.clock import Clock
 from queuectl.engine.runtime.steps import check_number, in_steps
 from queuectl.engine.store.base import JobStore
@@ -22,6 +22,9 @@ from queuectl.engine.store.outbox import WebhookSpec
 
 # Of a secret: as many as Standard Webhooks asks for at the least, and 8 more.
 _SECRET_BYTES: Final = 32
+
+# Deliveries that can be asked for at once.
+_MOST_DELIVERIES: Final = 2**31 - 1
 
 
 class Webhooks:
@@ -130,12 +133,16 @@ class Webhooks:
         Args:
             webhook: Only of this one; else of all.
             state: Only those that are ``waiting``, ``delivered`` or ``dead``.
-            limit: How many at the most.
+            limit: How many at the most, 1 to 2147483647.
 
         Raises:
             WebhookNotFoundError: There is no such webhook.
-            InvalidValueError: There is no such state.
+            InvalidValueError: There is no such state or limit.
         """
+        if not 1 <= limit <= _MOST_DELIVERIES:
+            msg = f"limit must be 1 to {_MOST_DELIVERIES}, not {plain(limit)}"
+            raise InvalidValueError(msg)
+
         wanted = None if state is None else _parse_state(state)
         return await self._store().outbox.deliveries(webhook=webhook, state=wanted, limit=limit)
 
@@ -143,9 +150,11 @@ class Webhooks:
         """
         Send dead deliveries again, with the same ids, and as often as new ones.
 
+        Those that wait are due now, and no more often than before.
+
         Raises:
             DeliveryNotFoundError: One is missing; none was changed.
-            DeliveryStateError: One is not dead; none was changed.
+            DeliveryStateError: One was delivered; none was changed.
             InvalidValueError: They are more than 5000.
         """
         check_number(delivery_ids, everything="for all dead ones: queuectl webhook retry --all")

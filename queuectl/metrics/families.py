@@ -98,11 +98,10 @@ def _ended(totals: Totals) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "queuectl_jobs_dead_total", "Jobs that went to the dead letter queue.", totals.died
     )
-    # A run that failed leaves its job either dead or with a retry.
     yield CounterMetricFamily(
         "queuectl_job_retries_total",
         "Retries: runs that failed and left their job one, and jobs put back by hand.",
-        totals.failed - totals.died + totals.retried,
+        totals.rescheduled + totals.retried,
     )
 
 

@@ -172,6 +172,9 @@ class _Handlers:
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one request, and hang up."""
+        # To drain is then to wait until all of it was taken.
+        writer.transport.set_write_buffer_limits(high=0)
+
         try:
             # Who is too slow, or has hung up, gets no answer.
             with suppress(TimeoutError, ConnectionError, asyncio.IncompleteReadError):
@@ -184,7 +187,8 @@ class _Handlers:
                     writer.write(_as_bytes(answer, has_body=not _is_head(request)))
                     await writer.drain()
         finally:
-            writer.close()
+            # One that is closed waits for ever for what is not taken.
+            writer.transport.abort()
 
     async def _answer(self, request: Request | HTTPStatus) -> Answer:
         if isinstance(request, HTTPStatus):

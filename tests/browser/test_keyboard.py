@@ -110,8 +110,17 @@ async def test_every_page_of_the_navigation_is_reached(tab: Tab) -> None:
         await expect(page.locator("nav [aria-current=page]")).to_have_text(name)
 
 
-@pytest.mark.usefixtures("dead")
-async def test_output_is_scrolled_by_keys(tab: Tab) -> None:
-    page = await tab.go("jobs/dead-1")
+async def test_output_is_scrolled_by_keys(tab: Tab, engine: QueueEngine) -> None:
+    await engine.enqueue("seq 200", id="long-1")
 
+    async with engine.workers():
+        await engine.wait("long-1")
+
+    page = await tab.go("jobs/long-1")
     await _tab_to(page, "What the job wrote")
+    output = page.locator("pre.output")
+    # The page shows its end from the start.
+    await page.keyboard.press("Home")
+    await expect(output).to_have_js_property("scrollTop", 0)
+    await page.keyboard.press("End")
+    await expect(output).not_to_have_js_property("scrollTop", 0)

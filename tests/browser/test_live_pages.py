@@ -54,9 +54,11 @@ async def test_output_flows_while_the_job_runs(
         output = page.locator("pre.output")
         await expect(output).to_have_text("first\n")
         await expect(page.locator("#head .state")).to_have_text("processing")
+        await expect(page.locator("#output-title")).to_have_text("Output, live")
         gate.touch()
         await expect(output).to_have_text("first\nsecond\n")
         await expect(page.locator("#head .state")).to_have_text("completed")
+        await expect(page.locator("#output-title")).to_have_text("Output of run 1")
 
 
 async def test_the_end_of_a_long_output_stays_in_view(

@@ -16,6 +16,17 @@ new MutationObserver(() => window.said.push(document.getElementById("link").text
     .observe(document.getElementById("link"), {childList: true});
 """
 
+# Whether the notice lies where the output does, and what is seen there is the notice.
+_IS_ON_TOP = """() => {
+    tell("Connection lost, trying again");
+    const pre = document.querySelector("pre.output");
+    pre.scrollIntoView({block: "end"});
+    const place = document.getElementById("link").getBoundingClientRect();
+    const [x, y] = [place.x + place.width / 2, place.y + place.height / 2];
+    const below = document.elementsFromPoint(x, y);
+    return [below.includes(pre), below[0].id === "link"];
+}"""
+
 
 async def test_what_is_wrong_is_told_until_the_page_goes_on(
     browser: Browser, site: Served, engine: QueueEngine
@@ -37,6 +48,18 @@ async def test_what_is_wrong_is_told_until_the_page_goes_on(
         said = await page.evaluate("window.said")
 
     assert {words for words in said if "database" not in words} == {""}
+
+
+async def test_what_is_told_lies_over_the_output(tab: Tab, engine: QueueEngine) -> None:
+    await engine.enqueue("seq 2000", id="long-1")
+
+    async with engine.workers():
+        await engine.wait("long-1")
+
+    page = await tab.go("jobs/long-1")
+    await page.set_viewport_size({"width": 1280, "height": 720})
+
+    assert await page.evaluate(_IS_ON_TOP) == [True, True]
 
 
 async def test_who_is_signed_out_is_told_to_open_the_link_again(

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.text import Text
 
 from queuectl import JobState, QueueStats
-from queuectl.cli.drawing import Frame, Sheet, draw
+from queuectl.cli.drawing import Frame, draw
 from queuectl.cli.look import Failure, Look, RunningJob
+from queuectl.cli.sheet import Sheet
 from queuectl.engine.domain.activity import PERIODS, Tally, activity
 from queuectl.engine.domain.models import WorkerInfo
 from tests.factories import NOW, make_job, make_worker
@@ -177,10 +178,45 @@ def test_where_nothing_runs_it_says_why(workers: tuple[WorkerInfo, ...], words: 
     assert lines[lines.index("Processing (0)") + 1].startswith(words)
 
 
-def test_rich_draws_it_to_the_size_of_its_console() -> None:
+def test_the_command_that_starts_a_worker_is_the_one_that_is_meant() -> None:
+    start = "queuectl --db '/with space.db' worker start"
+    lines = plain(draw(make_look(), Sheet(width=120), start=start))
+
+    assert f"nothing: no worker is alive; start one with: {start}" in lines
+
+
+def test_a_low_terminal_has_every_running_job_that_fits_and_a_failure() -> None:
+    look = make_look([make_running(1), make_running(2)], [make_failure(3), make_failure(4)])
+    lines = plain(draw(look, Sheet(width=60, height=14)))
+    ids = [word for line in lines for word in line.split() if word.startswith("job-")]
+
+    assert ids == ["job-1", "job-2", "job-3"]
+
+
+@pytest.mark.parametrize("height", range(1, 40))
+@pytest.mark.parametrize("running", [0, 30])
+def test_no_title_of_failures_stands_without_one(height: int, running: int) -> None:
+    look = make_look(map(make_running, range(1, running + 1)), [make_failure()])
+    lines = plain(draw(look, Sheet(width=60, height=height)))
+
+    assert ("Recent failures" in lines) == any("exit_code=1" in line for line in lines)
+
+
+def test_numbers_have_their_thousands_apart() -> None:
+    tallies = [Tally("completed", 0, 30_000, 0), Tally("failed", 0, 1055, 0)]
+    lines = plain(draw(make_look(tallies=tallies), Sheet(width=100)))
+
+    assert lines[1].startswith("517.6 jobs/s")
+    assert next(line for line in lines if "minute" in line).endswith(
+        "31,055 ended, ▒ 1,055 failed (0 died)"
+    )
+
+
+def test_rich_draws_it_to_the_size_of_its_console_and_says_how_to_leave() -> None:
     console = Console(file=StringIO(), width=40, height=12, force_terminal=True, no_color=True)
-    console.print(Frame(make_look([make_running()])), end="")
+    console.print(Frame(make_look([make_running()]), "queuectl worker start"), end="")
     assert isinstance(console.file, StringIO)
     lines = console.file.getvalue().splitlines()
 
     assert len(lines) == 12
+    assert "Ctrl-C ends it" in lines[-1]

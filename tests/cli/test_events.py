@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.engine.testing import FakeRun
-from tests.cli.program import Queuectl, finish, next_line, run_shell, started_process
+from tests.cli.program import Queuectl, Result, finish, next_line, run_shell, started_process
 from tests.cli.schema import is_time
 from tests.cli.states import FAILS, START_TEXT, run_jobs
 
@@ -60,7 +60,6 @@ def test_json_is_an_object_a_line(queuectl: Queuectl) -> None:
         (("--since", "4"), [5, 6]),
         (("--since", "0", "--limit", "2"), [1, 2]),
         (("--since", "6"), []),
-        (("--job", "nobody"), []),
         (("--limit", "99"), [1, 2, 3, 4, 5, 6]),
     ],
     ids=str,
@@ -69,6 +68,27 @@ def test_only_the_events_that_are_wanted_are_printed(
     words: tuple[str, ...], expected: list[int], queuectl: Queuectl
 ) -> None:
     assert numbers(queuectl.ok("events", *words).out) == expected
+
+
+def test_a_job_that_never_was_is_not_found(queuectl: Queuectl) -> None:
+    refused = queuectl.error("events", "--job", "nobody")
+
+    assert (refused.code, refused.out) == (3, "")
+    assert "nobody" in refused.err
+
+
+def test_a_job_whose_events_are_behind_has_none_and_is_known(queuectl: Queuectl) -> None:
+    queuectl.ok("delete", "bad")
+
+    assert queuectl.ok("events", "--job", "bad", "--since", "6") == Result(0, "", "")
+
+
+def test_of_a_queue_in_which_nothing_happened_that_is_said(
+    queuectl: Queuectl, tmp_path: Path
+) -> None:
+    empty = queuectl.bare("--db", str(tmp_path / "empty.db"), "events")
+
+    assert empty == Result(0, "", "nothing has happened yet\n")
 
 
 def test_the_number_of_another_database_is_refused(queuectl: Queuectl) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.cli.lately import activity_lines
-from queuectl.engine.domain.activity import Tally, activity
+from queuectl.engine.domain.activity import Tally, activity, class_of
 from tests.cli.program import Queuectl, Result, finish, next_line, started_process
 from tests.cli.schema import STATES, is_number, is_time
 from tests.cli.states import fill, pretended_worker
@@ -70,8 +70,8 @@ def test_what_happened_lately_is_told_with_its_waits_and_times(queuectl: Queuect
 @pytest.mark.parametrize(
     ("period", "runs", "line"),
     [
-        (timedelta(minutes=1), 48_744, "last_minute         48744 runs ended (812.4/s)"),
-        (timedelta(hours=1), 5508, "last_hour           5508 runs ended (1.53/s)"),
+        (timedelta(minutes=1), 48_744, "last_minute         48,744 runs ended (812.4/s)"),
+        (timedelta(hours=1), 5508, "last_hour           5,508 runs ended (1.53/s)"),
         (timedelta(days=1), 2, "last_day            2 runs ended (0.0833/h)"),
         (timedelta(days=7), 0, "last 7 d 0 h        0 runs ended (0/s)"),
     ],
@@ -80,6 +80,14 @@ def test_a_rate_is_told_with_about_three_digits(period: timedelta, runs: int, li
     counted = activity(period, [Tally("completed", 0, runs, 0)] if runs else [])
 
     assert activity_lines(counted)[0].startswith(f"{line}, 0 failed")
+
+
+def test_times_of_ten_seconds_and_more_are_in_the_units_of_people() -> None:
+    times = [Tally("completed", class_of(ms), 1, ms) for ms in (5, 688_445, 688_445)]
+    ran = activity_lines(activity(timedelta(hours=1), times))[-1]
+
+    assert ran == "  ran               p50 11 m 28 s, p95 11 m 28 s, p99 11 m 28 s\n"
+    assert "p50 0.005 s" in activity_lines(activity(timedelta(hours=1), times[:1]))[-1]
 
 
 def test_live_workers_are_shown(queuectl: Queuectl, db_path: Path) -> None:

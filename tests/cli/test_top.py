@@ -59,7 +59,7 @@ def test_what_happens_elsewhere_is_drawn_until_an_interrupt(
 
 
 @LIVE
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_that_ends_it_leaves_the_terminal_as_it_was(
     command: tuple[str, ...], number: signal.Signals, queuectl: Queuectl, db_path: Path
 ) -> None:
@@ -195,11 +195,13 @@ def test_json_has_what_status_has_and_what_runs_and_failed(
     }
 
 
-def test_an_empty_queue_has_empty_lists_and_says_what_to_do(queuectl: Queuectl) -> None:
+def test_an_empty_queue_has_empty_lists_and_says_what_to_do(
+    queuectl: Queuectl, db_path: Path
+) -> None:
     top = queuectl.json("top")
 
     assert (top["running"], top["failures"]) == ([], [])
-    assert "start one with: queuectl worker start" in queuectl.ok("top").out
+    assert f"start one with: queuectl --db {db_path} worker start" in queuectl.ok("top").out
 
 
 def test_watching_with_an_interval_looks_no_oftener(queuectl: Queuectl, db_path: Path) -> None:

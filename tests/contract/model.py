@@ -95,12 +95,12 @@ class Model:
         )
         return job if is_held else None
 
-    def finish(self, claim: Job, transition: Transition, now: datetime) -> bool:
-        """Return False where the claim does not hold."""
+    def finish(self, claim: Job, transition: Transition, now: datetime) -> Transition | None:
+        """Return what was applied, None where the claim does not hold."""
         job = self.held(claim)
 
         if job is None:
-            return False
+            return None
 
         if job.cancel_reason is not None:
             transition = cancelled_instead(transition, job.cancel_reason)
@@ -110,7 +110,7 @@ class Model:
         job.crashes, job.interruptions = transition.crashes, transition.interruptions
         job.run_at, job.ready = transition.run_at, transition.run_at <= now
         job.cancel_reason, job.stuck, job.updated_at = None, None, now
-        return True
+        return transition
 
     def adopt(self, claim: Job, worker: int) -> bool:
         """Return False where the claim does not hold."""

@@ -98,9 +98,10 @@ async def end(
     output_bytes: int | None = None,
     now: datetime = NOW,
 ) -> bool:
-    """Finish a claimed job."""
+    """Finish a claimed job; return whether it was still held."""
     run = make_run(kind, reason=reason, output=output, output_bytes=output_bytes, at=now)
-    return await store.finish(job, decided(job, kind, reason=reason, now=now), run, now=now)
+    transition = decided(job, kind, reason=reason, now=now)
+    return await store.finish(job, transition, run, now=now) is not None
 
 
 async def add_in(store: JobStore, state: JobState, job_id: str = "job-1", worker: int = 1) -> Job:

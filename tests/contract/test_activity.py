@@ -139,11 +139,20 @@ async def test_a_job_that_is_refused_is_not_counted(store: JobStore) -> None:
     assert (await lately(store)).enqueued == 2
 
 
-async def test_of_the_minute_in_which_a_period_begins_a_part_is_taken(store: JobStore) -> None:
+async def test_the_last_minute_is_told_to_two_seconds(store: JobStore) -> None:
+    await add(store, *(make_new_job(id=f"j{n}") for n in range(60)))
+
+    counts = [(await lately(store, after=after * SECOND)).enqueued for after in (59, 60, 61, 62)]
+
+    assert counts == [60, 60, 30, 0]
+
+
+async def test_of_the_minute_in_which_an_hour_begins_a_part_is_taken(store: JobStore) -> None:
     await add(store, *(make_new_job(id=f"j{n}") for n in range(60)))
 
     counts = [
-        (await lately(store, after=after * SECOND)).enqueued for after in (59, 61, 90, 119, 120)
+        (await lately(store, HOUR, after=HOUR + after * SECOND)).enqueued
+        for after in (-1, 1, 30, 59, 60)
     ]
 
     assert counts == [60, 59, 30, 1, 0]
@@ -332,6 +341,22 @@ async def test_totals_are_of_all_that_happened_since_the_database_was_made(
     assert found.runs[OutcomeKind.COMPLETED].seconds == RUN_TIME.total_seconds()
     assert found.runs[OutcomeKind.FAILED].count == 1
     assert found.wait.count == 2
+
+
+async def test_a_failed_run_that_leaves_its_job_a_retry_is_counted_and_no_other_is(
+    store: JobStore,
+) -> None:
+    for name in ("a", "b", "c"):
+        await add_one(store, name, max_retries=int(name != "c"))
+
+    failed, cancelled, died = await take(store, limit=3)
+    await store.cancel(cancelled.id, None, now=NOW)
+
+    for job in (failed, cancelled, died):
+        await end(store, job, OutcomeKind.FAILED)
+
+    found = await total(store)
+    assert (found.failed, found.rescheduled, found.died, found.retried) == (3, 1, 1, 0)
 
 
 async def test_dead_jobs_that_are_retried_together_are_counted(store: JobStore) -> None:

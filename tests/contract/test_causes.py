@@ -90,6 +90,14 @@ async def test_only_jobs_of_the_cause_are_deleted(store: JobStore, reason: str) 
     assert await states(store) == {"d1": "dead", "done": "completed"}
 
 
+async def test_what_died_later_is_neither_put_back_nor_deleted(store: JobStore) -> None:
+    await add_dead(store, "a", "b", "a", "b")
+
+    assert (await store.retry_dead(now=NOW, reason="a", until=NOW + SECOND)).jobs == 1
+    assert (await store.purge_dead(until=NOW + SECOND)).jobs == 1
+    assert await states(store) == {"d0": "pending", "d2": "dead", "d3": "dead"}
+
+
 async def test_every_dead_job_is_deleted_and_nothing_else(store: JobStore) -> None:
     await add_dead(store, "a", "b")
     await add_in(store, JobState.CANCELLED, "cancelled")

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from queuectl.engine.domain.backoff import Backoff
+from queuectl.engine.domain.lifecycle import cancelled_instead
 from queuectl.engine.domain.models import OnCrash, OutcomeKind
 from queuectl.engine.domain.states import JobState
 from queuectl.engine.store.base import JobStore
@@ -263,10 +264,12 @@ async def test_cancel_wins_over_every_end_but_completion(
     job = await take_one(store)
     await store.cancel(job.id, "enough", now=NOW)
 
-    await end(store, job, kind, reason="exit_code=1")
+    transition = decided(job, kind, reason="exit_code=1")
+    applied = await store.finish(job, transition, make_run(kind, reason="exit_code=1"), now=NOW)
 
     now = await store.get(job.id)
     [run] = await store.runs(job.id)
+    assert applied == cancelled_instead(transition, "enough")
     assert (now.state, now.reason, now.cancel_reason) == (JobState.CANCELLED, "enough", None)
     assert (run.outcome, run.reason) == (kind, "exit_code=1")
     assert (await history(store))[-1] == "cancelled"

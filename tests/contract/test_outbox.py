@@ -304,17 +304,52 @@ async def test_dead_deliveries_are_retried_all_or_none(store: JobStore) -> None:
         await end(store, job, OutcomeKind.COMPLETED)
     first, second = await waiting(store)
     await settle(store, first, DEAD, status=500)
+    await settle(store, second, DELIVERED, status=200)
 
     with pytest.raises(DeliveryStateError):
         await store.outbox.retry([first.id, second.id], now=NOW)
     with pytest.raises(DeliveryNotFoundError):
         await store.outbox.retry([first.id, "msg_none"], now=NOW)
-    assert [each.state for each in await told(store)] == ["dead", "waiting"]
+    assert [each.state for each in await told(store)] == ["dead", "delivered"]
 
     [retried] = await store.outbox.retry([first.id], now=NOW)
 
     assert (retried.state, retried.attempts, retried.due_at) == ("waiting", 0, NOW)
     assert (await store.outbox.retry_dead(webhook=None, now=NOW)).deliveries == 0
+
+
+async def test_what_waits_is_due_now_when_it_is_retried_and_its_attempts_stay(
+    store: JobStore,
+) -> None:
+    await listen(store)
+    await add_told(store, "a")
+    [message] = await waiting(store)
+    await settle(store, message, Decision(state=DeliveryState.WAITING, due_at=NOW + 9 * SECOND))
+
+    [retried] = await store.outbox.retry([message.id], now=NOW + 2 * SECOND)
+    # What is due already keeps its place.
+    [again] = await store.outbox.retry([message.id], now=NOW + 5 * SECOND)
+
+    assert (retried.state, retried.attempts, retried.due_at) == ("waiting", 1, NOW + 2 * SECOND)
+    assert again == retried
+
+
+async def test_times_that_a_wrong_clock_has_written_are_mended(store: JobStore) -> None:
+    await listen(store)
+    await add_told(store, "later", "wrong", "new")
+    later, wrong, new = await waiting(store)
+    due_at = [NOW + n * SECOND for n in (5, 50)]
+    for message, moment in zip((later, wrong), due_at, strict=True):
+        await settle(store, message, Decision(state=DeliveryState.WAITING, due_at=moment))
+    now = NOW - SECOND
+
+    assert not await store.outbox.mend_times(latest=NOW + 9 * SECOND, now=now)
+
+    assert {each.id: each.due_at for each in await told(store)} == {
+        later.id: due_at[0],
+        wrong.id: now,
+        new.id: now,
+    }
 
 
 async def test_the_job_may_be_deleted_before_it_is_told_of(store: JobStore) -> None:

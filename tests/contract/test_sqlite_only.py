@@ -166,6 +166,31 @@ async def test_cancelled_callers_leave_no_open_transaction(sqlite: SqliteStore) 
     assert not await sqlite._writing.run(lambda db: db.in_transaction)
 
 
+async def test_a_read_that_nobody_waits_for_any_more_ends_and_keeps_nobody_waiting(
+    sqlite: SqliteStore,
+) -> None:
+    has_begun = threading.Event()
+    begun: list[str] = []
+
+    def read_for_ever(connection: sqlite3.Connection) -> None:
+        begun.append("first")
+        has_begun.set()
+        connection.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
+        ).fetchall()
+
+    first = asyncio.create_task(sqlite._read(read_for_ever))
+    await asyncio.to_thread(has_begun.wait)
+    second = asyncio.create_task(sqlite._read(lambda _: begun.append("second")))
+    await asyncio.sleep(0)
+    second.cancel()
+    first.cancel()
+    await asyncio.wait([first, second])
+
+    assert await ids(sqlite) == []
+    assert begun == ["first"]
+
+
 async def test_a_change_and_its_event_stand_or_fall_together(sqlite: SqliteStore) -> None:
     await add_one(sqlite)
     job = await take_one(sqlite)

@@ -168,6 +168,7 @@ def plan(database: sqlite3.Connection, name: str) -> str:
         ("list_webhooks", "deliveries_state"),
         ("last_deliveries", "deliveries_state"),
         ("give_up_deliveries", "deliveries_due"),
+        ("mend_due_times", "deliveries_due"),
         ("some_with_tag", "PRIMARY KEY"),
     ],
 )

@@ -180,7 +180,7 @@ async def test_the_cookie_of_one_dashboard_is_not_that_of_another(
 async def test_a_host_that_is_not_ours_is_refused_whatever_it_asks(site: Served, host: str) -> None:
     name = host.format(port=site.host.rpartition(":")[2])
 
-    for path in ("/api/stats", "/healthz", "/static/app.css", "/"):
+    for path in ("/api/stats", "/healthzz", "/static/app.css", "/"):
         answer = await raw(
             site, f"GET {path} HTTP/1.1", f"Host: {name}", f"Authorization: Bearer {TOKEN}"
         )
@@ -191,22 +191,22 @@ async def test_a_host_that_is_not_ours_is_refused_whatever_it_asks(site: Served,
 async def test_our_names_are_answered_through_a_tunnel_from_another_port(
     site: Served, host: str
 ) -> None:
-    answer = await raw(site, "GET /healthz HTTP/1.1", f"Host: {host}")
+    answer = await raw(site, "GET /static/app.css HTTP/1.1", f"Host: {host}")
 
     assert answer.startswith(b"HTTP/1.1 200")
 
 
 async def test_two_hosts_are_none(site: Served) -> None:
     host = f"Host: {site.host}"
-    answer = await raw(site, "GET /healthz HTTP/1.1", host, host)
+    answer = await raw(site, "GET /static/app.css HTTP/1.1", host, host)
 
     assert answer.startswith(b"HTTP/1.1 4")
 
 
 async def test_a_name_that_was_allowed_is_answered(engine: QueueEngine, tmp_path: Path) -> None:
     async with served(engine, tmp_path, names=("jobs.example:8443",)) as site:
-        right = await raw(site, "GET /healthz HTTP/1.1", "Host: Jobs.Example:8443")
-        wrong = await raw(site, "GET /healthz HTTP/1.1", "Host: jobs.example:8444")
+        right = await raw(site, "GET /static/app.css HTTP/1.1", "Host: Jobs.Example:8443")
+        wrong = await raw(site, "GET /static/app.css HTTP/1.1", "Host: jobs.example:8444")
 
     assert right.startswith(b"HTTP/1.1 200")
     assert wrong.startswith(b"HTTP/1.1 421")
@@ -226,6 +226,7 @@ async def signed_in(site: Served) -> httpx2.AsyncClient:
         {"origin": "http://127.0.0.1"},
         {"origin": "http://localhost:1"},
         {"origin": "file://"},
+        {"origin": "http://["},
         {"origin": "http://{host}.evil.example"},
         {"origin": "http://evil.example?{host}"},
         {"origin": "http://user@{host}"},
@@ -337,8 +338,12 @@ async def test_a_failure_of_ours_is_closed_too_and_says_nothing_of_its_cause(
 
 async def test_health_is_open_and_says_nothing(site: Served) -> None:
     answer = await site.stranger.get("/healthz")
+    # Those who probe know an address, and no name of ours.
+    probe = await site.stranger.get("/healthz", headers={"host": "10.0.0.7:8080"})
+    change = await site.stranger.post("/healthz", headers={"host": "10.0.0.7:8080"})
 
-    assert answer.json() == {"status": "ok"}
+    assert answer.json() == probe.json() == {"status": "ok"}
+    assert change.status_code == 421
 
 
 async def test_a_stranger_is_told_what_to_do(site: Served) -> None:
@@ -396,7 +401,17 @@ async def test_jobs_are_not_added_unless_that_is_allowed(site: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"token": ""}, {"token": " "}, {"hosts": ["a/b"]}, {"hosts": ["*"]}]
+    "arguments",
+    [
+        {"token": ""},
+        {"token": " "},
+        # No header brings them.
+        {"token": "s\u00e9cret-0123456789"},
+        {"token": "secret-0123456789 "},
+        {"token": "secret-\n0123456789"},
+        {"hosts": ["a/b"]},
+        {"hosts": ["*"]},
+    ],
 )
 def test_arguments_that_protect_nothing_are_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"token|host"):

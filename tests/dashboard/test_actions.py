@@ -1,5 +1,6 @@
 """What the forms do, and where they lead."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from queuectl import EventKind, JobState, QueueEngine
+from queuectl import EventKind, JobState, QueueEngine, format_time
 from tests.dashboard.serving import Served, served
-from tests.waiting import wait_for_event
+from tests.waiting import wait_for_event, wait_until
 
 
 async def post(site: Served, path: str, fields: dict[str, Any]) -> httpx2.Response:
@@ -50,11 +51,17 @@ async def test_where_nothing_is_ticked_nothing_is_done(site: Served) -> None:
     [
         "http://evil.example/",
         "//evil.example/",
+        "///evil.example/",
+        "////evil.example",
+        "/jobs/../..//evil.example",
+        "/healthz",
+        "http://[",
         "/\\evil.example",
         "javascript:alert(1)",
         "/jobs\r\nset-cookie: a=b",
         "\t//evil.example",
         "https:evil.example",
+        "//[",
         "",
     ],
 )
@@ -75,12 +82,14 @@ async def test_a_reason_is_kept(site: Served) -> None:
     assert (await site.engine.get("job-1")).reason == "not <b>today</b>"
 
 
-async def test_what_is_gone_already_counts_as_deleted(site: Served) -> None:
+async def test_what_is_gone_already_does_not_count_as_deleted(site: Served) -> None:
     await site.engine.enqueue("echo hi", id="job-1")
 
-    answer = await post(site, "/actions/delete", {"job": ["job-1", "never-there"]})
+    some = await post(site, "/actions/delete", {"job": ["job-1", "never-there"]})
+    none = await post(site, "/actions/delete", {"job": "job-1"})
 
-    assert answer.status_code == 303
+    assert some.headers["location"] == "/jobs?done=deleted&count=1&skipped=1"
+    assert none.headers["location"] == "/jobs?done=deleted&count=0&skipped=1"
     assert await site.engine.list() == []
 
 
@@ -151,6 +160,26 @@ async def test_how_many_dead_jobs_are_meant_is_asked(site: Served) -> None:
     assert "Retry 3 dead jobs, all there are?" in again.text
 
 
+@pytest.mark.parametrize(("action", "left"), [("purge", 1), ("retry", 2)])
+async def test_what_died_after_the_question_is_not_meant_by_the_answer(
+    site: Served, action: str, left: int
+) -> None:
+    await make_dead(site.engine, "a")
+    page = await site.client.get(f"/confirm/dlq_{action}?all=yes", headers=site.browser())
+    [asked] = re.findall(r'name="until" value="([^"]+)"', page.text)
+    # The clock of the queue counts milliseconds.
+    await wait_until(lambda: format_time(site.engine.now()) > asked)
+    await make_dead(site.engine, "b")
+
+    answer = await post(site, f"/actions/dlq/{action}", {"all": "yes", "until": asked})
+    refused = await post(site, f"/actions/dlq/{action}", {"all": "yes", "until": "now"})
+
+    assert answer.headers["location"].endswith("count=1")
+    assert refused.status_code == 400
+    assert (await states(site.engine))["b"] == "dead"
+    assert len(await states(site.engine)) == left
+
+
 async def test_all_of_the_dead_are_not_meant_by_nothing(site: Served) -> None:
     await make_dead(site.engine, "a")
 
@@ -172,11 +201,13 @@ async def test_what_is_finished_for_long_is_purged(site: Served) -> None:
 
     young = await post(site, "/actions/purge", {"state": "dead", "older_than": "7d"})
     wrong = await post(site, "/actions/purge", {"state": "dead", "older_than": "soon"})
+    # The form offers neither.
     running = await post(site, "/actions/purge", {"state": "processing"})
+    waiting = await post(site, "/actions/purge", {"state": ["dead", "pending"]})
     every = await post(site, "/actions/purge", {"state": ["dead", "completed"]})
 
     assert young.headers["location"].endswith("count=0")
-    assert wrong.status_code == running.status_code == 400
+    assert [answer.status_code for answer in (wrong, running, waiting)] == [400] * 3
     assert every.headers["location"].endswith("count=1")
 
 
@@ -293,5 +324,18 @@ async def test_bytes_that_are_no_text_are_refused(site: Served) -> None:
     raw = await site.client.post("/actions/retry", content=b"job=\xff", headers=headers)
     quoted = await site.client.post("/actions/retry", content=b"job=%ff%00", headers=headers)
 
-    assert raw.status_code == 400
-    assert quoted.status_code == 404
+    assert raw.status_code == quoted.status_code == 400
+
+
+async def test_a_command_that_is_no_text_is_refused_and_not_changed(
+    engine: QueueEngine, tmp_path: Path
+) -> None:
+    async with served(engine, tmp_path, allow_enqueue=True) as site:
+        kind = {"content-type": "application/x-www-form-urlencoded"}
+        answer = await site.client.post(
+            "/enqueue", content=b"command=cat+caf%E9.txt", headers=site.browser(**kind)
+        )
+
+    assert answer.status_code == 400
+    assert "UTF-8" in answer.text
+    assert await engine.list() == []

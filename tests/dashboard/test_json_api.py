@@ -239,7 +239,7 @@ async def test_the_dead_are_listed_with_their_causes(site: Served) -> None:
 @pytest.mark.parametrize(
     ("body", "left"),
     [
-        ({"ids": ["a"]}, {"b", "c"}),
+        ({"ids": ["a", "a", "a"]}, {"b", "c"}),
         ({"reason": "exit_code=3"}, {"c"}),
         ({"all": True}, set()),
     ],
@@ -298,3 +298,23 @@ async def test_a_job_is_added_where_that_is_allowed(engine: QueueEngine, tmp_pat
     assert check(added)["id"] == "a"
     assert check(taken)["error"]["code"] == 409
     assert check(wrong)["error"]["code"] == 400
+
+
+async def test_a_body_that_is_too_large_is_refused_in_json(
+    engine: QueueEngine, tmp_path: Path
+) -> None:
+    job = {"command": "#" + 5 * 2**20 * "x"}
+
+    async with served(engine, tmp_path, allow_enqueue=True) as site:
+        answer = await site.client.post("/api/jobs", json=job)
+
+    assert check(answer)["error"]["code"] == 413
+
+
+async def test_a_method_that_there_is_not_is_answered_with_those_that_there_are(
+    engine: QueueEngine, tmp_path: Path
+) -> None:
+    async with served(engine, tmp_path, allow_enqueue=True) as site:
+        answer = await site.client.delete("/api/jobs")
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, POST")

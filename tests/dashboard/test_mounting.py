@@ -1,10 +1,12 @@
 """The dashboard inside another application, under a path of its own."""
 
+import asyncio
 from pathlib import Path
 
 import httpx2
 from starlette.applications import Starlette
 from starlette.routing import Mount
+from starlette.types import Message
 
 from queuectl import QueueEngine
 from queuectl.dashboard import create_dashboard
@@ -42,10 +44,13 @@ async def test_forms_lead_back_below_its_path(engine: QueueEngine) -> None:
         # Another page of the same host is none of ours.
         outside = {"job": "job-2", "back": "/ops/logout"}
         away = await client.post(path, data=outside, headers=origin)
+        host = {"job": "job-2", "back": "///ops/queue/evil.example/"}
+        elsewhere = await client.post("/ops/queue/actions/delete", data=host, headers=origin)
         other = await client.post(path, data=inside, headers={"origin": "http://evil.example"})
 
     assert back.headers["location"] == ("/ops/queue/jobs?state=pending&done=cancelled&count=1")
     assert away.headers["location"] == "/ops/queue/jobs?done=cancelled&count=1"
+    assert elsewhere.headers["location"] == "/ops/queue/jobs?done=deleted&count=1"
     assert other.status_code == 403
 
 
@@ -67,6 +72,38 @@ async def test_behind_tls_the_cookie_is_for_tls_alone(engine: QueueEngine) -> No
         link = await client.get("https://jobs.example/ops/queue/", params={"token": TOKEN})
 
     assert "Secure" in link.headers["set-cookie"]
+
+
+async def test_a_stream_that_the_server_cancels_ends_as_it_should(engine: QueueEngine) -> None:
+    dashboard = create_dashboard(engine, hosts=["jobs.example"])
+    host = Starlette(routes=[Mount("/ops/queue", dashboard)])
+    sent: list[Message] = []
+    has_begun = asyncio.Event()
+
+    async def receive() -> Message:
+        return await asyncio.Future()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+        if message.get("body"):
+            has_begun.set()
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/ops/queue/live/workers",
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"host", b"jobs.example")],
+    }
+    task = asyncio.create_task(host(scope, receive, send))
+    await has_begun.wait()
+    task.cancel("timeout graceful shutdown exceeded")
+
+    # Uvicorn logs a traceback of what is raised here.
+    await task
+    assert sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
 
 
 async def test_two_dashboards_in_one_application_do_not_meet(tmp_path: Path) -> None:

@@ -1,17 +1,18 @@
 """Where a dashboard listens, and where it refuses to."""
 
+import asyncio
 import socket
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
 import anyio
 import pytest
 
 from queuectl import QueueEngine
-from queuectl.dashboard import Access, ServeError, open_server
+from queuectl.dashboard import Access, ServeError, connections, open_server
 from queuectl.dashboard.server import _bind
 from tests.dashboard.serving import TOKEN, Served, served, token_file
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_until
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "224.0.0.1"])  # noqa: S104 (refused)
@@ -38,6 +39,17 @@ async def test_the_link_signs_in(engine: QueueEngine, tmp_path: Path) -> None:
     assert answer.status_code == 303
     assert answer.headers["location"] == "/"
     assert page.status_code == 200
+
+
+async def test_the_link_of_a_read_only_dashboard_opens_no_other(
+    engine: QueueEngine, tmp_path: Path
+) -> None:
+    async with served(engine, tmp_path, token_file=None) as site:
+        reading = await open_server(engine, Access(port=0, read_only=True))
+        reading.close()
+        answer = await site.stranger.get(f"/?{reading.link.partition('?')[2]}")
+
+    assert answer.status_code == 401
 
 
 async def test_a_token_from_a_file_is_not_in_the_link(engine: QueueEngine, tmp_path: Path) -> None:
@@ -144,3 +156,23 @@ async def test_those_who_say_nothing_do_not_keep_others_out_for_long(
         taken = await site.stranger.get("/healthz")
 
     assert (refused.status_code, taken.status_code) == (503, 200)
+
+
+async def test_who_does_not_take_his_answers_is_hung_up_on(
+    site: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "_PATIENCE", 0.05)
+    host, _, port = site.host.rpartition(":")
+    # Nobody needs the token for this one; so many of it are more than the system keeps.
+    request = b"GET /static/app.css HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    loop = asyncio.get_running_loop()
+
+    with closing(socket.socket()) as silent:
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        silent.setblocking(False)
+        await loop.sock_connect(silent, (host, int(port)))
+        await loop.sock_sendall(silent, 400 * request)
+        await wait_until(lambda: bool(site.server.server_state.connections))
+        await wait_until(lambda: not site.server.server_state.connections)
+
+    await wait_until(lambda: not site.server.server_state.tasks)

@@ -1,12 +1,15 @@
 """How a dashboard stops: at once, whoever has a page open."""
 
 import asyncio
+import sqlite3
+import threading
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
 from queuectl import QueueEngine
+from queuectl.engine.store.base import CheckReport
 from tests.dashboard.serving import Served, served
 from tests.dashboard.streams import streaming
 from tests.waiting import wait_until
@@ -76,6 +79,34 @@ async def test_it_stops_in_time_while_a_large_answer_is_not_taken(
 
     assert loop.time() - begin < SOON
     assert "Cancel" not in caplog.text
+
+
+async def test_it_stops_in_time_while_many_wait_for_long_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+
+    def check(connection: sqlite3.Connection) -> CheckReport:
+        begun.set()
+        connection.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
+        ).fetchall()
+        raise AssertionError
+
+    monkeypatch.setattr("queuectl.engine.store.sqlite.lookups.check_database", check)
+    loop = asyncio.get_running_loop()
+
+    async with QueueEngine(tmp_path / "queue.db") as engine, served(engine, tmp_path) as site:
+        looks = [asyncio.create_task(site.client.get("/database?check=yes")) for _ in range(5)]
+        await asyncio.to_thread(begun.wait)
+        begin = loop.time()
+        site.server.stop()
+        await site.stopped.wait()
+        await asyncio.wait(looks)
+
+    # And the engine is closed.
+    assert loop.time() - begin < SOON
+    assert all(look.exception() for look in looks)
 
 
 async def test_a_reader_who_goes_leaves_nothing_behind(site: Served) -> None:

@@ -27,6 +27,14 @@ def test_two_databases_have_two_tokens(tmp_path: Path) -> None:
     assert len({kept_token(folder) for folder in folders}) == 2
 
 
+def test_the_token_of_a_read_only_dashboard_is_another_one(tmp_path: Path) -> None:
+    full = kept_token(tmp_path)
+    reading = kept_token(tmp_path, read_only=True)
+
+    assert reading != full
+    assert [kept_token(tmp_path), kept_token(tmp_path, read_only=True)] == [full, reading]
+
+
 def test_whoever_starts_at_once_gets_the_same(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
         tokens = set(threads.map(kept_token, [tmp_path] * 32))

@@ -8,7 +8,7 @@ from starlette.datastructures import QueryParams
 
 from queuectl import InvalidValueError, JobState, OutcomeKind, WorkerInfo, WorkerState
 from queuectl.dashboard import words
-from queuectl.dashboard.panes import params
+from queuectl.dashboard.panes import params, search
 from queuectl.dashboard.panes.config import Refused, config_view
 from queuectl.dashboard.panes.confirm import confirm_view
 from queuectl.dashboard.panes.database import database_view
@@ -22,6 +22,7 @@ from queuectl.dashboard.panes.jobs import jobs_view
 from queuectl.dashboard.panes.life import life
 from queuectl.dashboard.panes.notice import notice
 from queuectl.dashboard.panes.overview import OverviewView, overview_view
+from queuectl.engine.domain.looks import MOST_READ
 from tests.dashboard.views import (
     make_activity,
     make_cause,
@@ -278,7 +279,7 @@ def test_clocks_that_disagree_do_not_break_the_drawing() -> None:
     job = make_job(state=JobState.PROCESSING, created_at=NOW + SECOND)
     run = make_attempt(started_at=NOW + 2 * SECOND, finished_at=None, outcome=None)
 
-    assert life(job, [run], NOW).rows[0].took == "0 s"
+    assert life(job, [run], NOW).rows[0].took == "< 1 ms"
 
 
 def test_of_very_many_runs_the_last_are_drawn() -> None:
@@ -305,7 +306,7 @@ def test_an_attempt_shows_what_it_used() -> None:
     [row] = job_view(make_job(), [run], Shown(), NOW).attempts
 
     assert (row.cpu, row.cpu_share, row.memory, row.output) == (
-        "0.50 s",
+        "500 ms",
         "25 %",
         "3.0 MiB",
         "2.0 KiB",
@@ -336,6 +337,14 @@ def test_the_link_to_an_output_says_what_it_leads_to(
     view = job_view(job, [run], Shown(), NOW, written=written)
 
     assert view.output.link == words
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_an_output_is_called_live_only_while_its_run_goes_on(state: JobState) -> None:
+    run = make_attempt(finished_at=None, outcome=None)
+    output = job_view(make_job(state=state), [run], Shown(), NOW).output
+
+    assert output.is_running is (state is JobState.PROCESSING)
 
 
 async def test_a_long_output_is_shown_from_its_end() -> None:
@@ -464,6 +473,30 @@ def test_what_destroys_names_what_it_is_about() -> None:
     assert len(view.fields) == 25
 
 
+def test_what_is_asked_about_is_what_is_sent() -> None:
+    stop = confirm_view("stop", QueryParams([("job", "innocent"), ("worker", "w1")]))
+    twice = confirm_view("delete", QueryParams([("job", "a"), ("job", "a"), ("job", "")]))
+
+    assert (stop.names, stop.fields) == (("w1",), (("worker", "w1"),))
+    assert twice.asked.question == "Delete 1 job?"
+    assert (twice.names, twice.fields) == (("a",), (("job", "a"),))
+
+
+@pytest.mark.parametrize(
+    ("action", "query"),
+    [
+        ("purge", "state=dead&older_than=abc"),
+        ("purge", "state=dead&older_than=1e99"),
+        ("purge", "state=pending&older_than=7d"),
+        ("dlq_purge", "all=no"),
+        ("delete", "job="),
+    ],
+)
+def test_nothing_is_asked_that_would_be_refused(action: str, query: str) -> None:
+    with pytest.raises(InvalidValueError):
+        confirm_view(action, QueryParams(query))
+
+
 @pytest.mark.parametrize(
     "action", ["delete", "cancel", "stop", "purge", "dlq_purge", "retry", "nonsense", ""]
 )
@@ -506,17 +539,21 @@ def test_a_notice_is_made_of_a_code_and_a_number(query: dict[str, str], told: st
 
 
 def test_a_query_that_makes_no_sense_is_refused() -> None:
-    for given in ("x", "-1", "1.5", "9" * 19, "٣", "9" * 5000, "0" * 20 + "9" * 4400):
+    for given in ("x", "-1", "0", "1.5", "9" * 19, "٣", "9" * 5000, "0" * 20 + "9" * 4400):
         with pytest.raises(InvalidValueError):
-            params.place({"before": given}, "before")
+            params.number({"before": given}, "before")
 
     with pytest.raises(InvalidValueError):
         params.state({"state": "nonsense"}, "state")
 
 
+def test_a_step_of_a_search_is_what_the_engine_reads() -> None:
+    assert search.STEP == MOST_READ
+
+
 def test_a_query_is_read() -> None:
-    assert params.place({"before": "12"}, "before") == 12
-    assert params.place({}, "before") is None
+    assert params.number({"before": "12"}, "before") == 12
+    assert params.number({}, "before") is None
     assert params.state({"state": "dead"}, "state") is JobState.DEAD
     assert params.text({"tag": "  a "}, "tag") == "a"
     assert params.text({"tag": " "}, "tag") is None
@@ -530,7 +567,7 @@ def test_a_job_that_is_not_there_leads_to_those_that_are() -> None:
 
 
 def test_an_error_has_words_of_its_own() -> None:
-    assert error_view(404).hint
+    assert "pruned" in error_view(404).hint
     assert error_view(418).title
     assert error_view(401).asks_token
     assert error_view(421).is_stranger

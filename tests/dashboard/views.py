@@ -251,7 +251,10 @@ def every_view(text: str, now: datetime = NOW) -> dict[str, tuple[str, msgspec.S
         "confirm": (
             "confirm",
             confirm.confirm_view(
-                "cancel", QueryParams([("job", ascii_of(text))] * 30 + [("back", text)])
+                "cancel",
+                QueryParams(
+                    [("job", f"{n}{ascii_of(text)}") for n in range(30)] + [("back", text)]
+                ),
             ),
         ),
         "confirm by cause": (
@@ -260,7 +263,7 @@ def every_view(text: str, now: datetime = NOW) -> dict[str, tuple[str, msgspec.S
         ),
         "confirm purge": (
             "confirm",
-            confirm.confirm_view("purge", QueryParams([("state", text), ("older_than", text)])),
+            confirm.confirm_view("purge", QueryParams("state=dead&state=completed&older_than=7d")),
         ),
         "error": ("error", error.error_view(404, text, text)),
         "no such job": ("error", error.error_view(404, text, is_of_jobs=True)),

@@ -311,6 +311,14 @@ async def test_past_events_end_with_the_last_one(engine: QueueEngine) -> None:
     assert await told(engine.past_events(since=6)) == []
 
 
+@pytest.mark.parametrize("last", [-1, 0, 100_001])
+async def test_as_many_past_events_as_nobody_can_be_given_are_refused(
+    engine: QueueEngine, last: int
+) -> None:
+    with pytest.raises(InvalidValueError, match=f"1 to 100000, not {last}"):
+        await told(engine.past_events(last=last))
+
+
 async def test_the_last_runs_of_a_job_are_given_with_the_one_under_way(
     engine: QueueEngine, tmp_path: Path
 ) -> None:

@@ -99,8 +99,8 @@ async def test_the_files_of_an_adopted_run_that_is_somebody_elses_by_now_are_lef
     await orphaned(db_path, tmp_path)
     files = files_of_first_run(db_path)
 
-    async def refuse(*_: object, **__: object) -> bool:
-        return False
+    async def refuse(*_: object, **__: object) -> None:
+        """Say that the run is another's."""
 
     monkeypatch.setattr(SqliteStore, "finish", refuse)
 

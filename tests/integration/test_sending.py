@@ -17,7 +17,7 @@ from queuectl.engine.runtime.clock import SystemClock
 from queuectl.engine.runtime.webhooks import sender as sending
 from queuectl.engine.runtime.webhooks.sender import Sender
 from queuectl.engine.store.outbox import Target
-from tests.receiver import Behaviour, Receiver, answers, never_ends, receiving
+from tests.receiver import Behaviour, Receiver, answers, closes, never_ends, receiving, says
 
 SECRET: Final = "whsec_" + "A" * 32
 CONTINUES: Final = b"HTTP/1.1 103\r\n\r\n"
@@ -116,6 +116,31 @@ async def test_of_a_body_without_end_a_little_is_read_and_its_status_counts(
     assert await send(sender, receiver.does("/", endless)) == Answer(status=200)
 
 
+async def begins(writer: asyncio.StreamWriter) -> None:
+    """Promise a body, and say nothing until the other side goes."""
+    writer.write(b"HTTP/1.1 200 X\r\ncontent-length: 9\r\n\r\n")
+    await writer.wait_closed()
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        begins,
+        says(b"HTTP/1.1 200 X\r\ncontent-length: 9\r\n\r\nshort"),
+        says(b"HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\n\r\nnonsense\r\n"),
+    ],
+    ids=["hangs", "cut", "nonsense"],
+)
+async def test_an_answer_counts_whatever_becomes_of_its_body(
+    sender: Sender, receiver: Receiver, behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "BODY_SECONDS", 0.05)
+    url = receiver.does("/", behaviour, answers(204))
+
+    assert await send(sender, url) == Answer(status=200)
+    assert await send(sender, url) == Answer(status=204)
+
+
 async def test_a_connection_is_used_again(sender: Sender, receiver: Receiver) -> None:
     ports: list[int] = []
 
@@ -126,6 +151,28 @@ async def test_a_connection_is_used_again(sender: Sender, receiver: Receiver) ->
     url = receiver.does("/", answer)
     assert [(await send(sender, url)).status for _ in range(3)] == [200] * 3
     assert len(set(ports)) == 1
+
+
+async def test_a_connection_that_is_closed_while_it_is_used_again_is_no_failure(
+    sender: Sender, receiver: Receiver
+) -> None:
+    url = receiver.does("/", answers(200), closes, answers(204))
+
+    assert [(await send(sender, url)).status for _ in range(2)] == [200, 204]
+    assert len(receiver.received) == 3
+
+
+async def test_a_new_connection_that_is_closed_without_an_answer_is_a_failure(
+    sender: Sender, receiver: Receiver
+) -> None:
+    url = receiver.does("/", answers(200), closes)
+
+    first, second, third = [await send(sender, url) for _ in range(3)]
+
+    problem = Answer(problem="closed the connection without an answer")
+    assert (first, second, third) == (Answer(status=200), problem, problem)
+    # The second one came twice: once by the connection that was kept.
+    assert len(receiver.received) == 4
 
 
 async def test_a_name_is_looked_up_and_its_addresses_are_tried_in_turn(

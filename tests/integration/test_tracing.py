@@ -1,5 +1,6 @@
 """Attempts as spans, and trace contexts on their way through jobs, by OpenTelemetry's SDK."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -22,8 +23,12 @@ from opentelemetry.trace import (
     format_trace_id,
 )
 
-from queuectl import EventKind, JobSpec, JobState, QueueEngine
+from queuectl import EventKind, JobSpec, JobState, OutcomeKind, QueueEngine
+from queuectl.engine.domain.lifecycle import Outcome
+from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.plans import Stop
+from queuectl.engine.runtime.recording import EndedRun, Recorder
+from queuectl.engine.runtime.tracing import Tracing
 from tests.integration.conftest import GRACE
 from tests.integration.orphans import GATE, orphaned
 from tests.integration.processes import engine_process, pid_in
@@ -197,6 +202,35 @@ async def test_a_cancelled_run_is_no_error(
     [span] = attempts_in(spans)
     assert span.status.status_code is StatusCode.UNSET
     assert [name for name, _ in events_of(span)] == ["queuectl.job.cancelled"]
+
+
+async def test_what_became_of_a_job_is_traced_and_logged_as_the_database_has_it(
+    traced: QueueEngine,
+    tracer: Tracer,
+    spans: InMemorySpanExporter,
+    db_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A worker of another test may have taken the log for itself.
+    monkeypatch.setattr(logging.getLogger("queuectl"), "propagate", True)
+    await traced.enqueue("exit 0", id="job")
+    now = traced._clock.now()
+    [job] = (await traced._store.claim(1, 1, now=now)).jobs
+    await traced.cancel("job", reason="enough")
+    recorder = Recorder(
+        traced._store, traced._clock, StateFolder(db_path), Tracing(tracer, db_path)
+    )
+    outcome = Outcome(kind=OutcomeKind.LOST, reason="lost")
+
+    with caplog.at_level("INFO", logger="queuectl"):
+        assert await recorder.record(EndedRun(job=job, outcome=outcome, started_at=now))
+
+    [span] = attempts_in(spans)
+    cancelled = {"queuectl.job.state": "cancelled", "queuectl.job.reason": "enough"}
+    assert (await traced.get("job")).state is JobState.CANCELLED
+    assert events_of(span) == [("queuectl.job.cancelled", cancelled)]
+    assert "cancelled job: enough" in caplog.messages
 
 
 async def test_a_command_goes_on_with_the_trace_of_its_attempt(

@@ -12,9 +12,10 @@ import prometheus_client
 import pytest
 
 import queuectl
-from queuectl import BOUNDS, QueueEngine, StoreError
+from queuectl import BOUNDS, OutcomeKind, QueueEngine, StoreError
 from queuectl.engine.testing import FakeClock, FakeRun, FakeRunner, drain
 from queuectl.metrics import render
+from tests.contract.steps import add_one, end, take_one
 from tests.metrics.reading import counters, parse, scrape
 from tests.waiting import wait_until
 
@@ -59,6 +60,20 @@ async def test_runs_retries_and_deaths_are_counted(db_path: Path, clock: FakeClo
     assert before["queuectl_jobs_dead_total"] == 1
     assert before["queuectl_job_retries_total"] == 3
     assert after["queuectl_job_retries_total"] == 4
+
+
+async def test_a_failed_run_of_a_job_that_was_cancelled_meanwhile_is_no_retry(
+    engine: QueueEngine,
+) -> None:
+    await add_one(engine._store)
+    job = await take_one(engine._store)
+    await engine.cancel(job.id)
+    await end(engine._store, job, OutcomeKind.LOST)
+
+    samples = await scrape(engine)
+
+    assert samples['queuectl_jobs_finished_total{outcome="lost"}'] == 1
+    assert samples["queuectl_job_retries_total"] == 0
 
 
 async def test_run_times_and_waits_are_histograms(db_path: Path, clock: FakeClock) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from queuectl.metrics import (
 )
 from queuectl.metrics.server import is_loopback, parse_request
 from tests.metrics.reading import parse
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -151,6 +153,33 @@ async def test_who_is_silent_is_left_after_a_while(
     monkeypatch.setattr(server_module, "_PATIENCE", 0.01)
 
     assert await talk(address, b"GET /metrics") == b""
+
+
+async def test_who_does_not_take_the_answer_is_hung_up_on(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = 16 * 2**20
+
+    async def large(_: QueueEngine) -> bytes:
+        return size * b"x"
+
+    monkeypatch.setattr(server_module, "_PATIENCE", 0.05)
+    monkeypatch.setattr(server_module, "render", large)
+    place = urlsplit(address)
+    reader, writer = await asyncio.open_connection(place.hostname, place.port, limit=1024)
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+    # Its task ends with the connection, which else waits for ever for its reader.
+    await wait_until(lambda: any("_converse" in repr(task) for task in asyncio.all_tasks()))
+    await wait_until(lambda: not any("_converse" in repr(task) for task in asyncio.all_tasks()))
+    taken = 0
+
+    with suppress(ConnectionError):
+        while piece := await reader.read(2**20):
+            taken += len(piece)
+
+    writer.close()
+    assert taken < size
 
 
 async def test_many_at_once_are_served_and_too_many_are_turned_away(

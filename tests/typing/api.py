@@ -75,6 +75,9 @@ from queuectl import (
     attempt_record,
     default_database,
     diagnose,
+    escape_json,
+    escape_line,
+    escape_text,
     event_record,
     finding_record,
     format_duration,
@@ -292,7 +295,7 @@ def reads_figures(activity: Activity, spread: Spread, point: Point, totals: Tota
     assert_type((point.at, point.enqueued), tuple[datetime, int])
     assert_type((point.completed, point.failed), tuple[int, int])
     assert_type((totals.since, totals.enqueued), tuple[datetime, int])
-    assert_type((totals.died, totals.retried), tuple[int, int])
+    assert_type((totals.died, totals.rescheduled, totals.retried), tuple[int, int, int])
     assert_type((totals.runs, totals.wait), tuple[dict[OutcomeKind, Classes], Classes])
     assert_type((totals.wait.count, totals.wait.seconds), tuple[int, float])
     assert_type((totals.wait.by_bound, BOUNDS), tuple[tuple[int, ...], tuple[float, ...]])
@@ -312,6 +315,7 @@ def reads_input(report: CheckReport, setting: Setting, given: JobInput) -> None:
     assert_type(parse_time("2026-01-01T00:00:00Z"), datetime)
     assert_type(format_duration(timedelta()), str)
     assert_type(format_time(datetime.min), str)  # noqa: DTZ901 (never run)
+    assert_type((escape_text("a"), escape_line("a"), escape_json("a")), tuple[str, str, str])
     assert_type(default_database(), Path)
     assert_type((report.schema_version, report.driver), tuple[int, str])
     assert_type(report.problems, list[str])

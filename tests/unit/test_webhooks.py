@@ -14,6 +14,8 @@ from queuectl.engine.domain.delivering import (
     MOST_ATTEMPTS,
     Answer,
     decide_delivery,
+    decide_pause,
+    longest_overdue,
     parse_retry_after,
 )
 from queuectl.engine.domain.states import JobState
@@ -31,6 +33,7 @@ from queuectl.engine.domain.webhooks import (
     webhook_number,
 )
 from queuectl.engine.errors import InvalidValueError
+from queuectl.engine.runtime.webhooks.lane import REFUSED_SECONDS, Lane, Records
 from queuectl.engine.runtime.webhooks.sender import signature_headers
 from tests.factories import NOW
 
@@ -132,9 +135,23 @@ def test_http_to_another_machine_is_on_purpose_only() -> None:
     assert check_url("http://example.com/", insecure=True) == "http://example.com/"
 
 
-def test_a_url_with_a_password_is_not_repeated() -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user:hush@example.com/",
+        "https://user:hush#@example.com/",
+        "https://user:hush\u00e9@example.com/",
+        "https://user:hush@exam ple.com/",
+        "https://user:hush@[::1/",
+        "https://user:hush@example.com:port/",
+        "https://user:hush@@example.com:port/",
+        "https:/user:a//hush@example.com/",
+        "https://user:\nhush@example.com/",
+    ],
+)
+def test_a_url_with_a_password_is_not_repeated(url: str) -> None:
     with pytest.raises(InvalidValueError) as caught:
-        check_url("https://user:hush@example.com/", insecure=False)
+        check_url(url, insecure=False)
 
     assert "hush" not in str(caught.value)
 
@@ -144,10 +161,21 @@ def test_states_are_kept_once_and_in_their_order() -> None:
     assert check_on("failed") == (JobState.FAILED,)
 
 
-@pytest.mark.parametrize("on", [[], ["pending"], ["processing", "dead"], ["exploded"], ""])
-def test_other_states_are_refused(on: list[str]) -> None:
-    with pytest.raises(InvalidValueError):
+@pytest.mark.parametrize(
+    ("on", "words"),
+    [
+        ([], ""),
+        (["pending"], "; not of 'pending'"),
+        (["dead", "done"], "; not of 'done'"),
+        ("", "; not of ''"),
+    ],
+)
+def test_other_states_are_refused_with_those_that_can_be_told_of(on: list[str], words: str) -> None:
+    with pytest.raises(InvalidValueError) as caught:
         check_on(on)
+
+    known = "completed, failed, dead, cancelled"
+    assert str(caught.value) == f"a webhook is told of one or more of: {known}{words}"
 
 
 def test_tags_are_kept_once() -> None:
@@ -261,6 +289,68 @@ def test_who_asks_for_time_gets_it_but_not_for_ever_and_not_less_than_others() -
     assert wait(timedelta(minutes=30)) == timedelta(minutes=30)
     assert wait(timedelta(days=400)) == LONGEST_RETRY_AFTER
     assert wait(timedelta()) == FIRST_WAIT
+
+
+TAKEN: Final = Answer(status=200)
+REFUSED: Final = Answer(status=500)
+ASKS: Final = Answer(status=429, retry_after=timedelta(minutes=30))
+
+
+def test_who_takes_nothing_is_left_alone_for_up_to_a_minute() -> None:
+    pauses = [decide_pause([REFUSED], refusals).total_seconds() for refusals in range(1, 10)]
+
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert decide_pause([REFUSED], 10**9) == timedelta(minutes=1)
+    assert decide_pause([], 0) == decide_pause([REFUSED], 0) == timedelta()
+    assert decide_pause([REFUSED, ASKS], 9) == timedelta(minutes=30)
+
+
+def test_a_pause_ends_with_a_message_that_is_taken_unless_time_is_asked_for() -> None:
+    lane = Lane()
+    lane.hear([REFUSED], 100)
+    lane.hear([REFUSED, REFUSED], 101)
+    assert (lane.seconds_held(101), lane.seconds_held(104)) == (2, 0)
+
+    lane.hear([TAKEN, REFUSED], 104)
+    assert lane.seconds_held(104) == 0
+    lane.hear([REFUSED], 104)
+    assert lane.seconds_held(104) == 1
+
+    # As one does that takes so many in a while.
+    lane.hear([TAKEN, ASKS], 105)
+    assert lane.seconds_held(105) == 1800
+
+
+def test_the_longer_nothing_can_be_recorded_the_less_is_sent() -> None:
+    records = Records()
+    now, pauses = 0.0, []
+
+    for _ in range(8):
+        records.hear(are_kept=False, now=now)
+        # Another that was on its way already.
+        records.hear(are_kept=False, now=now)
+        pauses.append(records.seconds_held(now))
+        now += pauses[-1]
+
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
+    records.hear(are_kept=True, now=now)
+    assert not records.are_refused
+    records.hear(are_kept=False, now=now)
+    assert records.seconds_held(now) == 1
+
+
+def test_messages_do_not_die_earlier_behind_others_than_by_attempts_of_their_own() -> None:
+    lane = Lane()
+    lane.hear([ASKS], 0)
+    lane.hear([REFUSED], 1)
+    longest = timedelta(hours=27)
+
+    assert not lane.is_hopeless(longest.total_seconds())
+    assert lane.is_hopeless(REFUSED_SECONDS)
+    assert longest_overdue(lane.asked) >= longest + (MOST_ATTEMPTS - 1) * timedelta(minutes=30)
+    lane.hear([TAKEN], 2)
+    assert not lane.is_hopeless(REFUSED_SECONDS * 2)
+    assert lane.asked == timedelta()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from queuectl import escape_line
 from queuectl.cli import options, render, screen
 from queuectl.cli.errors import CommandError, UsageError
 from queuectl.cli.session import with_engine
@@ -102,7 +103,7 @@ async def _serve(engine: "QueueEngine", access: "Access", *, as_json: bool) -> N
         screen.flush()
 
     if access.token_file is not None:
-        screen.note(f"sign in with the token in {screen.escape_line(str(access.token_file))}")
+        screen.note(f"sign in with the token in {escape_line(str(access.token_file))}")
 
     await server.serve_until_stopped()
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from queuectl import StoreDamagedError, database_record
+from queuectl import StoreDamagedError, database_record, escape_line
 from queuectl.cli import options, render, screen
 from queuectl.cli.errors import CommandError, ExitCode
 from queuectl.cli.session import make_engine, with_engine
@@ -25,7 +25,7 @@ def show_path(context: typer.Context, as_json: options.AsJson = False) -> None:
     if as_json:
         render.print_json({"path": path})
     else:
-        screen.write_line(screen.escape_line(path))
+        screen.write_line(escape_line(path))
 
 
 @app.command("info")
@@ -55,7 +55,7 @@ def check(context: typer.Context, as_json: options.AsJson = False) -> None:
     elif not report.problems:
         screen.write_line(f"ok: schema version {report.schema_version}, {report.driver}")
     else:
-        screen.write("".join(f"{screen.escape_line(text)}\n" for text in report.problems))
+        screen.write("".join(f"{escape_line(text)}\n" for text in report.problems))
 
     if report.problems:
         raise CommandError(
@@ -78,7 +78,7 @@ def backup(
     if as_json:
         render.print_json({"backup": file})
     else:
-        screen.write_line(screen.escape_line(file))
+        screen.write_line(escape_line(file))
 
 
 @app.command("vacuum")

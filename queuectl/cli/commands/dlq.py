@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from queuectl import JobState
+from queuectl import JobState, escape_line
 from queuectl.cli import options, render, screen
 from queuectl.cli.commands.jobs import print_retried, purge_agreed
 from queuectl.cli.errors import UsageError
@@ -91,7 +91,7 @@ def purge_dead(
 
     It asks first; where nobody is at a terminal to answer, --yes must be given.
     """
-    which = "" if cause is None else f" with the reason {screen.escape_line(cause)}"
+    which = "" if cause is None else f" with the reason {escape_line(cause)}"
     purge_agreed(
         context,
         f"Delete all dead jobs{which}, with their outputs?",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from queuectl import escape_line
 from queuectl.cli import options, render, screen
 from queuectl.cli.errors import ExitCode
 from queuectl.cli.session import make_engine
@@ -69,13 +70,13 @@ def _print(findings: Sequence["Finding"]) -> None:
 
     for finding in sorted(findings, key=lambda finding: _ORDER.index(finding.verdict)):
         head = f"{finding.verdict:<7}  {finding.check:<{width}}  "
-        lines = _wrapped(screen.escape_line(finding.words), len(head))
+        lines = _wrapped(escape_line(finding.words), len(head))
         screen.write_line(_colored(head, finding.verdict) + lines[0])
         screen.write("".join(f"{'':<{len(head)}}{line}\n" for line in lines[1:]))
 
         if finding.advice is not None:
             # In one piece: what is in it may be copied.
-            screen.write_line(f"{'':<{len(head)}}-> {screen.escape_line(finding.advice)}")
+            screen.write_line(f"{'':<{len(head)}}-> {escape_line(finding.advice)}")
 
 
 def _wrapped(text: str, indent: int) -> list[str]:

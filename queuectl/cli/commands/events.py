@@ -58,7 +58,7 @@ def show_events(
             min=1,
             max=2**31 - 1,
             metavar="N",
-            help="Begin with the last N; with --since, end after N.",
+            help="Begin with the last N, 100000 at the most; with --since, end after N.",
         ),
     ] = None,
     as_json: options.AsJson = False,
@@ -72,12 +72,19 @@ def show_events(
     wanted = _Wanted(follow=follow, since=since, job_id=job_id, limit=limit)
 
     async def work(engine: "QueueEngine") -> None:
+        is_empty = True
+
         async for event in _events(engine, wanted):
+            is_empty = False
+
             if as_json:
                 render.print_json_line(event_record(event))
             else:
                 screen.write_line(render.event_line(event))
                 screen.flush()
+
+        if is_empty:
+            await _tell_why(engine, wanted)
 
     with_engine(context, work)
 
@@ -89,6 +96,27 @@ class _Wanted(NamedTuple):
     since: int | None
     job_id: str | None
     limit: int | None
+
+
+async def _tell_why(engine: "QueueEngine", wanted: _Wanted) -> None:
+    """
+    Say why there is no event, where it is not that none is behind a number.
+
+    Raises:
+        JobNotFoundError: There is no such job, and no event of one that was deleted.
+    """
+    if wanted.job_id is None:
+        if not wanted.since:
+            is_new = await engine.last_event() == 0
+            screen.note("nothing has happened yet" if is_new else "no events are kept any more")
+
+        return
+
+    async for _ in engine.past_events(last=1, job_id=wanted.job_id):
+        return
+
+    job = await engine.get(wanted.job_id)
+    screen.note(f"no events of job {job.id} are kept any more")
 
 
 def _events(engine: "QueueEngine", wanted: _Wanted) -> AsyncIterator["Event"]:

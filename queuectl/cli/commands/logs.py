@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 
-from queuectl import JobState, RunNotFoundError
+from queuectl import JobState, RunNotFoundError, escape_line, escape_text
 from queuectl.cli import options, render, screen
 from queuectl.cli.errors import CommandError
 from queuectl.cli.session import tell_no_worker, with_engine
@@ -106,7 +106,7 @@ class _Shower:
         if self._as_json:
             render.print_json_line(self._object(number, self._decoder.decode(piece)))
         elif self._is_escaping:
-            screen.write(screen.escape(self._decoder.decode(piece)))
+            screen.write(escape_text(self._decoder.decode(piece)))
             screen.flush()
         else:
             screen.write_bytes(piece)
@@ -185,7 +185,7 @@ async def _follow(
             return
 
         what = "not run" if wanted.attempt is None else f"no attempt {wanted.attempt}"
-        reason = f": {screen.escape_line(job.reason)}" if job.reason else ""
+        reason = f": {escape_line(job.reason)}" if job.reason else ""
         raise CommandError(
             f"job {job.id} has {what}, and never will: it is {job.state}{reason}"
         ) from error

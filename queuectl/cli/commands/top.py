@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from queuectl.cli import options, render, screen
-from queuectl.cli.session import with_engine
+from queuectl.cli.session import start_worker_words, with_engine
 
 if TYPE_CHECKING:
     from queuectl import QueueEngine
@@ -45,6 +45,7 @@ def top(
     with NO_COLOR or on a terminal that is dumb, it is the same as --once; with --json
     it is one object.
     """
+    start = start_worker_words(context)
 
     async def work(engine: "QueueEngine") -> None:
         from queuectl.cli.look import Observer
@@ -54,9 +55,9 @@ def top(
         if as_json:
             await _print_record(observer)
         elif once or not screen.is_animated(sys.stdout):
-            await _print_snapshot(observer)
+            await _print_snapshot(observer, start)
         else:
-            await _watch(engine, observer)
+            await _watch(engine, observer, start)
 
     with_engine(context, work)
 
@@ -67,23 +68,24 @@ async def _print_record(observer: "Observer") -> None:
     render.print_json(top_record(await observer.look(_MOST)))
 
 
-async def _print_snapshot(observer: "Observer") -> None:
+async def _print_snapshot(observer: "Observer", start: str) -> None:
     """Print a look as plain text: cut to a terminal, and whole in a pipe."""
-    from queuectl.cli.drawing import Sheet, draw
+    from queuectl.cli.drawing import draw
+    from queuectl.cli.sheet import Sheet
 
     is_for_person = screen.is_terminal(sys.stdout)
     sheet = Sheet(
         width=shutil.get_terminal_size().columns if is_for_person else None,
         is_ascii=not sys.stdout.encoding.lower().startswith("utf"),
     )
-    lines = draw(await observer.look(_MOST), sheet)
+    lines = draw(await observer.look(_MOST), sheet, start=start)
     screen.write("".join(f"{line.plain.rstrip()}\n" for line in lines))
 
 
-async def _watch(engine: "QueueEngine", observer: "Observer") -> None:
+async def _watch(engine: "QueueEngine", observer: "Observer", start: str) -> None:
     from queuectl.cli.drawing import Frame
     from queuectl.cli.live import live_view
 
     with live_view() as view:
         async for _ in engine.changes():
-            view.show(Frame(await observer.look(shutil.get_terminal_size().lines)))
+            view.show(Frame(await observer.look(shutil.get_terminal_size().lines), start))

@@ -181,7 +181,7 @@ def retry(
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Send deliveries again that were given up: all of those named, or none."""
+    """Send deliveries that were given up again, and those that wait now: all named, or none."""
     ids = deliveries or []
 
     if bool(ids) + everything + (webhook is not None) != 1:

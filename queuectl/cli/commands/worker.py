@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 import anyio
 import typer
 
-from queuectl import WorkerNotFoundError
+from queuectl import WorkerNotFoundError, escape_line
 from queuectl.cli import log, metrics, options, progress, render, screen
 from queuectl.cli.errors import CommandError, ExitCode, explain, only_one
 from queuectl.cli.session import session_of, start_worker_words, with_engine
@@ -206,8 +206,7 @@ def _start_detached(context: typer.Context, plan: Plan, processes: int) -> None:
             screen.write_line(worker.id)
         elif not plan.as_json:
             screen.write_line(
-                f"Started worker: {worker.id}, pid {worker.pid},"
-                f" log {screen.escape_line(worker.log_file)}"
+                f"Started worker: {worker.id}, pid {worker.pid}, log {escape_line(worker.log_file)}"
             )
 
     if plan.as_json:

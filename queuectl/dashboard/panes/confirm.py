@@ -1,12 +1,13 @@
 """Asks before something is destroyed, or many commands run."""
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 from starlette.datastructures import QueryParams
 
-from queuectl import InvalidValueError, JobState
+from queuectl import TERMINAL, InvalidValueError, JobState, format_time, parse_duration
 from queuectl.dashboard import words
 from queuectl.dashboard.text import readable_line
 
@@ -64,10 +65,16 @@ async def load(engine: "QueueEngine", action: str, params: QueryParams) -> Confi
     Look up what a question is about, and return it.
 
     Raises:
-        InvalidValueError: There is no such action, or nothing was selected.
+        InvalidValueError: There is no such action, nothing was selected, or the action
+            would refuse it.
     """
-    dead = await _count_dead(engine, params.get("reason")) if action in _OF_THE_DEAD else None
-    return confirm_view(action, params, dead=dead)
+    if action not in _OF_THE_DEAD:
+        return confirm_view(action, params)
+
+    # Before they are counted: what dies from here on is not what is asked about.
+    until = engine.now()
+    dead = await _count_dead(engine, params.get("reason"))
+    return confirm_view(action, params, dead=dead, until=until)
 
 
 async def _count_dead(engine: "QueueEngine", reason: str | None) -> int | None:
@@ -79,7 +86,9 @@ async def _count_dead(engine: "QueueEngine", reason: str | None) -> int | None:
     return next((cause.count for cause in causes if cause.reason == reason), None)
 
 
-def confirm_view(action: str, params: QueryParams, *, dead: int | None = None) -> ConfirmView:
+def confirm_view(
+    action: str, params: QueryParams, *, dead: int | None = None, until: datetime | None = None
+) -> ConfirmView:
     """
     Return the question before an action.
 
@@ -87,9 +96,11 @@ def confirm_view(action: str, params: QueryParams, *, dead: int | None = None) -
         action: ``cancel``, ``delete``, ``dlq_purge``, ``dlq_retry``, ``purge`` or ``stop``.
         params: The fields of the form.
         dead: How many dead jobs are meant, where that is known.
+        until: When those were dead that are meant; sent on, for more may die.
 
     Raises:
-        InvalidValueError: There is no such action, or nothing was selected.
+        InvalidValueError: There is no such action, nothing was selected, or the action
+            would refuse it.
     """
     ask = _QUESTIONS.get(action)
 
@@ -97,21 +108,52 @@ def confirm_view(action: str, params: QueryParams, *, dead: int | None = None) -
         msg = "there is nothing to confirm here"
         raise InvalidValueError(msg)
 
-    kept = _FIELDS[action]
-    names = params.getlist("job") or params.getlist("worker")
+    fields = _fields(params, _FIELDS[action])
+    names = [value for name, value in fields if name in _NAMED]
+
+    if until is not None:
+        fields.append(("until", format_time(until)))
 
     return ConfirmView(
         action=action,
         asked=ask(params) if dead is None else _OF_THE_DEAD[action](params, dead),
-        fields=tuple((name, value) for name, value in params.multi_items() if name in kept),
+        fields=tuple(fields),
         names=tuple(readable_line(name, longest=_LONGEST) for name in names[:_MOST_NAMES]),
         more=max(len(names) - _MOST_NAMES, 0),
         back=params.get("back"),
     )
 
 
+def given(params: QueryParams, name: str) -> list[str]:
+    """Return the values of a field that may be there several times, each once."""
+    return list(dict.fromkeys(value for value in params.getlist(name) if value))
+
+
+def finished_for(params: QueryParams) -> timedelta:
+    """
+    Return for how long jobs have been finished that are to be deleted.
+
+    Raises:
+        InvalidValueError: It is no duration, or the jobs are not finished ones.
+    """
+    if not TERMINAL.issuperset(given(params, "state")):
+        names = ", ".join(sorted(TERMINAL))
+        msg = f"only finished jobs are deleted by age ({names})"
+        raise InvalidValueError(msg)
+
+    return parse_duration(params.get("older_than", "").strip() or "0")
+
+
+def _fields(params: QueryParams, wanted: set[str]) -> list[tuple[str, str]]:
+    """Return what is sent on, each once; an empty reason is one, too."""
+    items = dict.fromkeys(params.multi_items())
+    return [
+        (name, value) for name, value in items if name in wanted and (value or name == "reason")
+    ]
+
+
 def _selected(params: QueryParams, field: str) -> int:
-    count = len(params.getlist(field))
+    count = len(given(params, field))
 
     if not count:
         msg = "nothing was selected: go back and tick something first"
@@ -164,7 +206,7 @@ def _dead(params: QueryParams, count: int | None) -> str:
     """Return which dead jobs are meant, and how many where that is known."""
     reason = params.get("reason")
 
-    if reason is None and not params.get("all"):
+    if reason is None and params.get("all") != "yes":
         msg = "nothing was selected: name a cause, or all"
         raise InvalidValueError(msg)
 
@@ -176,7 +218,8 @@ def _dead(params: QueryParams, count: int | None) -> str:
 
 def _purge(params: QueryParams) -> Question:
     _selected(params, "state")
-    states = " and ".join(readable_line(state) for state in params.getlist("state"))
+    finished_for(params)
+    states = " and ".join(given(params, "state"))
     older = readable_line(params.get("older_than") or "0", longest=_LONGEST)
     return Question(
         question=f"Delete all jobs that are {states} for longer than {older}?",
@@ -205,6 +248,8 @@ _QUESTIONS: Final[dict[str, Callable[[QueryParams], Question]]] = {
     "stop": _stop,
 }
 _OF_THE_DEAD: Final = {"dlq_purge": _purge_dead, "dlq_retry": _retry_dead}
+# What is asked about one by one.
+_NAMED: Final = {"job", "worker"}
 _FIELDS: Final = {
     "cancel": {"job"},
     "delete": {"job"},

@@ -94,7 +94,7 @@ async def load(engine: "QueueEngine", params: Mapping[str, str], now: datetime) 
         InvalidValueError: What was asked for makes no sense.
     """
     reason = params.get("reason")
-    before = asked.place(params, "before")
+    before = asked.number(params, "before")
     found = await look(engine, JobState.DEAD, reason=reason, before=before, limit=asked.PAGE)
     total = (await engine.stats()).counts[JobState.DEAD]
     causes = await engine.dlq.causes(limit=_MOST_CAUSES)

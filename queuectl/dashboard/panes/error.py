@@ -9,7 +9,7 @@ from queuectl.dashboard.text import readable_line
 _LONGEST: Final = 1000
 
 _TITLES: Final = {
-    400: "This makes no sense",
+    400: "Not understood",
     401: "Please show your link",
     403: "Not from here",
     404: "Not found",

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from queuectl import JobState, OutputMissingError, RunNotFoundError
+from queuectl import JobState, OutputMissingError, RunNotFoundError, escape_text
 from queuectl.dashboard import outputs, words
 from queuectl.dashboard.panes import params as asked
 from queuectl.dashboard.panes.job_row import can, reason_of
 from queuectl.dashboard.panes.life import Life, life, outcome_state
-from queuectl.dashboard.text import OutputText, readable, readable_line
+from queuectl.dashboard.text import OutputText, readable_line
 from queuectl.dashboard.words import Moment
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
         attempt: The number of the run; None before the first.
         text: Readable; its end where it is long. None where its file is gone.
         is_cut: Whether something in front of it is left out.
-        is_live: Whether more may come.
+        is_live: Whether more may come, of this run or the next.
+        is_running: Whether the run goes on.
         link: What the link to more of it says: while the run goes on, only its end
             can be fetched.
     """
@@ -95,6 +96,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
     text: str | None
     is_cut: bool
     is_live: bool
+    is_running: bool
     link: str
 
 
@@ -193,7 +195,7 @@ async def _look_up(
     job = await engine.get(asked.text(params, "job") or "")
     # There may be very many, and an open page is looked up again and again.
     attempts = await engine.attempts(job.id, last=_MOST_ATTEMPTS)
-    chosen = asked.place(params, "attempt")
+    chosen = asked.number(params, "attempt")
 
     if chosen is not None and not 1 <= chosen <= job.run_count:
         raise RunNotFoundError(job.id, chosen)
@@ -247,7 +249,7 @@ def job_view(
     return JobView(
         id=job.id,
         state=job.state.value,
-        command=readable(job.command),
+        command=escape_text(job.command),
         reason=reason_of(job),
         stuck=readable_line(job.stuck or ""),
         tags=tuple((tag, readable_line(tag)) for tag in job.tags),
@@ -278,7 +280,7 @@ def _output_view(
     Args:
         output: Its end; None where it is gone.
         attempt: The number of the run.
-        is_live: Whether more may come.
+        is_live: Whether more may come, of this run or the next.
         written: How much of it there is; None where the run has ended.
     """
     return Output(
@@ -286,6 +288,7 @@ def _output_view(
         text=None if output is None else output.text,
         is_cut=output is not None and output.is_cut,
         is_live=is_live,
+        is_running=written is not None,
         link=_link(written),
     )
 

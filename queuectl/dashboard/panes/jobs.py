@@ -86,7 +86,7 @@ async def load(engine: "QueueEngine", params: Mapping[str, str], now: datetime) 
     state = asked.state(params, "state")
     tag = asked.text(params, "tag")
     search = asked.text(params, "search")
-    before = asked.place(params, "before")
+    before = asked.number(params, "before")
     found = await look(engine, state, tag=tag, search=search, before=before, limit=asked.PAGE)
     counts = (await engine.stats()).counts
     return jobs_view(

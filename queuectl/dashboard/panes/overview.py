@@ -1,12 +1,14 @@
 """The queue at a glance."""
 
+import heapq
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from queuectl import JobState
+from queuectl import EventKind, JobNotFoundError, JobState
 from queuectl.dashboard import words
 from queuectl.dashboard.charts import activity_chart, ceiling
 from queuectl.dashboard.panes.fleet import slots_busy, summary
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
 _HOUR: Final = timedelta(hours=1)
 _DAY: Final = timedelta(days=1)
 _RECENT: Final = 6
+
+# In which those that died last are looked for: the last events, how many of the jobs that
+# these tell of, and the newest of the listing, where there was much else or nothing lately.
+_EVENTS: Final = 1000
+_TOLD: Final = 24
+_NEWEST: Final = 50
 
 _PERIODS: Final = {timedelta(minutes=1): "Minute", _HOUR: "Hour", _DAY: "Day"}
 
@@ -127,9 +135,35 @@ async def load(engine: "QueueEngine", params: Mapping[str, str], now: datetime) 
         hour=await engine.history(_HOUR, steps=60),
         day=await engine.history(_DAY, steps=48),
         running=(await engine.page(JobState.PROCESSING, limit=_RECENT)).jobs,
-        dead=(await engine.page(JobState.DEAD, limit=_RECENT)).jobs,
+        dead=await _died_last(engine),
         now=now,
     )
+
+
+async def _died_last(engine: "QueueEngine") -> "Sequence[Job]":
+    """Return the jobs that died last; the listing has those in front that were added last."""
+    listed = (await engine.page(JobState.DEAD, limit=_NEWEST)).jobs
+
+    if not listed:
+        return ()
+
+    dead = {job.id: job for job in listed}
+    told: dict[str, None] = {}
+
+    async for event in engine.past_events(last=_EVENTS):
+        # Whatever happened to it later, it is not dead any more.
+        told.pop(event.job_id, None)
+
+        if event.kind is EventKind.DIED:
+            told[event.job_id] = None
+
+    for job_id in [*told][-_TOLD:]:
+        if job_id not in dead:
+            with suppress(JobNotFoundError):
+                dead[job_id] = await engine.get(job_id)
+
+    found = (job for job in dead.values() if job.state is JobState.DEAD)
+    return heapq.nlargest(_RECENT, found, key=lambda job: job.finished_at or job.updated_at)
 
 
 def overview_view(

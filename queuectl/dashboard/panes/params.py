@@ -8,9 +8,8 @@ from queuectl import InvalidValueError, JobState
 PAGE: Final = 50
 _LONGEST: Final = 200
 
-# The largest whole number that the database holds, and how many digits it has.
+# The largest whole number that the database holds.
 _LARGEST: Final = 2**63 - 1
-_MOST_DIGITS: Final = 19
 
 
 def text(params: Mapping[str, str], name: str) -> str | None:
@@ -18,23 +17,27 @@ def text(params: Mapping[str, str], name: str) -> str | None:
     return params.get(name, "").strip()[:_LONGEST] or None
 
 
-def place(params: Mapping[str, str], name: str) -> int | None:
+def number(params: Mapping[str, str], name: str, *, most: int = _LARGEST) -> int | None:
     """
-    Return a whole number.
+    Return a whole number, None where it is empty or was not given.
+
+    Args:
+        params: The query.
+        name: Of the number.
+        most: The largest that it may be.
 
     Raises:
-        InvalidValueError: It is none.
+        InvalidValueError: It is not a whole number from 1 to the most.
     """
     given = params.get(name, "")
 
     if not given:
         return None
 
-    is_number = given.isascii() and given.isdecimal() and len(given) <= _MOST_DIGITS
+    is_number = given.isascii() and given.isdecimal() and len(given) <= len(str(most))
 
-    if not is_number or int(given) > _LARGEST:
-        msg = f"{name}: expected a whole number"
-        raise InvalidValueError(msg)
+    if not is_number or not 1 <= int(given) <= most:
+        raise InvalidValueError(f"{name} is not a whole number from 1 to {most}")
 
     return int(given)
 

@@ -47,7 +47,7 @@ class Pane(msgspec.Struct, frozen=True):
 PANES: Final[dict[str, Pane]] = {
     "overview": Pane(overview.load, ("health", "kpis", "charts", "durations", "recent")),
     "jobs": Pane(jobs.load, ("choices", "rows")),
-    "job": Pane(job.load, ("head", "facts", "attempts"), job.load_parts),
+    "job": Pane(job.load, ("head", "facts", "attempts", "written"), job.load_parts),
     "dlq": Pane(dlq.load, ("causes", "rows")),
     "scheduled": Pane(scheduled.load, ("rows",)),
     "workers": Pane(fleet.load, ("fleet",)),

@@ -38,7 +38,7 @@ async def load(engine: "QueueEngine", params: Mapping[str, str], now: datetime) 
     Raises:
         InvalidValueError: What was asked for makes no sense.
     """
-    before = asked.place(params, "before")
+    before = asked.number(params, "before")
     page = await engine.page(scheduled=True, before=before, limit=asked.PAGE)
     return scheduled_view(page, now, before=before)
 

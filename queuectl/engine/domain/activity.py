@@ -27,6 +27,7 @@ BOUNDS: Final[tuple[float, ...]] = (
 # What is counted beside the outcomes of runs, which go by their own names.
 ENQUEUED: Final = "enqueued"
 DIED: Final = "died"
+RESCHEDULED: Final = "rescheduled"
 RETRIED: Final = "retried"
 WAIT: Final = "wait"
 
@@ -169,6 +170,8 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
             counts; in UTC.
         enqueued: Jobs that were added.
         died: Jobs that went to the dead letter queue.
+        rescheduled: Runs that failed and left their job a retry. An older queuectl
+            did not count them: this begins with the first one after that.
         retried: Jobs that were put back by hand.
         runs: Runs by how they ended, with their times; every outcome is present.
         wait: From when a job was due to when it started, of these runs.
@@ -177,6 +180,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime
     enqueued: int
     died: int
+    rescheduled: int
     retried: int
     runs: dict[OutcomeKind, Classes]
     wait: Classes
@@ -219,6 +223,7 @@ def totals(since: datetime, tallies: Iterable[Tally]) -> Totals:
         since=since,
         enqueued=_count(by_measure.get(ENQUEUED, [])),
         died=_count(by_measure.get(DIED, [])),
+        rescheduled=_count(by_measure.get(RESCHEDULED, [])),
         retried=_count(by_measure.get(RETRIED, [])),
         runs={kind: _classes(by_measure.get(kind.value, [])) for kind in OutcomeKind},
         wait=_classes(by_measure.get(WAIT, [])),

@@ -1,5 +1,6 @@
 """What becomes of a delivery when an attempt ends: the whole retry policy of webhooks."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -14,10 +15,16 @@ LONGEST_WAIT: Final = timedelta(hours=6)
 MOST_ATTEMPTS: Final = 12
 _GROWTH: Final = 3
 
+# Who takes nothing is left alone for 1 s, 2 s, 4 s and so on, up to a minute: one message
+# at a time finds out whether it takes some again, and the others follow soon when it does.
+FIRST_PAUSE: Final = timedelta(seconds=1)
+LONGEST_PAUSE: Final = timedelta(minutes=1)
+_MOST_DOUBLINGS: Final = 6
+
 # For how long a message may be due while the ones before it are not taken. With the share
 # below, all attempts of one take 27 hours at the most, unless its receiver asks for more:
 # who takes none for two days takes none of those that wait either. Without a limit they
-# would pile up behind a receiver that hangs, for each of its attempts takes 15 seconds.
+# would pile up, for only one at a time finds out whether it takes some again.
 LONGEST_OVERDUE: Final = timedelta(days=2)
 
 # The largest share that is added to a wait, so that not all come back at once.
@@ -26,6 +33,9 @@ _JITTER: Final = 0.2
 # What a receiver may ask for at the most.
 LONGEST_RETRY_AFTER: Final = timedelta(days=1)
 _MOST_DIGITS: Final = 9
+
+# How far ahead a message can be due; clocks are set right by seconds all the time.
+LONGEST_DUE: Final = LONGEST_RETRY_AFTER + timedelta(hours=1)
 
 # The first digits of statuses; and the one by which a receiver says: nothing more, please.
 _TAKEN: Final = 2
@@ -104,15 +114,45 @@ def decide_delivery(answer: Answer, attempts: int, now: datetime, luck: float) -
 
     wait = min(FIRST_WAIT * _GROWTH ** (attempts - 1), LONGEST_WAIT) * (1 + _JITTER * luck)
 
-    if answer.retry_after is not None:
-        wait = max(wait, min(answer.retry_after, LONGEST_RETRY_AFTER))
-
-    return Decision(state=DeliveryState.WAITING, due_at=now + wait)
+    return Decision(state=DeliveryState.WAITING, due_at=now + max(wait, asked_for([answer])))
 
 
-def overdue_reason(answer: Answer) -> str:
+def asked_for(refused: Iterable[Answer]) -> timedelta:
+    """Return how long a receiver is left alone that answered so: what it asked for, up to a day."""
+    asked = (answer.retry_after or timedelta() for answer in refused)
+    return min(max(asked, default=timedelta()), LONGEST_RETRY_AFTER)
+
+
+def decide_pause(refused: Iterable[Answer], refusals: int) -> timedelta:
+    """
+    Decide for how long a receiver is sent nothing at all.
+
+    Args:
+        refused: What it last answered to messages that it did not take.
+        refusals: How often in a row it took none.
+    """
+    asked = asked_for(refused)
+
+    if not refusals:
+        return asked
+
+    growing = FIRST_PAUSE * (1 << min(refusals - 1, _MOST_DOUBLINGS))
+    return max(asked, min(growing, LONGEST_PAUSE))
+
+
+def longest_overdue(asked: timedelta) -> timedelta:
+    """
+    Return for how long a message may be due behind others: no shorter than it would be retried.
+
+    Args:
+        asked: The longest that its receiver asked to be left alone for, up to a day.
+    """
+    return LONGEST_OVERDUE + (MOST_ATTEMPTS - 1) * asked
+
+
+def overdue_reason(answer: Answer, longest: timedelta) -> str:
     """Say why a message is given up that was due for too long; the answer is to another."""
-    return f"not taken within {LONGEST_OVERDUE.days} days; the last one: {answer.reason}"
+    return f"not taken within {longest.days} days; the last one: {answer.reason}"
 
 
 def parse_retry_after(text: str | None, now: datetime) -> timedelta | None:

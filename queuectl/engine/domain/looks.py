@@ -10,6 +10,9 @@ from queuectl.engine.domain.models import Job
 # The most rows that are read for one page. A search of so many takes a tenth of a second.
 MOST_READ: Final = 50_000
 
+# The largest whole number that a database holds.
+LARGEST_NUMBER: Final = 2**63 - 1
+
 
 class JobPage(msgspec.Struct, frozen=True, kw_only=True):
     """

@@ -119,10 +119,10 @@ class Job(Discreet, frozen=True, kw_only=True, gc=False):
     command: str
     state: JobState
     priority: int
-    attempts: int
-    run_count: int
-    interruptions: int
-    crashes: int
+    attempts: int = 0
+    run_count: int = 0
+    interruptions: int = 0
+    crashes: int = 0
     max_retries: int
     backoff_base: float | None
     timeout: timedelta | None
@@ -131,18 +131,18 @@ class Job(Discreet, frozen=True, kw_only=True, gc=False):
     run_at: datetime
     created_at: datetime
     updated_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    duration: timedelta | None
-    exit_code: int | None
-    signal: str | None
-    reason: str | None
-    cancel_reason: str | None
-    stuck: str | None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    duration: timedelta | None = None
+    exit_code: int | None = None
+    signal: str | None = None
+    reason: str | None = None
+    cancel_reason: str | None = None
+    stuck: str | None = None
     tags: tuple[str, ...]
     cwd: str
     env: dict[str, str]
-    worker: str | None
+    worker: str | None = None
 
     @property
     def run_key(self) -> RunKey:

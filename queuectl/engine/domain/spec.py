@@ -1,5 +1,6 @@
 """What was asked for, and how it becomes a complete job."""
 
+import functools
 import posixpath
 from datetime import datetime, timedelta
 
@@ -166,6 +167,8 @@ def _due_time(spec: JobSpec, now: datetime) -> datetime:
     return now if spec.delay is None else now + spec.delay
 
 
+# Jobs that are added together run in the same folder.
+@functools.lru_cache(maxsize=64)
 def _folder(cwd: str | None, here: str) -> str:
     folder = here if cwd is None else posixpath.normpath(posixpath.join(here, cwd))
 

@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from queuectl.engine.domain.spec_rules import check_tags
-from queuectl.engine.domain.states import JobState, parse_state
+from queuectl.engine.domain.states import JobState
 from queuectl.engine.domain.webhooks import WATCHED
 from queuectl.engine.errors import InvalidJobError, InvalidValueError, quoted
 
@@ -22,6 +22,9 @@ SECRET_PREFIX: Final = "whsec_"  # noqa: S105 (what all secrets begin with)
 
 # Everything that a URL may be written with, which leaves out blanks, controls and \.
 _URL: Final = re.compile(r"[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]+")
+
+# What comes before the last @, and the scheme of it: a password may have an @ of its own.
+_USER: Final = re.compile(r"\A([A-Za-z][A-Za-z0-9+.\-]*://)?.*@", re.DOTALL)
 
 # A host and a port, and nothing beside them. A name is one that can be looked up.
 _PLACE: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9\-._]+))(?::[0-9]*)?")
@@ -47,7 +50,7 @@ def check_url(url: str, *, insecure: bool) -> str:
         raise InvalidValueError(msg)
 
     if "#" in url or not _URL.fullmatch(url):
-        msg = f"not a URL that can be called: {quoted(url)} (write special characters as %20)"
+        msg = f"not a URL that can be called: {_shown(url)} (write special characters as %20)"
         raise InvalidValueError(msg)
 
     parts = _split(url)
@@ -73,11 +76,13 @@ def check_on(on: Iterable[JobState | str]) -> tuple[JobState, ...]:
     Raises:
         InvalidValueError: There is none, or one is not such a state.
     """
-    wanted = {parse_state(state) for state in ([on] if isinstance(on, str) else on)}
+    wanted = [on] if isinstance(on, str) else list(on)
+    others = [state for state in wanted if state not in WATCHED]
 
-    if not wanted or not wanted <= set(WATCHED):
+    if others or not wanted:
         names = ", ".join(state.value for state in WATCHED)
-        msg = f"a webhook is told of one or more of: {names}"
+        note = f"; not of {quoted(str(others[0]))}" if others else ""
+        msg = f"a webhook is told of one or more of: {names}{note}"
         raise InvalidValueError(msg)
 
     return tuple(state for state in WATCHED if state in wanted)
@@ -142,7 +147,7 @@ def is_loopback_name(host: str) -> bool:
 
 
 def _split(url: str) -> SplitResult:
-    msg = f"not an http or https URL with a host: {quoted(url)}"
+    msg = f"not an http or https URL with a host: {_shown(url)}"
 
     try:
         parts = urlsplit(url)
@@ -155,6 +160,11 @@ def _split(url: str) -> SplitResult:
         raise InvalidValueError(msg)
 
     return parts
+
+
+def _shown(url: str) -> str:
+    """Quote what is no URL without what may be a user and a password."""
+    return quoted(_USER.sub(r"\1@", url))
 
 
 def _is_place(netloc: str) -> bool:

@@ -112,7 +112,7 @@ class Reaper:
         """Say that children are waited for."""
         return True
 
-    def add_child_handler(self, pid: int, call: object, transport: Any) -> None:
+    def add_child_handler(self, pid: int, _call: object, transport: Any) -> None:
         """Begin to wait for a process; asyncio calls this when it has started one."""
         loop = asyncio.get_running_loop()
         end = self._ends_of[pid] = ChildEnd()
@@ -124,8 +124,8 @@ class Reaper:
         def reaped(status: int | None, usage: Any) -> None:
             code = None if status is None else os.waitstatus_to_exitcode(status)
             end.tell(named_result(code, usage, reaped=pid))
-            # As `call` does it, which is made for other threads, and so wakes the loop
-            # through a pipe: a twentieth of a short job.
+            # As asyncio's callback does it, which is made for other threads, and so wakes
+            # the loop through a pipe: a twentieth of a short job.
             loop.call_soon(transport._process_exited, UNKNOWN if code is None else code)  # noqa: SLF001
 
         self._ends.wait_for(loop, pid, reaped)

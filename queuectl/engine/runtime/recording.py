@@ -240,16 +240,16 @@ class Recorder:
         if outcome.kind is OutcomeKind.INTERRUPTED and not self._gives_back:
             transition = cancelled_instead(transition, outcome.reason or outcome.kind)
 
-        is_ours = await self._store.finish(job, transition, run, now=now)
+        made = await self._store.finish(job, transition, run, now=now)
 
-        if is_ours:
-            why = f": {transition.reason}" if transition.reason else ""
-            _log.info("%s %s%s", transition.event, job.id, why)
-            self._trace(ended, transition)
-        else:
+        if made is None:
             _log.warning("job %s: run %d is not ours any more", job.id, job.run_count)
+            return False
 
-        return is_ours
+        why = f": {made.reason}" if made.reason else ""
+        _log.info("%s %s%s", made.event, job.id, why)
+        self._trace(ended, made)
+        return True
 
     def _trace(self, ended: EndedRun, transition: Transition) -> None:
         """End the span of a run; where its worker died with it, it gets one now."""

@@ -84,10 +84,11 @@ async def run_worker(
                 services.start_soon(prune_once, parts.store, parts.clock)
 
             await worker.run(first)
-            services.cancel_scope.cancel()
 
-        if plan.recovers and worker.how_stopped <= Stop.DRAIN:
-            await deliverer.finish()
+            if plan.recovers:
+                await deliverer.end(leaves=worker.how_stopped > Stop.DRAIN)
+
+            services.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):
             await _take_off(parts, worker, home)

@@ -393,7 +393,7 @@ class JobStore(JobReader, Protocol):
 
     async def finish(
         self, job: Job, transition: Transition, run: RunRecord, *, now: datetime
-    ) -> bool:
+    ) -> Transition | None:
         """
         Record a finished run and move its job on.
 
@@ -401,7 +401,8 @@ class JobStore(JobReader, Protocol):
         it is cancelled instead.
 
         Returns:
-            False where the claim is not ours any more; then nothing changes.
+            The move that was made; None where the claim is not ours any more, and
+            nothing changes.
         """
 
     async def release(
@@ -466,7 +467,12 @@ class JobStore(JobReader, Protocol):
         """
 
     async def retry_dead(
-        self, *, now: datetime, reason: str | None = None, after: int = 0
+        self,
+        *,
+        now: datetime,
+        reason: str | None = None,
+        until: datetime | None = None,
+        after: int = 0,
     ) -> Retried:
         """
         Put some of the dead jobs back to pending, of all or of those of a reason.
@@ -474,6 +480,7 @@ class JobStore(JobReader, Protocol):
         Args:
             now: The time.
             reason: Empty for those without one, None for all.
+            until: Only those that died then or before, to the millisecond; None for all.
             after: The one of the step before. A job that dies again is not behind it.
         """
 
@@ -505,8 +512,10 @@ class JobStore(JobReader, Protocol):
             after: The one of the step before.
         """
 
-    async def purge_dead(self, *, reason: str | None = None, after: int = 0) -> Purged:
-        """Delete some of the dead jobs, of all or of those of a reason; ``after`` as above."""
+    async def purge_dead(
+        self, *, reason: str | None = None, until: datetime | None = None, after: int = 0
+    ) -> Purged:
+        """Delete some of the dead jobs; the arguments are those of `retry_dead`."""
 
     async def prune(self, *, now: datetime, retention: timedelta | None) -> bool:
         """

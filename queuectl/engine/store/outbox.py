@@ -159,6 +159,18 @@ class Outbox(Protocol):
         Those that are retried by hand are due anew, whenever they came about.
         """
 
+    async def mend_times(self, *, latest: datetime, now: datetime) -> bool:
+        """
+        Let some be due now whose time was written while the clock was ahead.
+
+        Args:
+            latest: When the last one can be due. One that was not sent yet is due at once.
+            now: The time.
+
+        Returns:
+            Whether there may be more.
+        """
+
     async def deliveries(
         self, *, webhook: str | None, state: DeliveryState | None, limit: int
     ) -> list[Delivery]:
@@ -171,11 +183,13 @@ class Outbox(Protocol):
 
     async def retry(self, ids: Sequence[str], *, now: datetime) -> list[Delivery]:
         """
-        Let dead deliveries be made after all, all or none.
+        Let dead deliveries be made after all, and waiting ones now, all or none.
+
+        Those that wait keep the number of their attempts.
 
         Raises:
             DeliveryNotFoundError: One is missing.
-            DeliveryStateError: One is not dead.
+            DeliveryStateError: One was delivered.
         """
 
     async def retry_dead(self, *, webhook: str | None, now: datetime, after: int = 0) -> Handled:

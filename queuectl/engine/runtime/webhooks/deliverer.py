@@ -3,11 +3,13 @@ Delivers what webhooks are to be told, from the database.
 
 One worker of a database does it: the one that has the lock. A message is sent
 again until it is taken, so it may come twice, with the same id. Each webhook has
-a lane of its own, so that one that fails or hangs holds up none of the others.
+a lane of its own, so that one that fails or hangs holds up none of the others, and
+is left alone for a while where it fails.
 """
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,9 +20,10 @@ import anyio
 import anyio.abc
 
 from queuectl.engine.domain.delivering import (
-    LONGEST_OVERDUE,
+    LONGEST_DUE,
     Answer,
     decide_delivery,
+    longest_overdue,
     overdue_reason,
 )
 from queuectl.engine.domain.durations import format_time
@@ -30,6 +33,7 @@ from queuectl.engine.runtime.clock import SystemClock, sleep
 from queuectl.engine.runtime.plans import EngineParts
 from queuectl.engine.runtime.reporting import reported
 from queuectl.engine.runtime.webhooks.duty import held
+from queuectl.engine.runtime.webhooks.lane import Lane, Records
 from queuectl.engine.runtime.webhooks.sending import opened_sender
 from queuectl.engine.store.base import Change
 from queuectl.engine.store.outbox import Message, Sent, Target
@@ -50,12 +54,9 @@ _UNUSED: Final = 10.0
 # Seconds of real time between two looks: hints come with every commit.
 _PAUSE: Final = 0.05
 
-# Seconds of real time in which a worker that ends sends what is due: nobody may follow it.
+# Seconds of real time in which a worker that ends hears of what it has sent, and sends what
+# is due: nobody may follow it.
 LAST_SECONDS: Final = 5.0
-
-# Seconds for which a webhook has to have refused all messages before those are given up
-# that are overdue: after a long pause, as of the machine, it may be away for a moment too.
-REFUSED_SECONDS: Final = 3600.0
 
 # Seconds between two looks for deliveries that are too old.
 PRUNE_INTERVAL: Final = 60.0
@@ -83,41 +84,62 @@ class Deliverer:
         self._targets: list[Target] | None = None
         self._is_on_duty = False
         self._is_lacking = False
-        self._busy: set[int] = set()
         self._pruned_at: float | None = None
-        # Since when none of their messages was taken, by webhook.
-        self._refused_since: dict[int, float] = {}
+        # By webhook.
+        self._lanes: dict[int, Lane] = {}
+        self._records = Records()
+        # Set where the worker ends; and whether the rest is for others to send.
+        self._ending = asyncio.Event()
+        self._is_leaving = False
+        self._ended = asyncio.Event()
 
     async def serve(self) -> None:
-        """Deliver what is due, whenever that is ours to do, until cancelled."""
-        with self._bus.listening(self._hear):
-            while True:
-                if not await self._look():
-                    # What those were told that are disabled grows old as well.
-                    await self._prune()
-                    await self._rest(_UNUSED)
-                    continue
+        """Deliver what is due, whenever that is ours to do, until told to end, or cancelled."""
+        try:
+            with self._bus.listening(self._hear):
+                while not self._is_leaving:
+                    wait = await self._serve_once()
 
-                async with self._on_duty() as sender:
-                    if sender is not None:
-                        await self._deliver(sender)
+                    if self._ending.is_set():
+                        break
 
-                await self._rest(_LOOK)
+                    await self._rest(wait)
+        finally:
+            self._ended.set()
 
-    async def finish(self) -> None:
-        """Send what is due, each message once, for a few seconds; for a worker that ends."""
+    async def end(self, *, leaves: bool) -> None:
+        """
+        Have `serve` end, and wait for it: for some seconds, for a receiver may hang.
+
+        What is being sent is recorded, for who comes next would send it again.
+
+        Args:
+            leaves: Whether what else is due is for others to send; else it is sent before,
+                each message once.
+        """
         # Without webhooks, nothing was written that could be sent.
         if self._targets == []:
             return
 
-        with anyio.move_on_after(LAST_SECONDS):
-            if not (targets := await self._look()):
-                return
+        self._is_leaving = leaves
+        self._ending.set()
+        self._news.set()
 
-            async with self._on_duty() as sender, anyio.create_task_group() as lanes:
-                if sender is not None:
-                    for target in targets:
-                        lanes.start_soon(self._send_due, sender, target)
+        with anyio.move_on_after(LAST_SECONDS):
+            await self._ended.wait()
+
+    async def _serve_once(self) -> float:
+        """Deliver as long as it is ours to do; return the seconds until the next look."""
+        if not await self._look():
+            # What those were told that are disabled grows old as well.
+            await self._tidy()
+            return _UNUSED
+
+        async with self._on_duty() as sender:
+            if sender is not None:
+                await self._deliver(sender)
+
+        return _LOOK
 
     @asynccontextmanager
     async def _on_duty(self) -> AsyncIterator["Sender | None"]:
@@ -146,18 +168,44 @@ class Deliverer:
         return None
 
     async def _deliver(self, sender: "Sender") -> None:
-        """Deliver as long as there are webhooks."""
-        async with anyio.create_task_group() as lanes:
-            while targets := await self._look():
-                now = self._clock.now()
+        """Deliver as long as there are webhooks; told to end, until nothing is left to send."""
+        await self._mend_times()
 
-                for target in targets:
-                    if target.number not in self._busy and _is_due(target, now):
-                        self._busy.add(target.number)
-                        lanes.start_soon(self._empty, sender, target)
+        async with anyio.create_task_group() as tasks:
+            while not self._is_leaving and (targets := await self._look()):
+                lanes = self._lanes_of(targets)
 
-                await self._prune()
-                await self._rest(self._seconds_to_wait(targets))
+                for target, lane in lanes:
+                    if self._seconds_until(target, lane) <= 0:
+                        lane.is_busy = True
+                        tasks.start_soon(self._empty, sender, target, lane)
+
+                if self._ending.is_set() and not any(lane.is_busy for _, lane in lanes):
+                    break
+
+                await self._tidy()
+                await self._rest(min(_LOOK, *(self._seconds_until(*each) for each in lanes)))
+
+    def _lanes_of(self, targets: list[Target]) -> list[tuple[Target, Lane]]:
+        """Return where messages are sent to, with their lanes; forget those of others."""
+        lanes = [(target, self._lanes.get(target.number) or Lane()) for target in targets]
+        # One that is enabled again is not to be taken for another while it is sent to.
+        busy = {number: lane for number, lane in self._lanes.items() if lane.is_busy}
+        self._lanes = busy | {target.number: lane for target, lane in lanes}
+        return lanes
+
+    def _seconds_until(self, target: Target, lane: Lane) -> float:
+        """Return the seconds until something is to be sent; for ever where that is not known."""
+        if target.due_at is None or lane.is_busy:
+            return math.inf
+
+        # What cannot be recorded comes again: one message finds out whether it can by now.
+        if self._records.are_refused and any(each.is_busy for each in self._lanes.values()):
+            return math.inf
+
+        moment = self._clock.monotonic()
+        held = max(lane.seconds_held(moment), self._records.seconds_held(moment))
+        return max(0.0, held, (target.due_at - self._clock.now()).total_seconds())
 
     async def _look(self) -> list[Target]:
         """Return where messages are sent to; what was seen last, where the store refuses."""
@@ -166,85 +214,86 @@ class Deliverer:
 
         return self._targets or []
 
-    async def _empty(self, sender: "Sender", target: Target) -> None:
-        """Be a lane."""
+    async def _empty(self, sender: "Sender", target: Target, lane: Lane) -> None:
+        """Send what is due to a webhook."""
         try:
-            # What cannot be recorded is not sent again at once.
-            if await self._send_due(sender, target):
-                self._news.set()
+            await self._send_due(sender, target, lane)
         finally:
-            self._busy.discard(target.number)
+            lane.is_busy = False
+            self._news.set()
 
-    async def _send_due(self, sender: "Sender", target: Target) -> bool:
-        """Send what is due; return whether all of it could be recorded."""
+    async def _send_due(self, sender: "Sender", target: Target, lane: Lane) -> None:
+        """Send what is due, unless the webhook is to be left alone."""
         at_once = 1
 
         # One at a time until one is taken: who fails is not to be stormed.
-        while messages := await self._due(target, at_once):
+        while not self._is_leaving and (messages := await self._due(target, lane, at_once)):
             began = self._clock.now()
-            results: list[Answer | None] = []
+            answers: list[Answer] = []
 
             async with anyio.create_task_group() as tasks:
                 for message in messages:
-                    tasks.start_soon(self._send, sender, target, message, results)
+                    tasks.start_soon(self._send, sender, target, message, answers)
 
-            if None in results:
-                return False
+            moment = self._clock.monotonic()
+            self._records.hear(are_kept=len(answers) == len(messages), now=moment)
 
-            refused = [answer for answer in results if answer and not answer.is_taken]
-            at_once = 1 if refused else AT_ONCE
+            # What cannot be recorded is not sent again at once.
+            if len(answers) < len(messages):
+                return
 
-            if len(refused) < len(results):
-                self._refused_since.pop(target.number, None)
-            elif self._is_hopeless(target):
-                await self._give_up(target, refused[-1], began)
+            lane.hear(answers, moment)
+            at_once = AT_ONCE if all(answer.is_taken for answer in answers) else 1
 
-        return True
+            if lane.is_hopeless(moment):
+                await self._give_up(target, lane, answers[-1], began)
 
-    def _is_hopeless(self, target: Target) -> bool:
-        """Whether a webhook that has just refused a message has refused all for a while."""
-        now = self._clock.monotonic()
-        return now >= self._refused_since.setdefault(target.number, now) + REFUSED_SECONDS
+            if lane.seconds_held(moment) or self._records.are_refused:
+                return
 
-    async def _give_up(self, target: Target, answer: Answer, began: datetime) -> None:
+    async def _give_up(self, target: Target, lane: Lane, answer: Answer, began: datetime) -> None:
         """Let what had been due for too long, when an attempt began, die with its answer."""
-        reason = overdue_reason(answer)
+        longest = longest_overdue(lane.asked)
+        reason = overdue_reason(answer, longest)
 
         with reported("cannot give messages to webhooks up"):
             while number := await self._outbox.give_up(
-                target, until=began - LONGEST_OVERDUE, reason=reason, now=self._clock.now()
+                target, until=began - longest, reason=reason, now=self._clock.now()
             ):
                 name = webhook_name(target.number)
                 _log.error("webhook %s: messages given up: %d; %s", name, number, reason)
                 await sleep(SystemClock(), _PAUSE)
 
-    async def _due(self, target: Target, limit: int) -> list[Message]:
+    async def _due(self, target: Target, lane: Lane, limit: int) -> list[Message]:
+        """Return what is due; nothing for a moment where the store refuses."""
         messages: list[Message] = []
+        has_looked = False
 
         with reported("cannot look messages to webhooks up"):
             messages += await self._outbox.due(target, limit=limit, now=self._clock.now())
+            has_looked = True
+
+        if not has_looked:
+            lane.hold(_LOOK, self._clock.monotonic())
 
         return messages
 
     async def _send(
-        self, sender: "Sender", target: Target, message: Message, results: list[Answer | None]
+        self, sender: "Sender", target: Target, message: Message, answers: list[Answer]
     ) -> None:
-        """Send a message; add what came of it, None where that could not be recorded."""
+        """Send a message; add what came of it, where that could be recorded."""
         answer = await sender.send(target, message.id, message.body)
         now = self._clock.now()
         decision = decide_delivery(answer, message.attempts + 1, now, self._luck())
         sent = Sent(message=message, answer=answer, decision=decision)
-        recorded: Answer | None = None
 
         with reported("cannot record a delivery"):
             await self._outbox.settle(sent, now=now)
-            recorded = answer
+            answers.append(answer)
             _tell(target, sent)
 
-        results.append(recorded)
-
-    async def _prune(self) -> None:
-        """Take away what was settled long ago, now and then: some of it in each round."""
+    async def _tidy(self) -> None:
+        """Mend times and prune, now and then."""
         moment = self._clock.monotonic()
 
         if self._pruned_at is not None and moment < self._pruned_at + PRUNE_INTERVAL:
@@ -252,6 +301,21 @@ class Deliverer:
 
         self._pruned_at = moment
 
+        if self._targets:
+            await self._mend_times()
+
+        await self._prune()
+
+    async def _mend_times(self) -> None:
+        """Let be due what was written while the clock was ahead, or else waits until then."""
+        with reported("cannot mend the times of messages to webhooks"):
+            while await self._outbox.mend_times(
+                latest=self._clock.now() + LONGEST_DUE, now=self._clock.now()
+            ):
+                await sleep(SystemClock(), _PAUSE)
+
+    async def _prune(self) -> None:
+        """Take away what was settled long ago: some of it in each round."""
         with reported("cannot delete old deliveries"):
             retention = (await self._store.settings()).event_retention
 
@@ -262,15 +326,6 @@ class Deliverer:
                 self._pruned_at = None
                 self._news.set()
 
-    def _seconds_to_wait(self, targets: list[Target]) -> float:
-        now = self._clock.now()
-        next_due = [
-            (target.due_at - now).total_seconds()
-            for target in targets
-            if target.due_at is not None and target.number not in self._busy
-        ]
-        return max(0.0, min([_LOOK, *next_due]))
-
     async def _rest(self, seconds: float) -> None:
         """Wait for a hint, or until this many seconds of the clock have passed."""
         timer = self._clock.call_later(seconds, self._news.set)
@@ -280,17 +335,17 @@ class Deliverer:
         finally:
             timer.cancel()
 
-        await sleep(SystemClock(), _PAUSE)
+        # Who is to end does not wait.
+        with anyio.move_on_after(_PAUSE):
+            await self._ending.wait()
+
         self._news.clear()
 
     def _hear(self, change: Change) -> None:
-        # Without webhooks, or where another delivers, most commits are no news.
-        if self._is_on_duty or change & Change.ORDERS:
+        # To who ends, commits are no news; nor most of them without webhooks, or where
+        # another delivers.
+        if not self._ending.is_set() and (self._is_on_duty or change & Change.ORDERS):
             self._news.set()
-
-
-def _is_due(target: Target, now: datetime) -> bool:
-    return target.due_at is not None and target.due_at <= now
 
 
 def _tell(target: Target, sent: Sent) -> None:

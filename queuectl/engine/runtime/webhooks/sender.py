@@ -6,7 +6,7 @@ themselves imported only where there is somebody to be told.
 """
 
 import ssl
-from contextlib import aclosing, suppress
+from contextlib import AsyncExitStack, aclosing, suppress
 from datetime import datetime
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -22,9 +22,13 @@ from queuectl.engine.runtime.clock import Clock
 from queuectl.engine.runtime.webhooks.network import Network, TooMuchError, limited
 from queuectl.engine.store.outbox import Target
 
-# Seconds. A receiver is to take a message, and to work on it later.
+# Seconds until the head of an answer is there. A receiver is to take a message, and to work
+# on it later.
 CONNECT_SECONDS: Final = 5.0
 WHOLE_SECONDS: Final = 15.0
+
+# Seconds for the body: who has said what matters is not waited for.
+BODY_SECONDS: Final = 1.0
 
 # Bytes of an answer that are read: its head, with all answers of status 1xx before it; and
 # its body, so that a connection can be used again. What it says does not matter, and it
@@ -35,6 +39,17 @@ MOST_BODY: Final = 4 * 1024
 # Connections that are kept open between messages, and for how many seconds.
 _KEPT: Final = 16
 _KEPT_SECONDS: Final = 5.0
+
+# What httpcore2 says where it makes one.
+_CONNECTS: Final = "connection.connect_tcp.started"
+
+# What becomes of connections, and is nobody's mistake here.
+_FAILURES: Final = (
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+    httpcore2.ProxyError,
+    OSError,
+)
 
 _HEADERS: Final = {
     "content-type": "application/json",
@@ -49,6 +64,8 @@ class Sender:
     """
     Sends messages, each once, and keeps connections for the next ones.
 
+    Where a connection that was kept turns out to be closed, it sends the message again.
+
     It follows no redirects, keeps no cookies, and never raises for what a server
     or a network does. Making one reads the system's certificates. Blocking.
 
@@ -60,8 +77,8 @@ class Sender:
         self._clock = clock
         self._trusted = httpcore2.default_ssl_context()
         self._network = Network()
-        # By the proxy they go through.
-        self._pools: dict[str | None, httpcore2.AsyncConnectionPool] = {}
+        # By the proxy they go through, and how many connections they keep.
+        self._pools: dict[tuple[str | None, int], httpcore2.AsyncConnectionPool] = {}
 
     async def close(self) -> None:
         """Close all connections."""
@@ -84,34 +101,60 @@ class Sender:
         headers = signature_headers(target.secret, message_id, body, now)
 
         try:
-            with anyio.fail_after(WHOLE_SECONDS), limited(MOST_HEAD):
-                return await self._post(urlsplit(target.url), headers, body)
+            return await self._post(urlsplit(target.url), headers, body)
         except httpcore2.ConnectTimeout:
             return Answer(problem=f"no connection within {CONNECT_SECONDS:g} s")
         except (TimeoutError, httpcore2.TimeoutException):
             return Answer(problem=f"no answer within {WHOLE_SECONDS:g} s")
         except TooMuchError as error:
             return Answer(problem=str(error))
-        except (
-            httpcore2.NetworkError,
-            httpcore2.ProtocolError,
-            httpcore2.ProxyError,
-            OSError,
-        ) as error:
+        except _FAILURES as error:
             return Answer(problem=_words(error))
 
     async def _post(self, url: SplitResult, headers: dict[str, str], body: bytes) -> Answer:
-        seconds = {"connect": CONNECT_SECONDS, "read": WHOLE_SECONDS, "write": WHOLE_SECONDS}
+        """Send, and once more by a new connection where one that was kept is closed."""
+        events: set[str] = set()
 
-        async with self._pool_for(url).stream(
+        async def hear(event: str, _: object) -> None:
+            events.add(event)
+
+        try:
+            return await self._post_once(self._pool_for(url), url, headers, body, trace=hear)
+        except (httpcore2.ReadError, httpcore2.RemoteProtocolError) as error:
+            if _CONNECTS in events or _is_nonsense(error):
+                raise
+
+        # A server may close what it does not need any more, at any time (RFC 9112, 9.5).
+        return await self._post_once(self._pool_for(url, kept=0), url, headers, body)
+
+    async def _post_once(
+        self,
+        pool: httpcore2.AsyncConnectionPool,
+        url: SplitResult,
+        headers: dict[str, str],
+        body: bytes,
+        **extensions: object,
+    ) -> Answer:
+        seconds = {"connect": CONNECT_SECONDS, "read": WHOLE_SECONDS, "write": WHOLE_SECONDS}
+        answering = pool.stream(
             "POST",
             _url(url),
             headers=[("host", url.netloc), *_HEADERS.items(), *headers.items()],
             content=body,
-            extensions={"timeout": seconds},
-        ) as response:
-            await _read_on(response)
+            extensions={"timeout": seconds, **extensions},
+        )
 
+        async with AsyncExitStack() as stack:
+            with anyio.fail_after(WHOLE_SECONDS), limited(MOST_HEAD):
+                response = await stack.enter_async_context(answering)
+
+            answer = self._answer(response)
+            await _read_on(response, stack.pop_all())
+
+        return answer
+
+    def _answer(self, response: httpcore2.Response) -> Answer:
+        """Return what the head of an answer says."""
         told = [text for name, text in response.headers if name.lower() == b"retry-after"]
         retry_after = told[0].decode("latin-1") if told else None
         return Answer(
@@ -119,7 +162,7 @@ class Sender:
             retry_after=parse_retry_after(retry_after, self._clock.now()),
         )
 
-    def _pool_for(self, url: SplitResult) -> httpcore2.AsyncConnectionPool:
+    def _pool_for(self, url: SplitResult, kept: int = _KEPT) -> httpcore2.AsyncConnectionPool:
         """
         Return what connects to a place, or to the proxy on the way there.
 
@@ -128,24 +171,35 @@ class Sender:
         """
         address = _proxy_for(url)
 
-        if address not in self._pools:
+        if (address, kept) not in self._pools:
             # Who sends keeps to a number for each webhook, so that none waits for another.
-            self._pools[address] = httpcore2.AsyncConnectionPool(
+            self._pools[address, kept] = httpcore2.AsyncConnectionPool(
                 ssl_context=self._trusted,
                 proxy=None if address is None else _proxy(address, self._trusted),
                 max_connections=None,
-                max_keepalive_connections=_KEPT,
+                max_keepalive_connections=kept,
                 keepalive_expiry=_KEPT_SECONDS,
                 network_backend=self._network,
             )
 
-        return self._pools[address]
+        return self._pools[address, kept]
 
 
-async def _read_on(response: httpcore2.Response) -> None:
-    """Read the body of an answer; where it is too long, its connection is closed."""
-    with suppress(TooMuchError), limited(MOST_BODY):
-        async with aclosing(response.aiter_stream()) as pieces:
+async def _read_on(response: httpcore2.Response, opened: AsyncExitStack) -> None:
+    """
+    Read the body of an answer, which has been given whatever becomes of it.
+
+    Args:
+        response: The answer. Where its body breaks, is too long or takes too long, its
+            connection is closed; else that is kept for the next message.
+        opened: What is closed behind it.
+    """
+    with (
+        suppress(TooMuchError, httpcore2.TimeoutException, *_FAILURES),
+        limited(MOST_BODY),
+        anyio.move_on_after(BODY_SECONDS),
+    ):
+        async with opened, aclosing(response.aiter_stream()) as pieces:
             async for _ in pieces:
                 pass
 
@@ -214,8 +268,21 @@ def signature_headers(secret: str, message_id: str, body: bytes, now: datetime) 
     }
 
 
+def _is_nonsense(error: Exception) -> bool:
+    """Whether something came that is not HTTP: the error of who reads HTTP is in it."""
+    return any(isinstance(each, Exception) for each in error.args)
+
+
 def _words(error: Exception) -> str:
     """Say in words what kept a message from being sent: the kind, and what is at the bottom."""
+    # What came is a stranger's, and not repeated.
+    if isinstance(error, httpcore2.RemoteProtocolError):
+        return (
+            "answered something that is not HTTP"
+            if _is_nonsense(error)
+            else "closed the connection without an answer"
+        )
+
     root: BaseException = error
 
     # The packages in between raise theirs while they handle what the system said.

@@ -74,10 +74,14 @@ _RETRY_HINTS: Final = {
 
 
 def retry_dead(
-    connection: sqlite3.Connection, now: datetime, reason: str | None, after: int
+    connection: sqlite3.Connection,
+    now: datetime,
+    reason: str | None,
+    until: datetime | None,
+    after: int,
 ) -> Retried:
-    """Put some of the dead jobs back to pending: of all, or of those of a reason."""
-    rows = _dead(connection, reason, after)
+    """Put some of the dead jobs back to pending: of all, or of those of a reason or a time."""
+    rows = _dead(connection, reason, until, after)
     _put_back(connection, [row["seq"] for row in rows], now)
     return Retried(jobs=len(rows), after=_last(rows))
 
@@ -129,14 +133,23 @@ def purge(
     return _delete_some(connection, connection.execute(SQL["purgeable"], values).fetchall())
 
 
-def purge_dead(connection: sqlite3.Connection, reason: str | None, after: int) -> Purged:
-    """Delete some of the dead jobs: of all, or of those of a reason."""
-    return _delete_some(connection, _dead(connection, reason, after))
+def purge_dead(
+    connection: sqlite3.Connection, reason: str | None, until: datetime | None, after: int
+) -> Purged:
+    """Delete some of the dead jobs: of all, or of those of a reason or a time."""
+    return _delete_some(connection, _dead(connection, reason, until, after))
 
 
-def _dead(connection: sqlite3.Connection, reason: str | None, after: int) -> list[sqlite3.Row]:
-    """Return the next dead jobs, of all or of those of a reason."""
-    values = {"reason": reason, "after": after, "limit": STEP}
+def _dead(
+    connection: sqlite3.Connection, reason: str | None, until: datetime | None, after: int
+) -> list[sqlite3.Row]:
+    """Return the next dead jobs, of all or of those of a reason or a time."""
+    values = {
+        "reason": reason,
+        "until": None if until is None else to_ms(until),
+        "after": after,
+        "limit": STEP,
+    }
     return connection.execute(SQL["some_dead"], values).fetchall()
 
 

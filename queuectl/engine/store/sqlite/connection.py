@@ -1,13 +1,15 @@
 """SQLite connections, set as they must be; the driver's errors, named."""
 
+import asyncio
 import errno
 import logging
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 import aiosqlite
 
@@ -46,6 +48,10 @@ _PRAGMAS: Final = (
     "PRAGMA cell_size_check = ON",
     "PRAGMA temp_store = MEMORY",
 )
+
+# How many instructions of SQLite's a read takes between two questions whether anybody still
+# waits for it: about a millisecond.
+_STEPS: Final = 50_000
 
 # What opening a database takes: the file, its log, the log's index, for a moment the folder.
 _DESCRIPTORS: Final = 4
@@ -98,6 +104,24 @@ class ThreadConnection(aiosqlite.Connection):
         result: T = await self._execute(function, self._conn)  # type: ignore[no-untyped-call]
         return result
 
+    async def look(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """
+        Call a function that only reads; where the caller stops waiting, it ends, too.
+
+        Else whoever has gone away, as a browser, would keep all others waiting, and the
+        connection from being closed.
+
+        Raises:
+            EngineClosedError: As `run`.
+        """
+        look = _Look(function)
+
+        try:
+            return await self.run(look)
+        except asyncio.CancelledError:
+            look.give_up()
+            raise
+
     async def open(self) -> None:
         """
         Connect; where that fails or is cancelled, nothing is left when this raises.
@@ -125,6 +149,48 @@ class ThreadConnection(aiosqlite.Connection):
         self._is_closing = True
         await super().close()
         self._thread.join()
+
+
+class _Look(Generic[T]):
+    """A function over a connection that can be given up, from another thread than it runs in."""
+
+    def __init__(self, function: Callable[[sqlite3.Connection], T]) -> None:
+        self._function = function
+        self._changing = threading.Lock()
+        self._is_wanted = True
+        self._connection: sqlite3.Connection | None = None
+
+    def __call__(self, connection: sqlite3.Connection) -> T:
+        with self._changing:
+            if not self._is_wanted:
+                # As SQLite itself says of a statement that was broken off.
+                msg = "interrupted"
+                raise sqlite3.OperationalError(msg)
+
+            self._connection = connection
+
+        # A statement that begins only after it was given up hears of no interrupt.
+        connection.set_progress_handler(self._is_given_up, _STEPS)
+
+        try:
+            return self._function(connection)
+        finally:
+            connection.set_progress_handler(None, 0)
+
+            with self._changing:
+                self._connection = None
+
+    def give_up(self) -> None:
+        """Do not begin it, or break it off."""
+        with self._changing:
+            self._is_wanted = False
+
+            # At once, and in the middle of a check, which asks nobody whether to go on.
+            if self._connection is not None:
+                self._connection.interrupt()
+
+    def _is_given_up(self) -> bool:
+        return not self._is_wanted
 
 
 def connect(

@@ -1,4 +1,4 @@
-"""What happens, counted in the transaction that makes it: by the minute, the quarter, and ever."""
+"""What happens, counted in the transaction that makes it: in short and long spans, and ever."""
 
 import sqlite3
 from collections.abc import Iterable
@@ -19,29 +19,29 @@ class Span(NamedTuple):
     A length of time by which is counted.
 
     Attributes:
-        minutes: How long; what the database calls it by.
+        code: What the database calls it by: in minutes; in seconds below 0.
+        ms: How long, in milliseconds.
         kept: For how long its counts are kept.
     """
 
-    minutes: int
+    code: int
+    ms: int
     kept: timedelta
-
-    @property
-    def ms(self) -> int:
-        """How long, in milliseconds."""
-        return self.minutes * 60_000
 
     def number_at(self, at: int) -> int:
         """Return the number of the span that a time is in, in milliseconds since 1970 UTC."""
         return at // self.ms
 
 
-# Each is kept longer than it is looked back at: a step may begin before its period.
-MINUTE: Final = Span(1, timedelta(hours=3))
-QUARTER: Final = Span(15, timedelta(hours=25))
-SPANS: Final = (MINUTE, QUARTER)
+# Each is kept longer than it is looked back at: a step may begin before its period. Each
+# is a whole number of those before it.
+MOMENT: Final = Span(-2, 2_000, timedelta(minutes=3))
+MINUTE: Final = Span(1, 60_000, timedelta(hours=3))
+QUARTER: Final = Span(15, 900_000, timedelta(hours=25))
+SPANS: Final = (MOMENT, MINUTE, QUARTER)
 
-# Longer periods than this are counted by the quarter.
+# Longer periods than these are counted by the minute, and by the quarter.
+BY_THE_MOMENT: Final = timedelta(minutes=1)
 BY_THE_MINUTE: Final = timedelta(hours=2)
 
 _EVER: Final = (0, 0)
@@ -64,6 +64,9 @@ class Happening(NamedTuple):
 
 def span_for(period: timedelta) -> Span:
     """Return the span by which a period is looked at."""
+    if period <= BY_THE_MOMENT:
+        return MOMENT
+
     return MINUTE if period <= BY_THE_MINUTE else QUARTER
 
 
@@ -73,7 +76,7 @@ def count_all(connection: sqlite3.Connection, happened: Iterable[Happening]) -> 
 
     for at, measure, ms in happened:
         took = 0 if ms is None else max(ms, 0)
-        key = (MINUTE.number_at(at), measure, 0 if ms is None else class_of(took))
+        key = (MOMENT.number_at(at), measure, 0 if ms is None else class_of(took))
         count, total = sums.get(key, (0, 0))
         sums[key] = (count + 1, total + took)
 
@@ -84,14 +87,15 @@ def count_all(connection: sqlite3.Connection, happened: Iterable[Happening]) -> 
 def count_some(connection: sqlite3.Connection, measure: str, number: int, now: datetime) -> None:
     """Count what happened so many times, and takes no time."""
     if number:
-        _add(connection, [(MINUTE.number_at(to_ms(now)), measure, 0, number, 0)])
+        _add(connection, [(MOMENT.number_at(to_ms(now)), measure, 0, number, 0)])
 
 
 def _add(connection: sqlite3.Connection, counted: list[tuple[int, str, int, int, int]]) -> None:
-    """Add what was counted in some minutes to every span that they are in."""
-    rows = [
-        (*span, *rest)
-        for minute, *rest in counted
-        for span in ((MINUTE.minutes, minute), (QUARTER.minutes, minute // QUARTER.minutes), _EVER)
-    ]
+    """Add what was counted in some moments to every span that they are in."""
+    rows = [(*span, *rest) for moment, *rest in counted for span in (*_spans_of(moment), _EVER)]
     connection.execute(SQL["count_activity"], {"rows": msgspec.json.encode(rows).decode()})
+
+
+def _spans_of(moment: int) -> list[tuple[int, int]]:
+    """Return the code and the number of each span that a moment is in."""
+    return [(span.code, moment * MOMENT.ms // span.ms) for span in SPANS]

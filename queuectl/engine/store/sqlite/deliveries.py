@@ -155,6 +155,12 @@ def give_up(
     return connection.execute(SQL["give_up_deliveries"], values).rowcount
 
 
+def mend_times(connection: sqlite3.Connection, latest: datetime, now: datetime) -> bool:
+    """Let some be due that wait for longer than can be; return whether there may be more."""
+    values = {"latest": to_ms(latest), "now": to_ms(now), "limit": _SOME}
+    return connection.execute(SQL["mend_due_times"], values).rowcount == _SOME
+
+
 def list_deliveries(
     connection: sqlite3.Connection, webhook: str | None, state: DeliveryState | None, limit: int
 ) -> list[Delivery]:
@@ -174,11 +180,11 @@ def list_deliveries(
 
 
 def retry(connection: sqlite3.Connection, ids: Sequence[str], now: datetime) -> list[Delivery]:
-    """Let dead deliveries be made after all, all or none."""
+    """Let dead deliveries be made after all, and waiting ones now, all or none."""
     for delivery_id in dict.fromkeys(ids):
         delivery = _get_delivery(connection, delivery_id)
 
-        if delivery.state is not DeliveryState.DEAD:
+        if delivery.state is DeliveryState.DELIVERED:
             raise DeliveryStateError(delivery.id, delivery.state.value, "retry")
 
         connection.execute(SQL["retry_delivery"], {"id": delivery_id, "now": to_ms(now)})

@@ -109,7 +109,7 @@ def read_history(
     rows = connection.execute(
         SQL["activity_by_step"],
         {
-            "span": span.minutes,
+            "span": span.code,
             "spans": spans,
             "first": first * spans,
             "last": (last + 1) * spans - 1,
@@ -168,7 +168,7 @@ def _tallies(connection: sqlite3.Connection, period: timedelta, now: datetime) -
     part = ((first + 1) * span.ms - begin) / span.ms
     rows = connection.execute(
         SQL["activity_between"],
-        {"span": span.minutes, "first": first, "last": span.number_at(to_ms(now))},
+        {"span": span.code, "first": first, "last": span.number_at(to_ms(now))},
     )
     tallies: list[Tally] = []
 

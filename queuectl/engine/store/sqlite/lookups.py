@@ -13,7 +13,7 @@ import msgspec
 from queuectl.engine.domain.activity import Point, Totals
 from queuectl.engine.domain.events import Event
 from queuectl.engine.domain.filters import JobFilter
-from queuectl.engine.domain.looks import Cause, DatabaseInfo, JobPage
+from queuectl.engine.domain.looks import LARGEST_NUMBER, Cause, DatabaseInfo, JobPage
 from queuectl.engine.domain.models import Attempt, Job, RunKey
 from queuectl.engine.domain.settings import Settings
 from queuectl.engine.domain.states import JobState
@@ -42,9 +42,6 @@ T = TypeVar("T")
 
 # The states of the index `jobs_notable`.
 _NOTABLE = frozenset({JobState.PROCESSING, JobState.FAILED, JobState.DEAD, JobState.CANCELLED})
-
-# The largest whole number that a database holds.
-_LARGEST = 2**63 - 1
 
 # Longer than what the system could not start is put off.
 _A_MOMENT = timedelta(seconds=10)
@@ -155,8 +152,8 @@ class SqliteLookups:
         """Return finished runs of a job."""
         values = {
             "id": job_id,
-            "until": _LARGEST if until is None else until,
-            "last": _LARGEST if last is None else last,
+            "until": LARGEST_NUMBER if until is None else until,
+            "last": LARGEST_NUMBER if last is None else last,
         }
 
         # There may be ten thousands: they are made here, and not on the event loop.
@@ -281,7 +278,7 @@ class SqliteLookups:
             return result
 
         try:
-            return await reader.run(read)
+            return await reader.look(read)
         except sqlite3.Error as error:
             raise name_error(error, self._path) from error
         except UnicodeEncodeError as error:

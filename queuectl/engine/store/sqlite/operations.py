@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from queuectl.engine.domain.activity import DIED, ENQUEUED, WAIT
+from queuectl.engine.domain.activity import DIED, ENQUEUED, RESCHEDULED, WAIT
 from queuectl.engine.domain.events import EventKind
 from queuectl.engine.domain.lifecycle import Transition, cancelled_instead
 from queuectl.engine.domain.models import Job, NewJob, RunKey
@@ -130,10 +130,13 @@ class End(msgspec.Struct, frozen=True):
     now: datetime
 
 
-def finish(connection: sqlite3.Connection, ends: Sequence[End]) -> list[bool]:
-    """Record finished runs and move their jobs on, where the claims are still ours."""
+def finish(connection: sqlite3.Connection, ends: Sequence[End]) -> list[Transition | None]:
+    """Record finished runs and make the moves of their jobs, where the claims are still ours."""
     held, listeners = _held(connection, [end.job for end in ends])
-    done = [_as_asked(end, held[end.job.run_key]) for end in ends if end.job.run_key in held]
+    asked = [
+        _as_asked(end, held[end.job.run_key]) if end.job.run_key in held else None for end in ends
+    ]
+    done = [end for end in asked if end is not None]
     values = [_finish_values(end.job, end.transition, end.run, end.now) for end in done]
     run_for_rows(connection, "finish_jobs", values)
     _record(connection, done)
@@ -143,7 +146,7 @@ def finish(connection: sqlite3.Connection, ends: Sequence[End]) -> list[bool]:
         changed = [(end.job.id, end.transition.state, end.job.tags) for end in done]
         tell(connection, listeners, changed, done[-1].now)
 
-    return [end.job.run_key in held for end in ends]
+    return [None if end is None else end.transition for end in asked]
 
 
 def _as_asked(end: End, why: str | None) -> End:
@@ -187,6 +190,8 @@ def _happenings(end: End) -> Iterator[Happening]:
 
     if end.transition.event is EventKind.DIED:
         yield Happening(at, DIED, None)
+    elif end.transition.event is EventKind.FAILED:
+        yield Happening(at, RESCHEDULED, None)
 
 
 def _finish_values(

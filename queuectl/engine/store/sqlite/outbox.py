@@ -87,6 +87,12 @@ class SqliteOutbox:
             can_wait=True,
         )
 
+    async def mend_times(self, *, latest: datetime, now: datetime) -> bool:
+        """Let some be due that wait for longer than can be."""
+        return await self._write(
+            partial(deliveries.mend_times, latest=latest, now=now), Change(0), can_wait=True
+        )
+
     async def deliveries(
         self, *, webhook: str | None, state: DeliveryState | None, limit: int
     ) -> list[Delivery]:
@@ -96,7 +102,7 @@ class SqliteOutbox:
         )
 
     async def retry(self, ids: Sequence[str], *, now: datetime) -> list[Delivery]:
-        """Let dead deliveries be made after all."""
+        """Let dead deliveries be made after all, and waiting ones now."""
         return await self._write(partial(deliveries.retry, ids=ids, now=now), Change.ORDERS)
 
     async def retry_dead(self, *, webhook: str | None, now: datetime, after: int = 0) -> Handled:

@@ -13,15 +13,13 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from queuectl.engine.domain.filters import JobFilter
-from queuectl.engine.domain.looks import MOST_READ, JobPage
+from queuectl.engine.domain.looks import LARGEST_NUMBER, MOST_READ, JobPage
 from queuectl.engine.domain.states import WAITING, JobState
 from queuectl.engine.store.sqlite.rows import job_from_row, to_ms
 from queuectl.engine.store.sqlite.statements import SQL
 
 # A page that most jobs are on is full after the first step; a search takes a few.
 _GROWTH: Final = 8
-
-_LAST: Final = 2**63 - 1
 
 # How many of the lowest bits of a key of `_Soonest` are the job's number of runs.
 _RUN_BITS: Final = 10
@@ -56,7 +54,7 @@ def newest_page(
     far behind it is, and on no other.
     """
     named = _job_of_id(connection, wanted.search)
-    walk = _Newest(connection, wanted, _LAST if before is None else before, besides=named)
+    walk = _Newest(connection, wanted, LARGEST_NUMBER if before is None else before, besides=named)
     first = matching(connection, named, wanted, 1) if before is None else []
     page = _fill(connection, walk, wanted, limit - len(first))
     return msgspec.structs.replace(page, jobs=(*map(job_from_row, first), *page.jobs))
@@ -196,7 +194,7 @@ class _Soonest:
     def __init__(self, connection: sqlite3.Connection, before: int | None, now: int) -> None:
         self.is_at_end = False
         self._connection = connection
-        self._place = (now, _LAST)
+        self._place = (now, LARGEST_NUMBER)
         self._last = 0
         self._begin(before or 0)
 

@@ -267,6 +267,7 @@ WHERE
     state IN ('processing', 'failed', 'dead', 'cancelled')
     AND state = 'dead' AND seq > :after
     AND (:reason IS NULL OR coalesce(reason, '') = :reason)
+    AND (:until IS NULL OR updated_at <= :until)
 ORDER BY seq LIMIT :limit;
 
 -- name: causes
@@ -649,9 +650,23 @@ CROSS JOIN deliveries ON wanted.value = deliveries.seq ORDER BY wanted.key;
 -- name: get_delivery
 SELECT * FROM deliveries WHERE id = :id;
 
+-- name: mend_due_times
+-- A first attempt is due when its message is written; no other is due after :latest.
+UPDATE deliveries SET due_at = :now
+WHERE seq IN (
+    SELECT seq FROM deliveries
+    WHERE
+        state = 'waiting' AND webhook IN (SELECT id FROM webhooks) AND due_at > :now
+        AND (attempts = 0 OR due_at > :latest)
+    LIMIT :limit
+);
+
 -- name: retry_delivery
-UPDATE deliveries SET state = 'waiting', attempts = 0, due_at = :now, settled_at = NULL
-WHERE id = :id AND state = 'dead';
+-- One that waits keeps its attempts and, where it is due already, its place.
+UPDATE deliveries SET
+    state = 'waiting', attempts = CASE WHEN state = 'dead' THEN 0 ELSE attempts END,
+    due_at = min(coalesce(due_at, :now), :now), settled_at = NULL
+WHERE id = :id AND state IN ('dead', 'waiting');
 
 -- name: some_dead_deliveries
 SELECT seq FROM deliveries WHERE webhook = :webhook AND state = 'dead' AND seq > :after

@@ -23,6 +23,9 @@ from queuectl.engine.store.base import RunRecord, WorkerRow
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
+# To ask an enumeration for what it holds takes as long as three other values of a job.
+_PENDING: Final = JobState.PENDING.value
+_ADOPT: Final = OnCrash.ADOPT.value
 _TAGS: Final = msgspec.json.Decoder(tuple[str, ...])
 _ENV: Final = msgspec.json.Decoder(dict[str, str])
 
@@ -50,14 +53,14 @@ def job_values(job: NewJob, seq: int) -> tuple[Any, ...]:
         seq,
         job.id,
         job.command,
-        JobState.PENDING.value,
+        _PENDING,
         job.priority,
         0,
         0,
         job.max_retries,
         job.backoff_base,
         _timeout_ms(job.timeout),
-        job.on_crash.value,
+        _ADOPT if job.on_crash is OnCrash.ADOPT else job.on_crash.value,
         job.max_output_bytes,
         created_at if job.run_at is job.created_at else due_ms(job.run_at),
         int(job.is_due),
@@ -82,10 +85,6 @@ def inserted_job(job: NewJob, seq: int) -> Job:
         command=job.command,
         state=JobState.PENDING,
         priority=job.priority,
-        attempts=0,
-        run_count=0,
-        interruptions=0,
-        crashes=0,
         max_retries=job.max_retries,
         backoff_base=job.backoff_base,
         timeout=_milliseconds(_timeout_ms(job.timeout)),
@@ -94,18 +93,9 @@ def inserted_job(job: NewJob, seq: int) -> Job:
         run_at=run_at,
         created_at=created_at,
         updated_at=created_at,
-        started_at=None,
-        finished_at=None,
-        duration=None,
-        exit_code=None,
-        signal=None,
-        reason=None,
-        cancel_reason=None,
-        stuck=None,
         tags=job.tags,
         cwd=job.cwd,
         env=job.env,
-        worker=None,
     )
 
 

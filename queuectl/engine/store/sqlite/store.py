@@ -144,8 +144,8 @@ class SqliteStore(SqliteLookups):
 
     async def finish(
         self, job: Job, transition: Transition, run: RunRecord, *, now: datetime
-    ) -> bool:
-        """Record a finished run and move its job on."""
+    ) -> Transition | None:
+        """Record a finished run and move its job on; return the move that was made."""
         is_open = transition.state in {JobState.PENDING, JobState.FAILED}
         return await self._writer.submit_together(
             operations.finish,
@@ -203,11 +203,17 @@ class SqliteStore(SqliteLookups):
         )
 
     async def retry_dead(
-        self, *, now: datetime, reason: str | None = None, after: int = 0
+        self,
+        *,
+        now: datetime,
+        reason: str | None = None,
+        until: datetime | None = None,
+        after: int = 0,
     ) -> Retried:
         """Put some of the dead jobs back to pending."""
         return await self._write(
-            partial(by_hand.retry_dead, now=now, reason=reason, after=after), Change.WORK
+            partial(by_hand.retry_dead, now=now, reason=reason, until=until, after=after),
+            Change.WORK,
         )
 
     async def run_now(self, job_ids: Sequence[str], *, now: datetime) -> list[Job]:
@@ -230,10 +236,12 @@ class SqliteStore(SqliteLookups):
             partial(upkeep.prune, now=now, retention=retention), Change(0), can_wait=True
         )
 
-    async def purge_dead(self, *, reason: str | None = None, after: int = 0) -> Purged:
+    async def purge_dead(
+        self, *, reason: str | None = None, until: datetime | None = None, after: int = 0
+    ) -> Purged:
         """Delete some dead jobs."""
         return await self._write(
-            partial(by_hand.purge_dead, reason=reason, after=after), Change.STATE
+            partial(by_hand.purge_dead, reason=reason, until=until, after=after), Change.STATE
         )
 
     async def register_worker(

@@ -50,7 +50,7 @@ def _prune_activity(connection: sqlite3.Connection, span: Span, now: datetime) -
         return False
 
     until = min(first + _SPANS, kept)
-    connection.execute(SQL["prune_activity"], {"span": span.minutes, "until": until})
+    connection.execute(SQL["prune_activity"], {"span": span.code, "until": until})
     return _has_old(connection, span, now)
 
 
@@ -95,7 +95,7 @@ def _limits(now: datetime, retention: timedelta) -> dict[str, int]:
 
 
 def _first(connection: sqlite3.Connection, span: Span) -> int | None:
-    row = connection.execute(SQL["first_activity"], {"span": span.minutes}).fetchone()
+    row = connection.execute(SQL["first_activity"], {"span": span.code}).fetchone()
     return None if row[0] is None else int(row[0])
 
 
