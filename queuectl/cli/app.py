@@ -10,8 +10,9 @@ import signal
 import sys
 from typing import Final, NoReturn
 
-# How many objects are made between two looks for garbage. While the program is imported
-# nothing is garbage; with Python's own 700 the looks take a tenth of a short command.
+# How many objects are made between two looks for garbage, for as long as the program runs.
+# While it is imported nothing is garbage, and with Python's own 700 the looks take a tenth
+# of a short command; what a worker makes is nearly all gone without a look.
 _BETWEEN_LOOKS: Final = 10_000
 
 

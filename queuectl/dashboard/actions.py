@@ -3,8 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
-from functools import partial
+from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -25,6 +24,7 @@ from queuectl import (
     JobStateError,
     QueueEngine,
     WaitTimeoutError,
+    format_time,
     parse_job,
     parse_time,
 )
@@ -136,16 +136,28 @@ async def _retry(engine: QueueEngine, form: Form) -> Done:
 
 async def _cancel(engine: QueueEngine, form: Form) -> Done:
     reason = form.get("reason", "").strip() or None
-    return await _to_each("cancelled", given(form, "job"), partial(engine.cancel, reason=reason))
+    until = _until(form)
+
+    async def cancel(job_id: str) -> None:
+        # One that was asked about is meant however far it has got, or a job that is
+        # retried all the time could not be cancelled; another of its id is not.
+        if until is not None and (job := await engine.get(job_id)).created_at > until:
+            hint = f"it was enqueued anew since {format_time(until)}: look at it again"
+            raise JobStateError(job.id, job.state, "cancel", hint=hint)
+
+        await engine.cancel(job_id, reason=reason)
+
+    return await _to_each("cancelled", given(form, "job"), cancel)
 
 
 async def _delete(engine: QueueEngine, form: Form) -> Done:
     gone: list[str] = []
+    until = _until(form)
 
     async def delete(job_id: str) -> None:
         # One that is gone already is what was asked for: no error, and not our doing.
         try:
-            await engine.delete(job_id)
+            await engine.delete(job_id, until=until)
         except JobNotFoundError:
             gone.append(job_id)
 
@@ -197,7 +209,13 @@ async def _purge(engine: QueueEngine, form: Form) -> Done:
     if not states:
         return _NOTHING
 
-    return Done("purged", await engine.purge(states, older_than=finished_for(form)))
+    older_than, until = finished_for(form), _until(form)
+
+    # Meant is what had been finished for so long when that was asked.
+    if until is not None:
+        older_than += max(engine.now() - until, timedelta())
+
+    return Done("purged", await engine.purge(states, older_than=older_than))
 
 
 async def _drain(engine: QueueEngine, form: Form) -> Done:
@@ -327,7 +345,7 @@ def _reason(form: Form) -> str | None:
 
 def _until(form: Form) -> datetime | None:
     """
-    Return when those were dead that were asked about, None where nothing was asked.
+    Return as of when jobs are meant that were asked about, None where nothing was asked.
 
     Raises:
         InvalidValueError: It is not a time.

@@ -15,6 +15,7 @@ from queuectl.dashboard import sse
 from queuectl.dashboard.feeds import Parts
 from queuectl.dashboard.links import PATHS
 from queuectl.dashboard.panes import params as asked
+from queuectl.dashboard.panes.job import same_job
 from queuectl.dashboard.panes.registry import PANES, Pane
 from queuectl.dashboard.state import state_of
 from queuectl.dashboard.templates import render_fragment
@@ -50,14 +51,18 @@ async def _live(request: Request) -> Response:
     # What is wrong with the question is answered as such: a browser does not ask again
     # then. Where the database is busy it shall; and of a job that was deleted while nobody
     # looked the page is told in the stream, for it cannot read the answer.
-    with suppress(StoreError, JobNotFoundError):
-        await pane.refresh(state.engine, params, state.engine.now())
+    is_gone = False
+
+    with suppress(StoreError):
+        try:
+            await pane.refresh(state.engine, params, state.engine.now())
+        except JobNotFoundError:
+            is_gone = True
 
     sources = [_telling(_fragments(request, name, pane, params))]
 
-    if name == "job" and "output" in params:
-        attempt = asked.number(params, "attempt")
-        sources.append(_telling(_output(state.engine, params.get("job", ""), attempt)))
+    if name == "job" and "output" in params and not is_gone:
+        sources.append(_telling(_outputs(state.engine, params)))
 
     return sse.EventStream(sources, state.stopping)
 
@@ -109,6 +114,39 @@ async def _fragments(
                 # It is looked up often enough for this.
                 last = loop.time()
                 yield sse.PING
+
+
+async def _outputs(engine: QueueEngine, params: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
+    """
+    Yield what a job writes, until it is finished, and anew when it runs again.
+
+    Of one run alone where one was chosen. Where the page shows the output of one that has
+    ended, it begins with the run behind that.
+    """
+    attempt, shown = (asked.number(params, name) for name in ("attempt", "shown"))
+
+    while True:
+        if shown is not None:
+            await _run_behind(engine, params, shown)
+
+        job = await same_job(engine, params)
+
+        async with aclosing(_output(engine, job.id, attempt)) as events:
+            async for event in events:
+                yield event
+
+        if attempt is not None:
+            return
+
+        shown = (await same_job(engine, params)).run_count
+
+
+async def _run_behind(engine: QueueEngine, params: Mapping[str, str], number: int) -> None:
+    """Return when a job has a run behind the one of a number."""
+    async with _closing(engine.changes()) as changes:
+        async for _ in changes:
+            if (await same_job(engine, params)).run_count > number:
+                return
 
 
 async def _output(

@@ -41,6 +41,9 @@ _PATIENCE: Final = 5
 _GRACE: Final = 1
 _FAREWELL: Final = 0.5
 
+# Seconds in which uvicorn hears of a connection that was broken off.
+_HEARING: Final = 0.03
+
 _BACKLOG: Final = 128
 _NOT_HERE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
@@ -139,6 +142,11 @@ class DashboardServer(uvicorn.Server):
         for connection in list(self.server_state.connections):
             connection.transport.abort()
 
+        # Uvicorn complains of a request without an answer where it has not heard yet that
+        # nobody waits for one.
+        asyncio.get_running_loop().call_later(_HEARING, self._cancel)
+
+    def _cancel(self) -> None:
         # What is still being answered is nobody's any more; a read of the database ends.
         for task in list(self.server_state.tasks):
             task.cancel()

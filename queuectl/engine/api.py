@@ -13,7 +13,7 @@ import anyio
 
 from queuectl.engine.config import Config
 from queuectl.engine.dlq import DeadLetterQueue
-from queuectl.engine.domain.durations import seconds_of
+from queuectl.engine.domain.durations import check_time, seconds_of
 from queuectl.engine.domain.models import Job, NewJob, OnCrash, WorkerInfo
 from queuectl.engine.domain.settings import Settings
 from queuectl.engine.domain.spec import JobSpec, resolve
@@ -235,15 +235,22 @@ class QueueEngine(EngineLookups, EngineFigures):
         check_number(job_ids)
         return await self._store.run_now(job_ids, now=self._clock.now())
 
-    async def delete(self, job_id: str) -> None:
+    async def delete(self, job_id: str, *, until: datetime | None = None) -> None:
         """
         Delete a job with all its runs and outputs.
 
+        Args:
+            job_id: The job.
+            until: Only as it was by then: what a question was asked about, where it may
+                be retried, or enqueued anew, until that is answered.
+
         Raises:
             JobNotFoundError: There is none.
-            JobStateError: It is running.
+            JobStateError: It is running, or has changed since ``until``.
+            InvalidValueError: The time is out of range.
         """
-        await self._remove_files(await self._store.delete(job_id))
+        as_of = None if until is None else check_time(until)
+        await self._remove_files(await self._store.delete(job_id, until=as_of))
 
     async def purge(
         self,

@@ -1,12 +1,18 @@
 """What a person does on the pages, click by click."""
 
+import asyncio
+
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from queuectl import JobNotFoundError, JobState, QueueEngine
 from tests.browser.conftest import OpenTab
 from tests.browser.tabs import PHONE, Tab
 from tests.waiting import wait_until
+
+# Playwright does nothing on a page that waits for the next: so the page clicks by itself.
+_CLICK_ONE_AFTER_THE_OTHER = """names => names.forEach((name, number) => setTimeout(
+    () => document.querySelector(`[aria-label="${name}"]`).click(), 100 * number))"""
 
 
 @pytest.fixture
@@ -198,6 +204,30 @@ async def test_a_job_is_enqueued_and_its_page_follows_it(tab: Tab, engine: Queue
 
     async with engine.workers():
         await expect(page.locator("pre.output")).to_have_text("a\nb\nc\n")
+
+
+async def test_what_is_clicked_again_while_the_answer_is_slow_is_done_once(
+    tab: Tab, engine: QueueEngine, dead: list[str]
+) -> None:
+    answer = asyncio.Event()
+    asked: list[str | None] = []
+
+    async def delay(route: Route) -> None:
+        asked.append(route.request.post_data)
+        await answer.wait()
+        await route.continue_()
+
+    page = await tab.go("dlq")
+    await page.route("**/actions/**", delay)
+    # The last is of the same form, and meant.
+    names = [f"Retry {dead[number]}" for number in (0, 0, 0, 1)]
+    await page.evaluate(_CLICK_ONE_AFTER_THE_OTHER, names)
+    await wait_until(lambda: "dead-2" in str(asked[-1:]))
+    answer.set()
+
+    await _is_told(page, "1 job")
+    assert [str(data).rpartition("job=")[2] for data in asked] == ["dead-1", "dead-2"]
+    assert (await engine.get("dead-2")).state is JobState.PENDING
 
 
 async def test_jobs_are_searched(tab: Tab, engine: QueueEngine) -> None:

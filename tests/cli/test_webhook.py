@@ -55,7 +55,7 @@ def test_the_list_is_a_table_json_or_ids(queuectl: Queuectl) -> None:
     [
         (["http://example.com"], "http can be read by all on the way"),
         (["https://user:pass@example.com"], "no user and no password in a URL"),
-        (["ftp://example.com"], "not an http or https URL"),
+        (["ftp://example.com"], "it is http or https, and has a host"),
         (["https://example.com/a b"], "not a URL that can be called"),
         ([URL, "--on", "pending"], "a webhook is told of one or more of"),
         ([URL, "--on", ","], "a webhook is told of one or more of"),

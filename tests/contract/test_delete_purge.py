@@ -114,6 +114,17 @@ async def test_a_running_job_cannot_be_deleted(store: JobStore) -> None:
     assert await store.get("job-1") == job
 
 
+async def test_a_job_that_changed_since_a_time_is_not_deleted_as_of_then(store: JobStore) -> None:
+    await add_one(store)
+    await end(store, await take_one(store, now=LATER), now=LATER)
+
+    with pytest.raises(JobStateError) as caught:
+        await store.delete("job-1", until=LATER - timedelta(milliseconds=1))
+
+    assert "changed" in str(caught.value.hint)
+    assert (await store.delete("job-1", until=LATER)).jobs == 1
+
+
 async def test_a_job_that_is_not_there_cannot_be_deleted(store: JobStore) -> None:
     with pytest.raises(JobNotFoundError):
         await store.delete("nobody")

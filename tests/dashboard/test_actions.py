@@ -7,8 +7,11 @@ from typing import Any
 
 import httpx2
 import pytest
+from starlette.datastructures import QueryParams
 
 from queuectl import EventKind, JobState, QueueEngine, format_time
+from queuectl.dashboard.panes.confirm import load
+from queuectl.engine.testing import FakeClock
 from tests.dashboard.serving import Served, served
 from tests.waiting import wait_for_event, wait_until
 
@@ -28,6 +31,15 @@ async def make_dead(engine: QueueEngine, *ids: str, command: str = "exit 3") -> 
 
 async def states(engine: QueueEngine) -> dict[str, JobState]:
     return {job.id: job.state for job in await engine.list()}
+
+
+async def asked_at(site: Served, question: str) -> str:
+    """Ask a question; return the time that it carries, when the queue's clock is past it."""
+    page = await site.client.get(f"/confirm/{question}", headers=site.browser())
+    [asked] = re.findall(r'name="until" value="([^"]+)"', page.text)
+    # The clock of the queue counts milliseconds.
+    await wait_until(lambda: format_time(site.engine.now()) > asked)
+    return str(asked)
 
 
 async def test_those_that_are_ticked_run_again(site: Served) -> None:
@@ -165,10 +177,7 @@ async def test_what_died_after_the_question_is_not_meant_by_the_answer(
     site: Served, action: str, left: int
 ) -> None:
     await make_dead(site.engine, "a")
-    page = await site.client.get(f"/confirm/dlq_{action}?all=yes", headers=site.browser())
-    [asked] = re.findall(r'name="until" value="([^"]+)"', page.text)
-    # The clock of the queue counts milliseconds.
-    await wait_until(lambda: format_time(site.engine.now()) > asked)
+    asked = await asked_at(site, f"dlq_{action}?all=yes")
     await make_dead(site.engine, "b")
 
     answer = await post(site, f"/actions/dlq/{action}", {"all": "yes", "until": asked})
@@ -178,6 +187,62 @@ async def test_what_died_after_the_question_is_not_meant_by_the_answer(
     assert refused.status_code == 400
     assert (await states(site.engine))["b"] == "dead"
     assert len(await states(site.engine)) == left
+
+
+@pytest.mark.parametrize(
+    ("action", "since"), [("delete", "anew"), ("delete", "retried"), ("cancel", "anew")]
+)
+async def test_a_job_that_is_another_since_the_question_is_left(
+    site: Served, action: str, since: str
+) -> None:
+    for job_id in ("same", "other"):
+        await site.engine.enqueue("true", id=job_id, delay=3600)
+
+    if since == "retried":
+        await site.engine.cancel("same")
+
+    until = await asked_at(site, f"{action}?job=same&job=other")
+
+    if since == "retried":
+        await site.engine.retry("same")
+    else:
+        await site.engine.delete("same")
+        await site.engine.enqueue("echo important", id="same", delay=3600)
+
+    one = await post(site, f"/actions/{action}", {"job": "same", "until": until})
+    both = await post(site, f"/actions/{action}", {"job": ["same", "other"], "until": until})
+
+    assert one.status_code == 409
+    assert re.search("(changed|enqueued anew) since", one.text)
+    assert both.headers["location"].endswith("count=1&skipped=1")
+    assert (await states(site.engine))["same"] == "pending"
+
+
+@pytest.mark.parametrize("action", ["delete", "cancel"])
+async def test_a_job_of_a_clock_that_was_ahead_is_meant_by_the_question(
+    db_path: Path, action: str
+) -> None:
+    clock = FakeClock()
+
+    async with QueueEngine(db_path, clock=clock) as engine:
+        ahead = await engine.enqueue("true", id="ahead")
+        clock.jump(timedelta(hours=-1))
+        view = await load(engine, action, QueryParams("job=ahead&job=gone"))
+
+    assert dict(view.fields)["until"] == format_time(ahead.updated_at)
+
+
+async def test_what_finished_after_the_question_is_not_purged_by_the_answer(site: Served) -> None:
+    await make_dead(site.engine, "old")
+    until = await asked_at(site, "purge?state=dead&older_than=0")
+    await make_dead(site.engine, "fresh")
+
+    answer = await post(
+        site, "/actions/purge", {"state": "dead", "older_than": "0", "until": until}
+    )
+
+    assert answer.headers["location"].endswith("count=1")
+    assert [*await states(site.engine)] == ["fresh"]
 
 
 async def test_all_of_the_dead_are_not_meant_by_nothing(site: Served) -> None:

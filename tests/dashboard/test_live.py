@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from queuectl import EventKind, JobState, QueueEngine
-from tests.dashboard.serving import Served
+from tests.dashboard.serving import HTML, Served
 from tests.dashboard.streams import streaming
 from tests.waiting import wait_for_event
 
@@ -103,6 +103,40 @@ async def test_so_is_a_page_that_asks_when_the_job_is_gone(site: Served) -> None
 
     assert seen[-1].data["message"] == "This job was deleted"
     assert ended_well
+
+
+async def test_so_is_a_page_whose_id_another_job_has_by_now(site: Served) -> None:
+    shown = await site.engine.enqueue("echo harmless", id="job-1")
+    page = await site.client.get("/jobs/job-1", headers={"accept": HTML})
+    await site.engine.delete("job-1")
+    await site.engine.enqueue("echo dangerous", id="job-1")
+
+    async with streaming(site, f"/live/job?job=job-1&seq={shown.seq}&output=yes") as stream:
+        seen = await stream.until("gone")
+
+    assert f"job=job-1&amp;seq={shown.seq}&amp;output=yes" in page.text
+    assert [event.kind for event in seen] == ["gone"]
+
+
+async def test_a_page_of_a_finished_job_is_sent_the_output_of_the_next_run(
+    site: Served, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    command = f"[ -e {gate} ] && printf second || {{ printf first; exit 1; }}"
+    job = await site.engine.enqueue(command, id="job-1", max_retries=0)
+
+    async with site.engine.workers():
+        await site.engine.wait(job.id)
+        page = await site.client.get("/jobs/job-1", headers={"accept": HTML})
+        gate.touch()
+
+        async with streaming(site, "/live/job?job=job-1&output=yes&shown=1") as stream:
+            await stream.fragment("written", "of run 1")
+            await site.engine.retry(job.id)
+            text = await stream.output("second")
+
+    assert "output=yes&amp;shown=1" in page.text
+    assert text == "second"
 
 
 async def test_output_flows_while_the_job_runs(site: Served, tmp_path: Path) -> None:

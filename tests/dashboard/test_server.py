@@ -158,6 +158,16 @@ async def test_those_who_say_nothing_do_not_keep_others_out_for_long(
     assert (refused.status_code, taken.status_code) == (503, 200)
 
 
+async def test_the_system_keeps_so_little_that_a_slow_reader_is_seen_to_read(site: Served) -> None:
+    async with await connect(site):
+        await wait_until(lambda: bool(site.server.server_state.connections))
+        [connection] = site.server.server_state.connections
+        kept = connection.transport.get_extra_info("socket")
+
+        # Linux doubles what is asked for.
+        assert kept.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 128 * 1024
+
+
 async def test_who_does_not_take_his_answers_is_hung_up_on(
     site: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:

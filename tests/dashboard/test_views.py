@@ -528,7 +528,10 @@ def test_nothing_is_asked_about_nothing(action: str) -> None:
         ({"done": "purged", "count": "-1"}, "1 job deleted."),
         (
             {"done": "deleted", "count": "2", "skipped": "1"},
-            "2 jobs deleted. 1 job skipped: gone meanwhile, or in a state that does not allow it.",
+            (
+                "2 jobs deleted. 1 job skipped: gone or changed meanwhile, or in a state"
+                " that does not allow it."
+            ),
         ),
         ({"done": "deleted", "count": "2", "skipped": "<b>"}, "2 jobs deleted."),
         ({"done": "<b>"}, None),

@@ -296,6 +296,22 @@ async def test_a_receiver_that_asks_for_time_is_sent_nothing_else_meanwhile(
     }
 
 
+async def test_a_receiver_that_asks_for_time_is_sent_what_somebody_wants_to_be_sent(
+    still_engine: QueueEngine, receiver: Receiver
+) -> None:
+    await still_engine.webhooks.add(receiver.does("/", answers(429, "retry-after: 1800")))
+
+    async def is_refused() -> bool:
+        return any(each.attempts for each in await deliveries(still_engine))
+
+    async with still_engine.workers():
+        await still_engine.enqueue("true")
+        await wait_until(is_refused)
+        [delivery] = await deliveries(still_engine)
+        await still_engine.webhooks.retry(delivery.id)
+        await receiver.until(2)
+
+
 async def test_what_nobody_takes_dies_with_its_reason_and_can_be_sent_after_all(
     still_engine: QueueEngine, clock: FakeClock, receiver: Receiver
 ) -> None:
@@ -339,10 +355,16 @@ async def test_a_receiver_that_is_gone_for_good_is_disabled_until_it_is_enabled(
     assert {each.state for each in await deliveries(engine)} == {"delivered"}
 
 
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a worker that ends wait for no receiver."""
+    for name in ("SENDING_SECONDS", "HEARING_SECONDS", "PARTING_SECONDS"):
+        monkeypatch.setattr(deliverer, name, 0.05)
+
+
 async def test_a_receiver_that_hangs_holds_up_no_other(
     engine: QueueEngine, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliverer, "LAST_SECONDS", 0.1)
+    at_once(monkeypatch)
     await engine.webhooks.add(receiver.does("/hangs", hangs))
     await engine.webhooks.add(receiver.url("/works"))
 
@@ -369,7 +391,7 @@ async def test_what_one_receiver_sets_as_a_cookie_is_not_sent_to_the_next(
 async def test_a_worker_that_ends_does_not_wait_long_for_a_receiver_that_hangs(
     engine: QueueEngine, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliverer, "LAST_SECONDS", 0.1)
+    at_once(monkeypatch)
     await engine.webhooks.add(receiver.does("/", hangs))
 
     await run_one(engine)
@@ -423,6 +445,31 @@ async def test_what_is_being_sent_while_a_worker_ends_comes_once(
     assert len(receiver.received) == sent
     assert len(await deliveries(engine, "delivered")) == sent
     assert len({received.id for received in receiver.received}) == sent
+
+
+async def test_a_worker_that_ends_begins_nothing_of_which_it_will_not_hear(
+    engine: QueueEngine,
+    receiver: Receiver,
+    has_worked: asyncio.Event,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        await has_worked.wait()
+        await answers()(writer)
+
+    monkeypatch.setattr(deliverer, "SENDING_SECONDS", 0.0)
+    await engine.webhooks.add(receiver.does("/", answer))
+
+    async with engine.workers():
+        await engine.enqueue_many(["true"] * 20)
+        await receiver.until(1)
+
+    assert len(await deliveries(engine, "delivered")) == len(receiver.received)
+
+    async with engine.workers():
+        await receiver.until(20)
+
+    assert len({received.id for received in receiver.received}) == len(receiver.received) == 20
 
 
 async def test_what_was_told_while_the_clock_was_ahead_is_sent_when_it_is_set_right(

@@ -8,7 +8,7 @@ HOSTILE = "a\x1b[2J\x9b\u202eb\u200b\ud800\U000e0041\r\nc\td"
 
 
 def test_lines_and_tabs_stay_and_what_deceives_is_made_visible() -> None:
-    assert escape_text(HOSTILE) == r"a\x1b[2J\x9b\u202eb\u200b\ud800\ue0041\r" + "\nc\td"
+    assert escape_text(HOSTILE) == r"a\x1b[2J\x9b\u202eb\u200b\ud800\U000e0041\r" + "\nc\td"
 
 
 def test_of_a_line_they_are_made_visible_too() -> None:

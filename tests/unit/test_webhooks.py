@@ -147,6 +147,10 @@ def test_http_to_another_machine_is_on_purpose_only() -> None:
         "https://user:hush@@example.com:port/",
         "https:/user:a//hush@example.com/",
         "https://user:\nhush@example.com/",
+        "https://user:hush",
+        "http://user:hush%40example.com/",
+        "htp://user:hush:example.com/",
+        "https://user:hush\uff20example.com/",
     ],
 )
 def test_a_url_with_a_password_is_not_repeated(url: str) -> None:

@@ -1,13 +1,23 @@
 """Asks before something is destroyed, or many commands run."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 from starlette.datastructures import QueryParams
 
-from queuectl import TERMINAL, InvalidValueError, JobState, format_time, parse_duration
+from queuectl import (
+    TERMINAL,
+    InvalidValueError,
+    Job,
+    JobNotFoundError,
+    JobState,
+    format_time,
+    parse_duration,
+)
 from queuectl.dashboard import words
 from queuectl.dashboard.text import readable_line
 
@@ -68,22 +78,42 @@ async def load(engine: "QueueEngine", action: str, params: QueryParams) -> Confi
         InvalidValueError: There is no such action, nothing was selected, or the action
             would refuse it.
     """
-    if action not in _OF_THE_DEAD:
-        return confirm_view(action, params)
+    # Before anything is read: what changes from here on is not what is asked about.
+    now = engine.now()
 
-    # Before they are counted: what dies from here on is not what is asked about.
-    until = engine.now()
-    dead = await _count_dead(engine, params.get("reason"))
+    if action in _CHANGED:
+        until = await _last_change(engine, given(params, "job"), _CHANGED[action], now)
+        return confirm_view(action, params, until=until)
+
+    if action not in _OF_THE_DEAD:
+        return confirm_view(action, params, until=now if action == "purge" else None)
+
+    causes = await engine.dlq.causes()
+    # A clock that was ahead has dead ones written down as if they died later.
+    until = max([now, *(cause.latest for cause in causes)])
+    reason = params.get("reason")
+
+    # None where a cause is none of the frequent.
+    dead = (
+        (await engine.stats()).counts[JobState.DEAD]
+        if reason is None
+        else next((cause.count for cause in causes if cause.reason == reason), None)
+    )
     return confirm_view(action, params, dead=dead, until=until)
 
 
-async def _count_dead(engine: "QueueEngine", reason: str | None) -> int | None:
-    """Return how many died, of a cause or at all; None where a cause is none of the frequent."""
-    if reason is None:
-        return (await engine.stats()).counts[JobState.DEAD]
+async def _last_change(
+    engine: "QueueEngine", ids: list[str], changed: Callable[[Job], datetime], now: datetime
+) -> datetime:
+    """Return now, or when the last of these jobs changed where a clock was ahead."""
+    latest = now
 
-    causes = await engine.dlq.causes()
-    return next((cause.count for cause in causes if cause.reason == reason), None)
+    for job_id in ids:
+        # What is gone is told when the answer finds it so.
+        with suppress(JobNotFoundError):
+            latest = max(latest, changed(await engine.get(job_id)))
+
+    return latest
 
 
 def confirm_view(
@@ -96,7 +126,7 @@ def confirm_view(
         action: ``cancel``, ``delete``, ``dlq_purge``, ``dlq_retry``, ``purge`` or ``stop``.
         params: The fields of the form.
         dead: How many dead jobs are meant, where that is known.
-        until: When those were dead that are meant; sent on, for more may die.
+        until: As of when jobs are meant; sent on, for others may come, or they may change.
 
     Raises:
         InvalidValueError: There is no such action, nothing was selected, or the action
@@ -248,6 +278,12 @@ _QUESTIONS: Final[dict[str, Callable[[QueryParams], Question]]] = {
     "stop": _stop,
 }
 _OF_THE_DEAD: Final = {"dlq_purge": _purge_dead, "dlq_retry": _retry_dead}
+# By what it shows that a job is not the one that was asked about: to cancel goes on with
+# a job that has begun to run since, or is between two runs.
+_CHANGED: Final[dict[str, Callable[[Job], datetime]]] = {
+    "cancel": attrgetter("created_at"),
+    "delete": attrgetter("updated_at"),
+}
 # What is asked about one by one.
 _NAMED: Final = {"job", "worker"}
 _FIELDS: Final = {

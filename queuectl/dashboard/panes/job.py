@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from queuectl import JobState, OutputMissingError, RunNotFoundError, escape_text
+from queuectl import JobNotFoundError, JobState, OutputMissingError, RunNotFoundError, escape_text
 from queuectl.dashboard import outputs, words
 from queuectl.dashboard.panes import params as asked
 from queuectl.dashboard.panes.job_row import can, reason_of
@@ -119,6 +119,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: As it is.
+        seq: Its number, by which a page that is left open knows it.
         state: Its name.
         command: With its lines.
         reason: Why it is where it is; empty where there is nothing to say.
@@ -134,6 +135,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     id: str
+    seq: int
     state: str
     command: str
     reason: str
@@ -177,6 +179,23 @@ async def load_parts(engine: "QueueEngine", params: Mapping[str, str], now: date
     return job_view(job, attempts, Shown(), now, chosen=chosen, written=written)
 
 
+async def same_job(engine: "QueueEngine", params: Mapping[str, str]) -> "Job":
+    """
+    Look up the job that a page is about.
+
+    Raises:
+        JobNotFoundError: There is none of this id, or another than the page shows.
+        InvalidValueError: What was asked for makes no sense.
+    """
+    job = await engine.get(asked.text(params, "job") or "")
+
+    # An id may be taken again: what can be done with the page would be done to another command.
+    if asked.number(params, "seq") not in {None, job.seq}:
+        raise JobNotFoundError(job.id)
+
+    return job
+
+
 async def shown(raw: bytes) -> Shown:
     """Return what a page shows of an output: its end."""
     end = _last_lines(raw[-_OUTPUT_BYTES:])
@@ -192,7 +211,7 @@ async def _look_up(
     engine: "QueueEngine", params: Mapping[str, str]
 ) -> "tuple[Job, list[Attempt], int | None]":
     """Return a job, its last runs, and the run whose output was asked for."""
-    job = await engine.get(asked.text(params, "job") or "")
+    job = await same_job(engine, params)
     # There may be very many, and an open page is looked up again and again.
     attempts = await engine.attempts(job.id, last=_MOST_ATTEMPTS)
     chosen = asked.number(params, "attempt")
@@ -248,6 +267,7 @@ def job_view(
 
     return JobView(
         id=job.id,
+        seq=job.seq,
         state=job.state.value,
         command=escape_text(job.command),
         reason=reason_of(job),

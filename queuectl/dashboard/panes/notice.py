@@ -24,7 +24,7 @@ _PLAIN: Final = {
     "unset": "Back to the default.",
     "none": "Nothing was selected: tick some jobs first.",
 }
-_SKIPPED: Final = "gone meanwhile, or in a state that does not allow it"
+_SKIPPED: Final = "gone or changed meanwhile, or in a state that does not allow it"
 _DIGITS: Final = 12
 
 

@@ -138,7 +138,14 @@ function follow(pre) {
   const later = () => { frame ||= requestAnimationFrame(draw); };
   pre.scrollTop = pre.scrollHeight;
   return {
-    start: () => { come = "", isNew = true; later(); },
+    start: () => {
+      // It may be another run than the page was loaded with.
+      document.getElementById("output-gone")?.remove();
+      pre.hidden = false;
+      pre.dataset.empty = "Nothing yet: what it writes appears here.";
+      come = "", isNew = true;
+      later();
+    },
     output: ({ text }) => { come = (come + text).slice(-MOST); later(); },
   };
 }
@@ -176,6 +183,20 @@ async function copy(button) {
   setTimeout(() => { button.textContent = "Copy"; }, 1500);
 }
 
+// --- Sending: who clicks again while the answer is slow does not mean it twice. The same is
+// sent once, until the page is shown anew; another button, or other words, are not the same.
+const sent = new Set();
+
+function sendOnce(event) {
+  const { target: form, submitter } = event;
+  if ((submitter?.formMethod || form.method) !== "post") return;
+  const what = JSON.stringify([form.action, submitter?.formAction, submitter?.value, ...new FormData(form)]);
+  if (sent.has(what)) event.preventDefault(), tell("This was sent already, waiting for the answer");
+  sent.add(what);
+  submitter?.setAttribute("aria-busy", "true");
+}
+
+document.addEventListener("submit", sendOnce);
 document.addEventListener("click", (event) => {
   if (!(event.target instanceof Element)) return;
   if (event.target.matches("input[type=checkbox]")) tick(event);

@@ -15,6 +15,7 @@ _UNSAFE: Final = re.compile(
 _UNSAFE_IN_LINE: Final = re.compile(f"{_UNSAFE.pattern}|[\n\t]")
 _SHORT: Final = {"\r": r"\r", "\n": r"\n", "\t": r"\t"}
 _LAST_OF_TWO_DIGITS: Final = 0xFF
+_LAST_OF_FOUR_DIGITS: Final = 0xFFFF
 
 
 def escape_text(text: str) -> str:
@@ -49,7 +50,10 @@ def _visible(character: str) -> str:
     if character in _SHORT:
         return _SHORT[character]
 
-    return f"\\x{code:02x}" if code <= _LAST_OF_TWO_DIGITS else f"\\u{code:04x}"
+    if code <= _LAST_OF_TWO_DIGITS:
+        return f"\\x{code:02x}"
+
+    return f"\\u{code:04x}" if code <= _LAST_OF_FOUR_DIGITS else f"\\U{code:08x}"
 
 
 def _json_escape(character: str) -> str:

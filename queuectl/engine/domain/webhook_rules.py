@@ -23,9 +23,6 @@ SECRET_PREFIX: Final = "whsec_"  # noqa: S105 (what all secrets begin with)
 # Everything that a URL may be written with, which leaves out blanks, controls and \.
 _URL: Final = re.compile(r"[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]+")
 
-# What comes before the last @, and the scheme of it: a password may have an @ of its own.
-_USER: Final = re.compile(r"\A([A-Za-z][A-Za-z0-9+.\-]*://)?.*@", re.DOTALL)
-
 # A host and a port, and nothing beside them. A name is one that can be looked up.
 _PLACE: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9\-._]+))(?::[0-9]*)?")
 _NAME: Final = re.compile(r"(?=.{1,253}\.?\Z)[\w\-]{1,63}(?:\.[\w\-]{1,63})*\.?", re.ASCII)
@@ -50,8 +47,7 @@ def check_url(url: str, *, insecure: bool) -> str:
         raise InvalidValueError(msg)
 
     if "#" in url or not _URL.fullmatch(url):
-        msg = f"not a URL that can be called: {_shown(url)} (write special characters as %20)"
-        raise InvalidValueError(msg)
+        raise _no_url("write special characters as %20")
 
     parts = _split(url)
 
@@ -147,24 +143,22 @@ def is_loopback_name(host: str) -> bool:
 
 
 def _split(url: str) -> SplitResult:
-    msg = f"not an http or https URL with a host: {_shown(url)}"
-
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise InvalidValueError(msg) from None
+        raise _no_url("it needs a host") from None
 
     # Nobody listens at port 0.
     if parts.scheme not in {"http", "https"} or not _is_place(parts.netloc) or port == 0:
-        raise InvalidValueError(msg)
+        raise _no_url("it is http or https, and has a host")
 
     return parts
 
 
-def _shown(url: str) -> str:
-    """Quote what is no URL without what may be a user and a password."""
-    return quoted(_USER.sub(r"\1@", url))
+def _no_url(why: str) -> InvalidValueError:
+    """Return the error for what is none: without it, for a password may be anywhere in it."""
+    return InvalidValueError(f"not a URL that can be called, as https://example.com/hook: {why}")
 
 
 def _is_place(netloc: str) -> bool:

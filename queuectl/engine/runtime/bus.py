@@ -30,7 +30,7 @@ _NOTHING: Final = bytes(1)
 # Seconds between two looks whether it was.
 _LOOKS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 
-_KNOWN: Final = (Change.STATE | Change.WORK | Change.ORDERS).value
+_KNOWN: Final = (Change.STATE | Change.WORK | Change.ORDERS | Change.WEBHOOKS).value
 
 
 class Bus:

@@ -36,6 +36,7 @@ class Change(Flag):
     STATE = auto()
     WORK = auto()
     ORDERS = auto()
+    WEBHOOKS = auto()
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -493,13 +494,17 @@ class JobStore(JobReader, Protocol):
             JobStateError: One does not wait for a time to come.
         """
 
-    async def delete(self, job_id: str) -> Purged:
+    async def delete(self, job_id: str, *, until: datetime | None = None) -> Purged:
         """
         Delete a job with its runs and outputs.
 
+        Args:
+            job_id: The job.
+            until: Only where its state has not changed since.
+
         Raises:
             JobNotFoundError: There is none.
-            JobStateError: It is running.
+            JobStateError: It is running, or has changed since.
         """
 
     async def purge(self, states: Sequence[JobState], *, until: datetime, after: int = 0) -> Purged:

@@ -149,7 +149,8 @@ def _judge_sender(path: Path, words: str, sender: WorkerInfo) -> Finding:
 
     return note(
         _CHECK,
-        f"{words}: {who} sends them, one after the other where a receiver fails or is slow",
+        f"{words}: {who} sends them; a receiver that fails or is slow is sent one at a time,"
+        " after longer and longer",
         f"see what the receivers answer: {command(path, 'webhook', 'deliveries')}",
     )
 

@@ -54,9 +54,12 @@ _UNUSED: Final = 10.0
 # Seconds of real time between two looks: hints come with every commit.
 _PAUSE: Final = 0.05
 
-# Seconds of real time in which a worker that ends hears of what it has sent, and sends what
-# is due: nobody may follow it.
-LAST_SECONDS: Final = 5.0
+# Seconds of real time in which a worker that ends sends what is due, for nobody may follow
+# it; and in which it hears what becomes of what it has sent. One that has a successor only
+# hears: nobody looks after the runs that it has left meanwhile.
+SENDING_SECONDS: Final = 3.0
+HEARING_SECONDS: Final = 2.0
+PARTING_SECONDS: Final = 0.5
 
 # Seconds between two looks for deliveries that are too old.
 PRUNE_INTERVAL: Final = 60.0
@@ -109,7 +112,7 @@ class Deliverer:
 
     async def end(self, *, leaves: bool) -> None:
         """
-        Have `serve` end, and wait for it: for some seconds, for a receiver may hang.
+        Have `serve` end, and wait for it: not for long, for a receiver may hang.
 
         What is being sent is recorded, for who comes next would send it again.
 
@@ -121,11 +124,18 @@ class Deliverer:
         if self._targets == []:
             return
 
-        self._is_leaving = leaves
         self._ending.set()
+
+        if not leaves:
+            await self._wait_for_end(SENDING_SECONDS)
+
+        self._is_leaving = True
+        await self._wait_for_end(PARTING_SECONDS if leaves else HEARING_SECONDS)
+
+    async def _wait_for_end(self, seconds: float) -> None:
         self._news.set()
 
-        with anyio.move_on_after(LAST_SECONDS):
+        with anyio.move_on_after(seconds):
             await self._ended.wait()
 
     async def _serve_once(self) -> float:
@@ -342,9 +352,16 @@ class Deliverer:
         self._news.clear()
 
     def _hear(self, change: Change) -> None:
+        is_ours = bool(change & Change.WEBHOOKS)
+
+        # Somebody may have asked for just what is held.
+        if is_ours:
+            for lane in self._lanes.values():
+                lane.release()
+
         # To who ends, commits are no news; nor most of them without webhooks, or where
         # another delivers.
-        if not self._ending.is_set() and (self._is_on_duty or change & Change.ORDERS):
+        if not self._ending.is_set() and (self._is_on_duty or is_ours):
             self._news.set()
 
 

@@ -78,6 +78,10 @@ class Lane:
         """Leave it alone for so long."""
         self._held_until = now + seconds
 
+    def release(self) -> None:
+        """Try it again; where it refuses again, it is left alone for longer."""
+        self._held_until = None
+
     def seconds_held(self, now: float) -> float:
         """Return for how much longer it is left alone."""
         return 0.0 if self._held_until is None else max(0.0, self._held_until - now)

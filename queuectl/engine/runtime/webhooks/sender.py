@@ -31,17 +31,11 @@ WHOLE_SECONDS: Final = 15.0
 BODY_SECONDS: Final = 1.0
 
 # Bytes of an answer that are read: its head, with all answers of status 1xx before it; and
-# its body, so that a connection can be used again. What it says does not matter, and it
-# may have no end. They are few, for what is read in small parts takes the time of others.
+# its body, for who is cut off while he writes may take that for a failure. What it says does
+# not matter, and it may have no end. They are few, for what is read in small parts takes the
+# time of others.
 MOST_HEAD: Final = 16 * 1024
 MOST_BODY: Final = 4 * 1024
-
-# Connections that are kept open between messages, and for how many seconds.
-_KEPT: Final = 16
-_KEPT_SECONDS: Final = 5.0
-
-# What httpcore2 says where it makes one.
-_CONNECTS: Final = "connection.connect_tcp.started"
 
 # What becomes of connections, and is nobody's mistake here.
 _FAILURES: Final = (
@@ -57,14 +51,16 @@ _HEADERS: Final = {
     "accept": "*/*",
     # Nothing has to be unpacked: a small answer cannot become a large one.
     "accept-encoding": "identity",
+    "connection": "close",
 }
 
 
 class Sender:
     """
-    Sends messages, each once, and keeps connections for the next ones.
+    Sends messages, each once, by a connection of its own.
 
-    Where a connection that was kept turns out to be closed, it sends the message again.
+    What a server writes behind an answer would else be taken for the answer to the next
+    message; and it may close a connection that is kept at any time, also while that is used.
 
     It follows no redirects, keeps no cookies, and never raises for what a server
     or a network does. Making one reads the system's certificates. Blocking.
@@ -77,8 +73,8 @@ class Sender:
         self._clock = clock
         self._trusted = httpcore2.default_ssl_context()
         self._network = Network()
-        # By the proxy they go through, and how many connections they keep.
-        self._pools: dict[tuple[str | None, int], httpcore2.AsyncConnectionPool] = {}
+        # By the proxy they go through.
+        self._pools: dict[str | None, httpcore2.AsyncConnectionPool] = {}
 
     async def close(self) -> None:
         """Close all connections."""
@@ -112,36 +108,13 @@ class Sender:
             return Answer(problem=_words(error))
 
     async def _post(self, url: SplitResult, headers: dict[str, str], body: bytes) -> Answer:
-        """Send, and once more by a new connection where one that was kept is closed."""
-        events: set[str] = set()
-
-        async def hear(event: str, _: object) -> None:
-            events.add(event)
-
-        try:
-            return await self._post_once(self._pool_for(url), url, headers, body, trace=hear)
-        except (httpcore2.ReadError, httpcore2.RemoteProtocolError) as error:
-            if _CONNECTS in events or _is_nonsense(error):
-                raise
-
-        # A server may close what it does not need any more, at any time (RFC 9112, 9.5).
-        return await self._post_once(self._pool_for(url, kept=0), url, headers, body)
-
-    async def _post_once(
-        self,
-        pool: httpcore2.AsyncConnectionPool,
-        url: SplitResult,
-        headers: dict[str, str],
-        body: bytes,
-        **extensions: object,
-    ) -> Answer:
         seconds = {"connect": CONNECT_SECONDS, "read": WHOLE_SECONDS, "write": WHOLE_SECONDS}
-        answering = pool.stream(
+        answering = self._pool_for(url).stream(
             "POST",
             _url(url),
             headers=[("host", url.netloc), *_HEADERS.items(), *headers.items()],
             content=body,
-            extensions={"timeout": seconds, **extensions},
+            extensions={"timeout": seconds},
         )
 
         async with AsyncExitStack() as stack:
@@ -162,7 +135,7 @@ class Sender:
             retry_after=parse_retry_after(retry_after, self._clock.now()),
         )
 
-    def _pool_for(self, url: SplitResult, kept: int = _KEPT) -> httpcore2.AsyncConnectionPool:
+    def _pool_for(self, url: SplitResult) -> httpcore2.AsyncConnectionPool:
         """
         Return what connects to a place, or to the proxy on the way there.
 
@@ -171,18 +144,17 @@ class Sender:
         """
         address = _proxy_for(url)
 
-        if (address, kept) not in self._pools:
+        if address not in self._pools:
             # Who sends keeps to a number for each webhook, so that none waits for another.
-            self._pools[address, kept] = httpcore2.AsyncConnectionPool(
+            self._pools[address] = httpcore2.AsyncConnectionPool(
                 ssl_context=self._trusted,
                 proxy=None if address is None else _proxy(address, self._trusted),
                 max_connections=None,
-                max_keepalive_connections=kept,
-                keepalive_expiry=_KEPT_SECONDS,
+                max_keepalive_connections=0,
                 network_backend=self._network,
             )
 
-        return self._pools[address, kept]
+        return self._pools[address]
 
 
 async def _read_on(response: httpcore2.Response, opened: AsyncExitStack) -> None:
@@ -190,8 +162,7 @@ async def _read_on(response: httpcore2.Response, opened: AsyncExitStack) -> None
     Read the body of an answer, which has been given whatever becomes of it.
 
     Args:
-        response: The answer. Where its body breaks, is too long or takes too long, its
-            connection is closed; else that is kept for the next message.
+        response: The answer.
         opened: What is closed behind it.
     """
     with (

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from queuectl.engine.domain.activity import RETRIED
+from queuectl.engine.domain.durations import format_time
 from queuectl.engine.domain.models import Job, RunKey
 from queuectl.engine.domain.states import WAITING, JobState
 from queuectl.engine.errors import JobStateError
@@ -110,12 +111,16 @@ _RUN_NOW_HINTS: Final = {
 }
 
 
-def delete(connection: sqlite3.Connection, job_id: str) -> Purged:
+def delete(connection: sqlite3.Connection, job_id: str, until: datetime | None) -> Purged:
     """Delete a job with its runs and outputs; what happened to it stays."""
     job = get_job(connection, job_id)
 
     if job.state is JobState.PROCESSING:
         raise JobStateError(job.id, job.state, "delete", hint="cancel it first")
+
+    if until is not None and job.updated_at > until:
+        hint = f"it has changed since {format_time(until)}: look at it again"
+        raise JobStateError(job.id, job.state, "delete", hint=hint)
 
     return _delete_all(connection, [job.seq])
 

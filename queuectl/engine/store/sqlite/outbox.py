@@ -47,17 +47,17 @@ class SqliteOutbox:
 
     async def add(self, spec: WebhookSpec, *, now: datetime) -> Webhook:
         """Add a webhook."""
-        return await self._write(partial(deliveries.add, spec=spec, now=now), Change.ORDERS)
+        return await self._write(partial(deliveries.add, spec=spec, now=now), Change.WEBHOOKS)
 
     async def remove(self, webhook: str, *, now: datetime, after: int = 0) -> Handled:
         """Disable a webhook and delete some of what it was to be told; at last itself."""
         return await self._write(
-            partial(deliveries.remove, webhook=webhook, now=now, after=after), Change.ORDERS
+            partial(deliveries.remove, webhook=webhook, now=now, after=after), Change.WEBHOOKS
         )
 
     async def enable(self, webhook: str) -> Webhook:
         """Let a webhook be sent messages again."""
-        return await self._write(partial(deliveries.enable, webhook=webhook), Change.ORDERS)
+        return await self._write(partial(deliveries.enable, webhook=webhook), Change.WEBHOOKS)
 
     async def webhooks(self) -> list[Webhook]:
         """Return all webhooks."""
@@ -103,12 +103,12 @@ class SqliteOutbox:
 
     async def retry(self, ids: Sequence[str], *, now: datetime) -> list[Delivery]:
         """Let dead deliveries be made after all, and waiting ones now."""
-        return await self._write(partial(deliveries.retry, ids=ids, now=now), Change.ORDERS)
+        return await self._write(partial(deliveries.retry, ids=ids, now=now), Change.WEBHOOKS)
 
     async def retry_dead(self, *, webhook: str | None, now: datetime, after: int = 0) -> Handled:
         """Let some of the dead deliveries be made after all, of all or of those of a webhook."""
         return await self._write(
-            partial(deliveries.retry_dead, webhook=webhook, now=now, after=after), Change.ORDERS
+            partial(deliveries.retry_dead, webhook=webhook, now=now, after=after), Change.WEBHOOKS
         )
 
     async def prune(self, *, until: datetime) -> bool:

@@ -18,12 +18,8 @@ from queuectl.engine.store.base import Change, Claim, Purged, Retried, RunRecord
 from queuectl.engine.store.sqlite import by_hand, operations, upkeep
 from queuectl.engine.store.sqlite.backup import copy_database
 from queuectl.engine.store.sqlite.checkpoint import Checkpointer
-from queuectl.engine.store.sqlite.connection import (
-    FileIdentity,
-    ThreadConnection,
-    connect,
-    named_errors,
-)
+from queuectl.engine.store.sqlite.connection import ThreadConnection, connect, named_errors
+from queuectl.engine.store.sqlite.identity import FileIdentity
 from queuectl.engine.store.sqlite.lookups import SqliteLookups
 from queuectl.engine.store.sqlite.rows import to_ms
 from queuectl.engine.store.sqlite.setup import prepare
@@ -220,9 +216,9 @@ class SqliteStore(SqliteLookups):
         """Let jobs that wait for a time to come run at once, all or none."""
         return await self._write(partial(by_hand.run_now, job_ids=job_ids, now=now), Change.WORK)
 
-    async def delete(self, job_id: str) -> Purged:
+    async def delete(self, job_id: str, *, until: datetime | None = None) -> Purged:
         """Delete a job with its runs and outputs."""
-        return await self._write(partial(by_hand.delete, job_id=job_id), Change.STATE)
+        return await self._write(partial(by_hand.delete, job_id=job_id, until=until), Change.STATE)
 
     async def purge(self, states: Sequence[JobState], *, until: datetime, after: int = 0) -> Purged:
         """Delete some old jobs."""

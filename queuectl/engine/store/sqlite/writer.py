@@ -23,12 +23,8 @@ import msgspec
 from queuectl.engine.errors import EngineClosedError, StoreError
 from queuectl.engine.store.base import Change
 from queuectl.engine.store.sqlite.checkpoint import Checkpointer
-from queuectl.engine.store.sqlite.connection import (
-    FileIdentity,
-    ThreadConnection,
-    error_kind,
-    name_error,
-)
+from queuectl.engine.store.sqlite.connection import ThreadConnection, error_kind, name_error
+from queuectl.engine.store.sqlite.identity import FileIdentity
 
 T = TypeVar("T")
 V = TypeVar("V")
