@@ -55,7 +55,7 @@ class Lane:
 
     def __init__(self) -> None:
         self.is_busy = False
-        self.asked = timedelta()
+        self.asked: timedelta = timedelta()
         # How often in a row it took nothing, and since when.
         self._refusals = 0
         self._refused_since: float | None = None
