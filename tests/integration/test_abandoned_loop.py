@@ -9,14 +9,22 @@ import pytest
 
 from queuectl import JobState, OnCrash, QueueEngine
 from tests.integration.orphans import GATE
-from tests.integration.processes import engine_process, pid_in
+from tests.integration.processes import engine_process
 
+# It says that it is ready when it has nothing to do any more: in the middle of something, what
+# a handler raises may be thrown away by Python itself, as in the callback of a weak reference.
 ABANDON: Final = """
-import asyncio, sys
+import asyncio, pathlib, sys
 from queuectl import QueueEngine
 
 async def main():
+    begun = pathlib.Path(sys.argv[1]).with_name("pid")
+
     async with QueueEngine(sys.argv[1]) as engine, engine.workers(int(sys.argv[2])):
+        while not begun.exists():
+            await asyncio.sleep(0.01)
+
+        await engine.stats()
         print("ready", flush=True)
         await asyncio.Event().wait()
 
@@ -29,11 +37,17 @@ except KeyboardInterrupt:
 
 
 EXIT_IN_A_HANDLER: Final = """
-import asyncio, signal, sys
+import asyncio, pathlib, signal, sys
 from queuectl import QueueEngine
 
 async def main():
+    begun = pathlib.Path(sys.argv[1]).with_name("pid")
+
     async with QueueEngine(sys.argv[1]) as engine, engine.workers(int(sys.argv[2])):
+        while not begun.exists():
+            await asyncio.sleep(0.01)
+
+        await engine.stats()
         print("ready", flush=True)
         await asyncio.sleep(60)
 
@@ -50,7 +64,6 @@ async def test_the_runs_of_a_program_that_abandons_its_loop_go_on(
     await engine.enqueue(command, id="job", cwd=tmp_path, on_crash=OnCrash.ADOPT, max_retries=0)
 
     async with engine_process(script, db_path, 1) as host:
-        await pid_in(tmp_path / "pid")
         os.kill(host.pid, signal.SIGINT)
         code = await host.ended()
 
