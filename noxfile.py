@@ -172,8 +172,7 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
     _install_browser(session)
-    # One more than there are cores: these wait for processes most of the time.
-    session.run("pytest", "-n3", *PROCESS_TESTS, *PROGRAM_TESTS, env=TEST_ENVIRONMENT)
+    session.run("pytest", "-n2", *PROCESS_TESTS, *PROGRAM_TESTS, env=TEST_ENVIRONMENT)
     session.run("pytest", "-n2", *CHAOS_TESTS, env=TEST_ENVIRONMENT)
 
 

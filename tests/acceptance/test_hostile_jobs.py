@@ -210,7 +210,8 @@ async def test_a_tree_of_processes_that_start_again_is_ended_whole(home: Home) -
     await home.ok("cancel", "job")
     await home.run("wait", "job", "--timeout", "20")
 
-    assert grown > 150
+    # At any moment some have ended, and others are being started in their places.
+    assert grown > 100
     assert (await home.job("job"))["state"] == "cancelled"
     await assert_works_and_stops(home, worker)
 

@@ -1,7 +1,5 @@
 """A host program that abandons its loop, and with it the engine, ends; its runs go on."""
 
-import os
-import signal
 from pathlib import Path
 from typing import Final
 
@@ -11,21 +9,22 @@ from queuectl import JobState, OnCrash, QueueEngine
 from tests.integration.orphans import GATE
 from tests.integration.processes import engine_process
 
-# It says that it is ready when it has nothing to do any more: in the middle of something, what
-# a handler raises may be thrown away by Python itself, as in the callback of a weak reference.
+# The signal comes while the loop does nothing else: in the middle of something, what a handler
+# raises may end a task and not the loop, or be thrown away by Python itself.
 ABANDON: Final = """
-import asyncio, pathlib, sys
+import asyncio, pathlib, signal, sys
 from queuectl import QueueEngine
 
 async def main():
     begun = pathlib.Path(sys.argv[1]).with_name("pid")
 
     async with QueueEngine(sys.argv[1]) as engine, engine.workers(int(sys.argv[2])):
+        print("ready", flush=True)
+
         while not begun.exists():
             await asyncio.sleep(0.01)
 
-        await engine.stats()
-        print("ready", flush=True)
+        asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
         await asyncio.Event().wait()
 
 loop = asyncio.new_event_loop()
@@ -44,12 +43,13 @@ async def main():
     begun = pathlib.Path(sys.argv[1]).with_name("pid")
 
     async with QueueEngine(sys.argv[1]) as engine, engine.workers(int(sys.argv[2])):
+        print("ready", flush=True)
+
         while not begun.exists():
             await asyncio.sleep(0.01)
 
-        await engine.stats()
-        print("ready", flush=True)
-        await asyncio.sleep(60)
+        asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
+        await asyncio.Event().wait()
 
 signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
 asyncio.run(main())
@@ -64,7 +64,6 @@ async def test_the_runs_of_a_program_that_abandons_its_loop_go_on(
     await engine.enqueue(command, id="job", cwd=tmp_path, on_crash=OnCrash.ADOPT, max_retries=0)
 
     async with engine_process(script, db_path, 1) as host:
-        os.kill(host.pid, signal.SIGINT)
         code = await host.ended()
 
     async with engine.workers():

@@ -145,7 +145,10 @@ async def test_an_answer_counts_whatever_becomes_of_its_body(
 async def test_what_is_written_behind_an_answer_is_not_the_answer_to_the_next_message(
     sender: Sender, receiver: Receiver, behind: bytes
 ) -> None:
-    answer = says(b"HTTP/1.1 200 X\r\ncontent-length: 2\r\n\r\nok" + behind)
+    # It leaves the connection open: else nobody could use it again.
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 X\r\ncontent-length: 2\r\n\r\nok" + behind)
+
     url = receiver.does("/", answer, answers(410), answers(204))
 
     statuses = [(await send(sender, url)).status for _ in range(3)]

@@ -464,7 +464,7 @@ async def test_a_worker_that_ends_begins_nothing_of_which_it_will_not_hear(
         await engine.enqueue_many(["true"] * 20)
         await receiver.until(1)
 
-    assert len(await deliveries(engine, "delivered")) == len(receiver.received)
+    assert len(await deliveries(engine, "delivered")) == len(receiver.received) < 20
 
     async with engine.workers():
         await receiver.until(20)

@@ -352,12 +352,12 @@ class Deliverer:
         self._news.clear()
 
     def _hear(self, change: Change) -> None:
-        is_ours = bool(change & Change.WEBHOOKS)
-
-        # Somebody may have asked for just what is held.
-        if is_ours:
+        # Somebody may want just what is held.
+        if change & Change.WEBHOOKS:
             for lane in self._lanes.values():
                 lane.release()
+
+        is_ours = bool(change & (Change.ORDERS | Change.WEBHOOKS))
 
         # To who ends, commits are no news; nor most of them without webhooks, or where
         # another delivers.

@@ -60,6 +60,8 @@ class Lane:
         self._refusals = 0
         self._refused_since: float | None = None
         self._held_until: float | None = None
+        # Whether it was released while it was being sent something.
+        self._is_wanted = False
 
     def hear(self, answers: Sequence[Answer], now: float) -> None:
         """Learn what it answered to messages that were sent together, one or more."""
@@ -72,15 +74,20 @@ class Lane:
             self._refused_since = now if self._refused_since is None else self._refused_since
 
         self.asked = max(self.asked, asked_for(refused))
-        self.hold(decide_pause(refused, self._refusals).total_seconds(), now)
+
+        if not self._is_wanted:
+            self.hold(decide_pause(refused, self._refusals).total_seconds(), now)
+
+        self._is_wanted = False
 
     def hold(self, seconds: float, now: float) -> None:
         """Leave it alone for so long."""
         self._held_until = now + seconds
 
     def release(self) -> None:
-        """Try it again; where it refuses again, it is left alone for longer."""
+        """Try it again, also behind what it is being sent; where it refuses, hold it again."""
         self._held_until = None
+        self._is_wanted = self.is_busy
 
     def seconds_held(self, now: float) -> float:
         """Return for how much longer it is left alone."""

@@ -47,12 +47,12 @@ class SqliteOutbox:
 
     async def add(self, spec: WebhookSpec, *, now: datetime) -> Webhook:
         """Add a webhook."""
-        return await self._write(partial(deliveries.add, spec=spec, now=now), Change.WEBHOOKS)
+        return await self._write(partial(deliveries.add, spec=spec, now=now), Change.ORDERS)
 
     async def remove(self, webhook: str, *, now: datetime, after: int = 0) -> Handled:
         """Disable a webhook and delete some of what it was to be told; at last itself."""
         return await self._write(
-            partial(deliveries.remove, webhook=webhook, now=now, after=after), Change.WEBHOOKS
+            partial(deliveries.remove, webhook=webhook, now=now, after=after), Change.ORDERS
         )
 
     async def enable(self, webhook: str) -> Webhook:
