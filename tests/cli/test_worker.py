@@ -84,6 +84,8 @@ def test_the_first_signal_waits_for_a_running_job(
     ):
         assert next_line(logs) == "on\n"
         process.send_signal(signal.SIGTERM)
+        assert " worker w1 started: " in next_line(process, "stderr")
+        assert " stopping when the running jobs are done" in next_line(process, "stderr")
         gate.write_text("off\n")
         assert finish(process).code == 0
 
