@@ -31,7 +31,7 @@ from queuectl import (
 from queuectl.dashboard.bodies import read_body
 from queuectl.dashboard.links import PATHS, Links, noted
 from queuectl.dashboard.panes.config import Refused, config_view
-from queuectl.dashboard.panes.confirm import finished_for, given
+from queuectl.dashboard.panes.confirm import finished_for, given, until_of
 from queuectl.dashboard.panes.enqueue import enqueue_view
 from queuectl.dashboard.state import state_of
 from queuectl.dashboard.templates import render
@@ -136,9 +136,10 @@ async def _retry(engine: QueueEngine, form: Form) -> Done:
 
 async def _cancel(engine: QueueEngine, form: Form) -> Done:
     reason = form.get("reason", "").strip() or None
-    until = _until(form)
 
     async def cancel(job_id: str) -> None:
+        until = _until(form, job_id)
+
         # One that was asked about is meant however far it has got, or a job that is
         # retried all the time could not be cancelled; another of its id is not.
         if until is not None and (job := await engine.get(job_id)).created_at > until:
@@ -152,12 +153,11 @@ async def _cancel(engine: QueueEngine, form: Form) -> Done:
 
 async def _delete(engine: QueueEngine, form: Form) -> Done:
     gone: list[str] = []
-    until = _until(form)
 
     async def delete(job_id: str) -> None:
         # One that is gone already is what was asked for: no error, and not our doing.
         try:
-            await engine.delete(job_id, until=until)
+            await engine.delete(job_id, until=_until(form, job_id))
         except JobNotFoundError:
             gone.append(job_id)
 
@@ -343,14 +343,18 @@ def _reason(form: Form) -> str | None:
     return None
 
 
-def _until(form: Form) -> datetime | None:
+def _until(form: Form, job_id: str = "") -> datetime | None:
     """
-    Return as of when jobs are meant that were asked about, None where nothing was asked.
+    Return as of when what was asked about is meant, None where nothing was asked.
+
+    Args:
+        form: The answer.
+        job_id: Which job, where they were named.
 
     Raises:
         InvalidValueError: It is not a time.
     """
-    until = form.get("until")
+    until = form.get(until_of(job_id), form.get("until"))
     return None if until is None else parse_time(until)
 
 

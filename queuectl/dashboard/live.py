@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from queuectl import JobNotFoundError, QueueCtlError, QueueEngine, StoreError
+from queuectl import Job, JobNotFoundError, JobState, QueueCtlError, QueueEngine, StoreError
 from queuectl.dashboard import sse
 from queuectl.dashboard.feeds import Parts
 from queuectl.dashboard.links import PATHS
@@ -120,10 +120,12 @@ async def _outputs(engine: QueueEngine, params: Mapping[str, str]) -> AsyncGener
     """
     Yield what a job writes, until it is finished, and anew when it runs again.
 
-    Of one run alone where one was chosen. Where the page shows the output of one that has
-    ended, it begins with the run behind that.
+    Of one run alone where one was chosen. Where the page shows what there is of one, it
+    begins with the run behind that.
     """
-    attempt, shown = (asked.number(params, name) for name in ("attempt", "shown"))
+    attempt = asked.number(params, "attempt")
+    # 0 before the first.
+    shown = asked.number(params, "shown", least=0)
 
     while True:
         if shown is not None:
@@ -131,14 +133,18 @@ async def _outputs(engine: QueueEngine, params: Mapping[str, str]) -> AsyncGener
 
         job = await same_job(engine, params)
 
-        async with aclosing(_output(engine, job.id, attempt)) as events:
+        async with aclosing(_output(engine, job, attempt)) as events:
             async for event in events:
                 yield event
+
+        yield sse.event("end", {})
 
         if attempt is not None:
             return
 
-        shown = (await same_job(engine, params)).run_count
+        job = await same_job(engine, params)
+        # It was finished: a run that goes on has begun since.
+        shown = job.run_count - (job.state is JobState.PROCESSING)
 
 
 async def _run_behind(engine: QueueEngine, params: Mapping[str, str], number: int) -> None:
@@ -150,14 +156,15 @@ async def _run_behind(engine: QueueEngine, params: Mapping[str, str], number: in
 
 
 async def _output(
-    engine: QueueEngine, job_id: str, attempt: int | None
+    engine: QueueEngine, job: Job, attempt: int | None
 ) -> AsyncGenerator[bytes, None]:
     """Yield what a job writes, as text, until it is finished."""
+    size = await engine.output_size(job.id, attempt=attempt) if job.run_count else 0
     # A browser that asks again after a break is sent all of it again.
-    yield sse.event("start", {})
+    yield sse.event("start", {"is_cut": size > _BEGINNING})
     text = OutputText()
 
-    async with _closing(engine.follow(job_id, attempt=attempt, last=_BEGINNING)) as pieces:
+    async with _closing(engine.follow(job.id, attempt=attempt, last=_BEGINNING)) as pieces:
         async for piece in pieces:
             async with aclosing(text.take(piece)) as shown:
                 async for words in shown:

@@ -94,10 +94,30 @@ async def test_of_a_flood_of_lines_the_last_are_kept(
         # A page that shows all of it answers nobody for minutes.
         await expect(output).to_contain_text("\n300000\nlast\n")
 
+    await expect(page.get_by_text("Its end: no more than 2,000 lines")).to_be_visible()
     text = await output.evaluate("pre => pre.textContent")
     lines = text.splitlines()
     assert 2000 <= len(lines) <= 3024
     assert lines[:-1] == [str(number) for number in range(300_002 - len(lines), 300_001)]
+
+
+async def test_what_is_said_of_an_output_is_of_the_run_that_is_shown(
+    tab: Tab, engine: QueueEngine, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    await engine.enqueue(f"[ -e {gate} ] || {{ seq 3000; exit 1; }}", id="job-1", max_retries=0)
+
+    async with engine.workers():
+        await engine.wait("job-1")
+        page = await tab.go("jobs/job-1")
+        cut = page.get_by_text("Its end: no more than 2,000 lines")
+        await expect(cut).to_be_visible()
+        gate.touch()
+        await engine.retry("job-1")
+        await expect(page.locator("#output-title")).to_have_text("Output of run 2")
+        output = page.locator("pre.output")
+        await expect(output).to_have_attribute("data-empty", "It wrote nothing.")
+        await expect(cut).to_be_hidden()
 
 
 async def test_of_a_line_without_an_end_the_last_is_kept(

@@ -220,16 +220,49 @@ async def test_a_job_that_is_another_since_the_question_is_left(
 
 @pytest.mark.parametrize("action", ["delete", "cancel"])
 async def test_a_job_of_a_clock_that_was_ahead_is_meant_by_the_question(
-    db_path: Path, action: str
+    db_path: Path, tmp_path: Path, action: str
+) -> None:
+    clock = FakeClock()
+
+    async with QueueEngine(db_path, clock=clock) as engine, served(engine, tmp_path) as site:
+        ahead = await engine.enqueue("true", id="ahead", delay=3600)
+        clock.jump(timedelta(hours=-1))
+        await engine.enqueue("true", id="other", delay=3600)
+        now = engine.now()
+        view = await load(engine, action, QueryParams("job=ahead&job=other&job=gone"))
+        # Of the others the check goes on.
+        clock.advance(timedelta(minutes=1))
+        await engine.delete("other")
+        await engine.enqueue("echo important", id="other", delay=3600)
+        names = ("job", "until", "until:ahead")
+        form = {name: [value for key, value in view.fields if key == name] for name in names}
+        answer = await post(site, f"/actions/{action}", form)
+        left = await states(engine)
+
+    assert form["until"] == [format_time(now)]
+    assert form["until:ahead"] == [format_time(ahead.updated_at)]
+    assert answer.headers["location"].endswith("count=1&skipped=2")
+    assert left["other"] == "pending"
+    assert left.get("ahead") in {None, "cancelled"}
+
+
+async def test_dead_jobs_of_a_clock_that_was_ahead_do_not_let_in_those_of_another_cause(
+    db_path: Path,
 ) -> None:
     clock = FakeClock()
 
     async with QueueEngine(db_path, clock=clock) as engine:
-        ahead = await engine.enqueue("true", id="ahead")
+        await make_dead(engine, "a", command="exit 3")
         clock.jump(timedelta(hours=-1))
-        view = await load(engine, action, QueryParams("job=ahead&job=gone"))
+        await make_dead(engine, "b", command="exit 4")
+        now = format_time(engine.now())
+        untils = {
+            query: dict((await load(engine, "dlq_purge", QueryParams(query))).fields)["until"]
+            for query in ("all=yes", "reason=exit_code%3D3", "reason=exit_code%3D4")
+        }
 
-    assert dict(view.fields)["until"] == format_time(ahead.updated_at)
+    assert untils["reason=exit_code%3D4"] == now
+    assert untils["all=yes"] == untils["reason=exit_code%3D3"] > now
 
 
 async def test_what_finished_after_the_question_is_not_purged_by_the_answer(site: Served) -> None:

@@ -139,6 +139,39 @@ async def test_a_page_of_a_finished_job_is_sent_the_output_of_the_next_run(
     assert text == "second"
 
 
+async def test_what_there_is_of_a_run_without_an_output_stays_until_the_next_one(
+    site: Served,
+) -> None:
+    never = await site.engine.enqueue("printf again", id="never", delay=3600)
+    await site.engine.cancel(never.id)
+    lost = await site.engine.enqueue("head -c 100000 /dev/zero; exit 1", id="lost", max_retries=1)
+
+    async with site.engine.workers():
+        await wait_for_event(site.engine, EventKind.FAILED, lost.id)
+
+    folder = site.engine.state_folder
+    [file] = [path for path in folder.rglob("*") if path.stat().st_size >= 100_000]
+    file.unlink()
+    pages = {
+        job_id: (await site.client.get(f"/jobs/{job_id}", headers={"accept": HTML})).text
+        for job_id in ("never", "lost")
+    }
+
+    async with streaming(site, "/live/job?job=never&output=yes&shown=0") as stream:
+        begin = [await stream.next() for _ in range(4)]
+        await site.engine.retry("never")
+
+        async with site.engine.workers():
+            text = await stream.output("again")
+            seen = await stream.until("end")
+
+    assert "output=yes&amp;shown=0" in pages["never"]
+    assert "output=yes&amp;shown=1" in pages["lost"]
+    assert "The output of this run is gone" in pages["lost"]
+    assert {event.kind for event in begin} == {"fragment"}
+    assert (text, seen[-1].kind) == ("again", "end")
+
+
 async def test_output_flows_while_the_job_runs(site: Served, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     command = f"printf first; until [ -e {gate} ]; do sleep 0.02; done; printf second"
@@ -179,7 +212,9 @@ async def test_a_long_output_begins_near_its_end(site: Served) -> None:
         await wait_for_event(site.engine, EventKind.COMPLETED, job.id)
 
     async with streaming(site, f"/live/job?job={job.id}&output=yes") as stream:
+        begin = await stream.until("start")
         text = await stream.output("\n200000\n")
 
+    assert begin[-1].data == {"is_cut": True}
     assert len(text) == 256 * 1024
     assert text.endswith("199999\n200000\n")

@@ -1,6 +1,6 @@
 """Asks before something is destroyed, or many commands run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from operator import attrgetter
@@ -82,16 +82,17 @@ async def load(engine: "QueueEngine", action: str, params: QueryParams) -> Confi
     now = engine.now()
 
     if action in _CHANGED:
-        until = await _last_change(engine, given(params, "job"), _CHANGED[action], now)
-        return confirm_view(action, params, until=until)
+        ahead = await _ahead(engine, given(params, "job"), _CHANGED[action], now)
+        return confirm_view(action, params, until=now, ahead=ahead)
 
     if action not in _OF_THE_DEAD:
         return confirm_view(action, params, until=now if action == "purge" else None)
 
     causes = await engine.dlq.causes()
-    # A clock that was ahead has dead ones written down as if they died later.
-    until = max([now, *(cause.latest for cause in causes)])
     reason = params.get("reason")
+    # A clock that was ahead has dead ones written down as if they died later.
+    meant = (cause.latest for cause in causes if reason in {None, cause.reason})
+    until = max([now, *meant])
 
     # None where a cause is none of the frequent.
     dead = (
@@ -102,22 +103,28 @@ async def load(engine: "QueueEngine", action: str, params: QueryParams) -> Confi
     return confirm_view(action, params, dead=dead, until=until)
 
 
-async def _last_change(
+async def _ahead(
     engine: "QueueEngine", ids: list[str], changed: Callable[[Job], datetime], now: datetime
-) -> datetime:
-    """Return now, or when the last of these jobs changed where a clock was ahead."""
-    latest = now
+) -> dict[str, datetime]:
+    """Return when those of these jobs changed that did so by a clock that was ahead."""
+    ahead = {}
 
     for job_id in ids:
         # What is gone is told when the answer finds it so.
         with suppress(JobNotFoundError):
-            latest = max(latest, changed(await engine.get(job_id)))
+            if (at := changed(await engine.get(job_id))) > now:
+                ahead[job_id] = at
 
-    return latest
+    return ahead
 
 
 def confirm_view(
-    action: str, params: QueryParams, *, dead: int | None = None, until: datetime | None = None
+    action: str,
+    params: QueryParams,
+    *,
+    dead: int | None = None,
+    until: datetime | None = None,
+    ahead: Mapping[str, datetime] | None = None,
 ) -> ConfirmView:
     """
     Return the question before an action.
@@ -127,6 +134,7 @@ def confirm_view(
         params: The fields of the form.
         dead: How many dead jobs are meant, where that is known.
         until: As of when jobs are meant; sent on, for others may come, or they may change.
+        ahead: By their ids, those that are meant as of a later time.
 
     Raises:
         InvalidValueError: There is no such action, nothing was selected, or the action
@@ -144,6 +152,9 @@ def confirm_view(
     if until is not None:
         fields.append(("until", format_time(until)))
 
+    for job_id, at in (ahead or {}).items():
+        fields.append((until_of(job_id), format_time(at)))
+
     return ConfirmView(
         action=action,
         asked=ask(params) if dead is None else _OF_THE_DEAD[action](params, dead),
@@ -152,6 +163,11 @@ def confirm_view(
         more=max(len(names) - _MOST_NAMES, 0),
         back=params.get("back"),
     )
+
+
+def until_of(job_id: str) -> str:
+    """Return the name of the field that holds as of when one job is meant."""
+    return f"until:{job_id}"
 
 
 def given(params: QueryParams, name: str) -> list[str]:

@@ -86,7 +86,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
         attempt: The number of the run; None before the first.
         text: Readable; its end where it is long. None where its file is gone.
         is_cut: Whether something in front of it is left out.
-        is_live: Whether more may come, of this run or the next.
+        is_live: Whether it can be read, and more may come, of this run or the next.
         is_running: Whether the run goes on.
         link: What the link to more of it says: while the run goes on, only its end
             can be fetched.
@@ -307,7 +307,7 @@ def _output_view(
         attempt=attempt,
         text=None if output is None else output.text,
         is_cut=output is not None and output.is_cut,
-        is_live=is_live,
+        is_live=is_live and output is not None,
         is_running=written is not None,
         link=_link(written),
     )

@@ -17,17 +17,20 @@ def text(params: Mapping[str, str], name: str) -> str | None:
     return params.get(name, "").strip()[:_LONGEST] or None
 
 
-def number(params: Mapping[str, str], name: str, *, most: int = _LARGEST) -> int | None:
+def number(
+    params: Mapping[str, str], name: str, *, least: int = 1, most: int = _LARGEST
+) -> int | None:
     """
     Return a whole number, None where it is empty or was not given.
 
     Args:
         params: The query.
         name: Of the number.
+        least: The smallest that it may be, 0 or more.
         most: The largest that it may be.
 
     Raises:
-        InvalidValueError: It is not a whole number from 1 to the most.
+        InvalidValueError: It is not a whole number from the least to the most.
     """
     given = params.get(name, "")
 
@@ -36,8 +39,8 @@ def number(params: Mapping[str, str], name: str, *, most: int = _LARGEST) -> int
 
     is_number = given.isascii() and given.isdecimal() and len(given) <= len(str(most))
 
-    if not is_number or not 1 <= int(given) <= most:
-        raise InvalidValueError(f"{name} is not a whole number from 1 to {most}")
+    if not is_number or not least <= int(given) <= most:
+        raise InvalidValueError(f"{name} is not a whole number from {least} to {most}")
 
     return int(given)
 

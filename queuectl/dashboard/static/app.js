@@ -117,6 +117,7 @@ const linesOf = (text) => text.split("\n").length - 1;
 
 function follow(pre) {
   let size = 0, lines = 0, come = "", isNew = false, frame = 0;
+  const cut = document.getElementById("output-cut");
   const draw = () => {
     const place = pre.scrollTop + pre.clientHeight >= pre.scrollHeight - 24 ? null : pre.scrollTop;
     if (isNew) pre.textContent = "", size = lines = 0;
@@ -129,7 +130,7 @@ function follow(pre) {
     for (let first; first = pre.firstElementChild; first.remove()) {
       const text = first.textContent;
       if (first === pre.lastElementChild || size <= MOST && lines - linesOf(text) < LINES) break;
-      size -= text.length, lines -= linesOf(text);
+      size -= text.length, lines -= linesOf(text), cut.hidden = false;
     }
     if (place === null) pre.scrollTop = pre.scrollHeight;
     else if (isNew) pre.scrollTop = place;
@@ -138,15 +139,20 @@ function follow(pre) {
   const later = () => { frame ||= requestAnimationFrame(draw); };
   pre.scrollTop = pre.scrollHeight;
   return {
-    start: () => {
+    start: ({ is_cut }) => {
       // It may be another run than the page was loaded with.
       document.getElementById("output-gone")?.remove();
-      pre.hidden = false;
+      pre.hidden = false, cut.hidden = !is_cut;
       pre.dataset.empty = "Nothing yet: what it writes appears here.";
       come = "", isNew = true;
       later();
     },
-    output: ({ text }) => { come = (come + text).slice(-MOST); later(); },
+    output: ({ text }) => {
+      come += text;
+      if (come.length > MOST) come = come.slice(-MOST), cut.hidden = false;
+      later();
+    },
+    end: () => { pre.dataset.empty = "It wrote nothing."; },
   };
 }
 
