@@ -24,15 +24,18 @@ async def drain(database: str, slots: int) -> dict[str, float]:
 
     Returns:
         `seconds`, and the processor time that this process took, without its jobs:
-        `user` and `system`, and of both what the thread of the loop took, `loop`.
+        `user` and `system`, and of both what the thread of the loop took, `loop`; and what
+        its jobs took, `jobs`.
     """
     async with QueueEngine(database) as engine:
         begun = time.perf_counter()
+        jobs_before = resource.getrusage(resource.RUSAGE_CHILDREN)
         before = resource.getrusage(resource.RUSAGE_SELF)
         loop_before = time.thread_time()
         await engine.drain(slots)
         loop = time.thread_time() - loop_before
         after = resource.getrusage(resource.RUSAGE_SELF)
+        jobs_after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds = time.perf_counter() - begun
 
     return {
@@ -40,6 +43,10 @@ async def drain(database: str, slots: int) -> dict[str, float]:
         "user": after.ru_utime - before.ru_utime,
         "system": after.ru_stime - before.ru_stime,
         "loop": loop,
+        "jobs": jobs_after.ru_utime
+        - jobs_before.ru_utime
+        + jobs_after.ru_stime
+        - jobs_before.ru_stime,
     }
 
 
