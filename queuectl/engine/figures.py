@@ -36,8 +36,8 @@ class EngineFigures(EngineContext):
         Args:
             tag: Only of the jobs with this tag that are in the database; every one
                 of them is read, some thousands at a time, each as it is then. The
-                workers are all there are. Waits are those of the last runs of
-                finished jobs.
+                workers are all there are. Waits are not known of runs that were
+                recorded by an older version.
         """
         stats = await self._store.stats(now=self._clock.now(), tag=tag)
 

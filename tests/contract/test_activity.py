@@ -227,16 +227,22 @@ async def test_a_tag_that_nothing_has_is_an_empty_queue(store: JobStore) -> None
     assert [each.ended for each in stats.activity] == [0, 0, 0]
 
 
-async def test_a_job_that_was_cancelled_before_its_retry_has_no_wait_of_its_own(
-    store: JobStore,
-) -> None:
-    await add_one(store, tags=("nightly",), max_retries=3)
-    await end(store, await take_one(store), OutcomeKind.FAILED)
+async def test_every_run_has_waited_with_a_tag_too(store: JobStore) -> None:
+    begin = NOW - HOUR
+    await add_one(store, tags=("nightly",), max_retries=3, run_at=begin, created_at=begin)
+    failed = await take_one(store)
+    run = make_run(OutcomeKind.FAILED, at=NOW - SECOND, took=SECOND)
+    await store.finish(failed, decided(failed, OutcomeKind.FAILED), run, now=NOW)
+    # It has another due time now, and is not finished.
     await store.cancel("job-1", None, now=NOW)
 
-    found = await lately(store, after=MINUTE - SECOND, tag="nightly")
+    every = (await lately(store, tag=None)).wait
+    found = (await lately(store, tag="nightly")).wait
 
-    assert (found.failed, found.wait) == (1, None)
+    assert every is not None
+    assert found is not None
+    assert (found.count, found.p50, found.p99) == (every.count, every.p50, every.p99)
+    assert found.p50 > HOUR / 2
 
 
 async def test_jobs_with_a_tag_are_read_some_at_a_time_and_others_in_between(

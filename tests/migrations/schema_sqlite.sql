@@ -1,4 +1,4 @@
--- application_id 0x7163746c, user_version 5
+-- application_id 0x7163746c, user_version 6
 
 CREATE TABLE activity (
     -- In minutes: 1, or 15; 0 for all of the time.
@@ -205,7 +205,7 @@ CREATE TABLE runs (
     reason TEXT,
     cpu_ms INTEGER,
     max_rss_kib INTEGER,
-    output_bytes INTEGER NOT NULL,
+    output_bytes INTEGER NOT NULL, waited_ms INTEGER CHECK (waited_ms >= 0),
     PRIMARY KEY (job, number)
 ) STRICT, WITHOUT ROWID;
 

@@ -35,6 +35,7 @@ NEW_COLUMNS: Final[dict[str, dict[str, object]]] = {
         "can_restart": 0,
         "restart": 0,
     },
+    "runs": {"waited_ms": None},
 }
 NEW_TABLES: Final = ("activity", "former_jobs", "webhooks", "deliveries")
 

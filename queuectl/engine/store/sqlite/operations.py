@@ -25,6 +25,7 @@ from queuectl.engine.store.sqlite.rows import (
     job_values,
     run_values,
     to_ms,
+    waited_ms,
 )
 from queuectl.engine.store.sqlite.statements import (
     SQL,
@@ -183,10 +184,8 @@ def _record(connection: sqlite3.Connection, ends: Sequence[End]) -> None:
 def _happenings(end: End) -> Iterator[Happening]:
     """Tell what is to be counted of a run that has ended."""
     at, started_at = to_ms(end.now), to_ms(end.run.started_at)
-    # A job may be given a time that was over when it was enqueued.
-    due = max(to_ms(end.job.run_at), to_ms(end.job.created_at))
     yield Happening(at, end.run.outcome.value, to_ms(end.run.finished_at) - started_at)
-    yield Happening(at, WAIT, started_at - due)
+    yield Happening(at, WAIT, waited_ms(end.job, end.run))
 
     if end.transition.event is EventKind.DIED:
         yield Happening(at, DIED, None)

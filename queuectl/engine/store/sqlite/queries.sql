@@ -121,7 +121,7 @@ WHERE
 -- name: insert_runs
 INSERT INTO runs (
     job, number, worker, started_at, finished_at, outcome, exit_code, signal, reason,
-    cpu_ms, max_rss_kib, output_bytes
+    cpu_ms, max_rss_kib, output_bytes, waited_ms
 )
 VALUES (?);
 
@@ -524,16 +524,20 @@ GROUP BY jobs.state;
 
 -- name: happened_with_tag
 -- A job whose run ended in a period was updated in it or after it: of the others no run is read.
--- A wait is told by a job's last run alone: of the others the time they were due is gone.
--- A job that was cancelled while it waited for a retry has a due time behind its last run.
 WITH lately AS MATERIALIZED (
-    SELECT
-        jobs.seq, jobs.state, jobs.created_at, jobs.updated_at, jobs.run_at,
-        jobs.started_at, jobs.finished_at
+    SELECT jobs.seq, jobs.state, jobs.created_at, jobs.updated_at
     FROM tags INNER JOIN jobs ON tags.job = jobs.seq
     WHERE
         tags.tag = :tag AND tags.job > :after AND tags.job <= :last
         AND jobs.updated_at >= :since
+),
+
+ended AS MATERIALIZED (
+    SELECT
+        runs.finished_at, runs.outcome, runs.waited_ms,
+        max(runs.finished_at - runs.started_at, 0) AS ms
+    FROM lately CROSS JOIN runs ON lately.seq = runs.job
+    WHERE runs.finished_at BETWEEN :since AND :now
 )
 
 SELECT created_at AS at, 'enqueued' AS measure, NULL AS ms
@@ -542,16 +546,9 @@ UNION ALL
 SELECT updated_at, 'died', NULL
 FROM lately WHERE state = 'dead' AND updated_at <= :now
 UNION ALL
-SELECT runs.finished_at, runs.outcome, max(runs.finished_at - runs.started_at, 0)
-FROM lately CROSS JOIN runs ON lately.seq = runs.job
-WHERE runs.finished_at BETWEEN :since AND :now
+SELECT finished_at, outcome, ms FROM ended
 UNION ALL
-SELECT finished_at, 'wait', started_at - max(run_at, created_at)
-FROM lately
-WHERE
-    state IN ('completed', 'dead', 'cancelled')
-    AND finished_at BETWEEN :since AND :now
-    AND started_at >= max(run_at, created_at);
+SELECT finished_at, 'wait', waited_ms FROM ended WHERE waited_ms IS NOT NULL;
 
 -- name: listeners
 SELECT json_group_array(json_array(id, json(states), json(tags))) AS listeners

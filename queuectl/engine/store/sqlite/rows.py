@@ -154,7 +154,15 @@ def run_values(job: Job, worker: int, run: RunRecord) -> tuple[Any, ...]:
         None if run.cpu is None else run.cpu // _MILLISECOND,
         None if run.max_rss_bytes is None else run.max_rss_bytes // 1024,
         run.output_bytes,
+        waited_ms(job, run),
     )
+
+
+def waited_ms(job: Job, run: RunRecord) -> int:
+    """Return for how many milliseconds a run was due before it began."""
+    # A job may be given a time that was over when it was enqueued.
+    due = max(to_ms(job.run_at), to_ms(job.created_at))
+    return max(to_ms(run.started_at) - due, 0)
 
 
 def attempt_from_row(row: sqlite3.Row) -> Attempt:
