@@ -59,8 +59,8 @@ def routes(*, may_enqueue: bool) -> list[BaseRoute]:
         may_enqueue: Whether jobs may be added.
     """
 
-    async def describe(_: Request) -> Response:
-        return _json(document(may_enqueue=may_enqueue))
+    async def describe(request: Request) -> Response:
+        return _json(document(may_enqueue=may_enqueue, root=request.scope.get("root_path", "")))
 
     found: list[BaseRoute] = [
         Route(PATHS[name], _checked(name, answer), name=name) for name, answer in _READING.items()
@@ -149,6 +149,7 @@ async def _output(request: Request) -> Response:
         request.path_params["job_id"],
         attempt=number(query, "attempt"),
         last=number(query, "last", most=MOST_AT_ONCE),
+        is_raw=_flag(query.get("raw"), "raw"),
         has_body=request.method != "HEAD",
     )
 

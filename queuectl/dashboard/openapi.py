@@ -77,7 +77,7 @@ class _Operation(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         route: The name of the route.
         words: What it does.
-        answer: The type of its answer; None for plain text.
+        answer: The type of its answer; None for an output.
         status: Of that answer.
         method: In small letters, as the document has it.
         body: The type of its body; None where it has none.
@@ -146,11 +146,13 @@ _OPERATIONS: Final = (
     ),
     _Operation(
         route="api_job_output",
-        words="What a run of a job wrote: all of it; its last 16 MiB while the run goes on.",
+        words="What a run of a job wrote: all of it; its last 16 MiB while the run goes on."
+        " As text, in which bytes that are not UTF-8 are shown by their code.",
         answer=None,
         parameters=(
             _Parameter("attempt", "the number of the run; else the latest", _COUNT),
             _Parameter("last", "only so many bytes from its end, 16 MiB at the most", _COUNT),
+            _Parameter("raw", "as it was written, byte for byte", {"type": "boolean"}),
         ),
         problems=(400, 404),
     ),
@@ -219,12 +221,13 @@ _WORDS: Final = {
 _ALWAYS: Final = (401, 421, 503)
 
 
-def document(*, may_enqueue: bool) -> _Schema:
+def document(*, may_enqueue: bool, root: str = "") -> _Schema:
     """
     Return the document.
 
     Args:
         may_enqueue: Whether jobs may be added.
+        root: The path under which the dashboard is mounted; empty at the top.
     """
     operations = (*_OPERATIONS, _ENQUEUE) if may_enqueue else _OPERATIONS
     types = {kind for op in operations for kind in (op.answer, op.body) if kind} | {ErrorRecord}
@@ -240,6 +243,7 @@ def document(*, may_enqueue: bool) -> _Schema:
     return {
         "openapi": "3.1.0",
         "info": {"title": "queuectl", "version": __version__},
+        "servers": [{"url": root or "/"}],
         "security": [{"bearer": []}, {}],
         "paths": paths,
         "components": {
@@ -293,6 +297,6 @@ def _path_parameter(name: str) -> _Schema:
 
 def _content(kind: type | None) -> _Schema:
     if kind is None:
-        return {"text/plain": {"schema": _TEXT}}
+        return {"text/plain": {"schema": _TEXT}, "application/octet-stream": {}}
 
     return {"application/json": {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}}}

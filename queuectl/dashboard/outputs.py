@@ -20,12 +20,20 @@ MOST_AT_ONCE: Final = 16 * 1024 * 1024
 
 _PIECE: Final = 32 * 1024
 
-# Whatever it is: a browser must not take it for anything else.
+# Whatever it is: a browser must not take it for anything else, and not show what is raw.
 _TEXT: Final = "text/plain; charset=utf-8"
+_RAW: Final = "application/octet-stream"
+_KEPT: Final = {"content-disposition": "attachment"}
 
 
 async def output_answer(
-    engine: QueueEngine, job_id: str, *, attempt: int | None, last: int | None, has_body: bool
+    engine: QueueEngine,
+    job_id: str,
+    *,
+    attempt: int | None,
+    last: int | None,
+    has_body: bool,
+    is_raw: bool = False,
 ) -> Response:
     """
     Return the answer that holds what a run wrote: all of it where it has ended, else its end.
@@ -36,6 +44,7 @@ async def output_answer(
         attempt: The number of the run, None for the latest.
         last: Only so many bytes from its end.
         has_body: Whether more is asked for than the headers.
+        is_raw: Whether as it was written, and not as text.
 
     Raises:
         JobNotFoundError: There is no such job.
@@ -48,6 +57,9 @@ async def output_answer(
 
     if not has_body:
         await pieces.aclose()
+
+    if is_raw:
+        return StreamingResponse(_whole(first, pieces), media_type=_RAW, headers=_KEPT)
 
     return StreamingResponse(_text(first, pieces), media_type=_TEXT)
 
@@ -78,6 +90,14 @@ async def _pieces(chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, 
                 yield chunk[place : place + _PIECE]
                 # It is sent without a wait as long as there is room for it.
                 await asyncio.sleep(0)
+
+
+async def _whole(first: bytes, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    yield first
+
+    async with aclosing(pieces):
+        async for piece in pieces:
+            yield piece
 
 
 async def _text(first: bytes, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

@@ -161,7 +161,7 @@ async def test_a_question_that_makes_no_sense_is_refused(site: Served, query: st
         ("GET", "/api/stats", "there are tag"),
         ("GET", "/api/jobs", "there are state, tag, search, reason, scheduled, before, limit"),
         ("GET", "/api/jobs/a", "there are none here"),
-        ("GET", "/api/jobs/a/output", "there are attempt, last"),
+        ("GET", "/api/jobs/a/output", "there are attempt, last, raw"),
         ("GET", "/api/dlq", "there are reason, before, limit"),
         ("POST", "/api/jobs", "there are none here"),
         ("POST", "/api/jobs/a/retry", "there are none here"),

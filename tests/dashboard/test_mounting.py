@@ -25,7 +25,9 @@ def client_of(engine: QueueEngine, token: str | None = None) -> httpx2.AsyncClie
 async def test_the_application_around_it_says_who_may_come(engine: QueueEngine) -> None:
     async with client_of(engine) as client:
         page = await client.get("/ops/queue/config")
+        document = await client.get("/ops/queue/api/openapi.json")
 
+    assert document.json()["servers"] == [{"url": "/ops/queue"}]
     assert page.status_code == 200
     assert 'href="/ops/queue/jobs' in page.text
     assert 'href="/jobs' not in page.text

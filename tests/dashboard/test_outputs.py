@@ -40,6 +40,22 @@ async def test_all_of_a_run_that_has_ended_is_given(
     assert (head.status_code, head.content) == (200, b"")
 
 
+async def test_what_is_no_text_is_given_as_it_was_written_where_that_is_asked_for(
+    site: Served,
+) -> None:
+    await written(site.engine, r"printf '\377\\xff\033[31m\n'; head -c 100000 /dev/urandom")
+    whole = await site.engine.output_bytes("job-1")
+
+    text = await site.client.get("/api/jobs/job-1/output")
+    raw = await site.client.get("/api/jobs/job-1/output?raw=true")
+    end = await site.client.get("/api/jobs/job-1/output?raw=true&last=7")
+
+    assert text.text == whole.decode(errors="backslashreplace")
+    assert (raw.content, end.content) == (whole, whole[-7:])
+    assert raw.headers["content-type"] == "application/octet-stream"
+    assert raw.headers["content-disposition"] == "attachment"
+
+
 async def test_of_a_run_that_goes_on_the_end_is_given(
     site: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

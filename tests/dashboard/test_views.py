@@ -164,20 +164,17 @@ def test_a_long_command_is_cut_and_many_tags_are_counted() -> None:
 
 
 def test_the_next_page_keeps_what_was_asked_for() -> None:
-    view = jobs_view(
-        make_page(older=7),
-        dict.fromkeys(JobState, 1),
-        NOW,
-        state=JobState.DEAD,
-        tag="a b",
-        before=9,
-    )
+    page, counts = make_page(older=7), dict.fromkeys(JobState, 1)
+    view = jobs_view(page, counts, NOW, state=JobState.DEAD, tag="a b", before=9)
+    every = jobs_view(page, counts, NOW)
 
     assert view.query == {"state": "dead", "tag": "a b", "search": None, "before": 9}
     assert [choice.is_chosen for choice in view.choices].index(True) == 1 + list(JobState).index(
         JobState.DEAD
     )
-    assert view.choices[0].count == "6"
+    # They are counted by state alone.
+    assert every.choices[0].count == "6"
+    assert {choice.count for choice in view.choices} == {""}
 
 
 def test_a_search_does_not_follow_what_happens() -> None:

@@ -23,7 +23,8 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         state: Its name; empty for all.
-        count: How many jobs are in it.
+        count: How many jobs are in it; empty where a tag or a search is asked for, by
+            which they are not counted.
         is_chosen: Whether the list shows these.
     """
 
@@ -113,11 +114,16 @@ def jobs_view(
     looked: int = STEP,
 ) -> JobsView:
     """Return a page of jobs as it is shown, with what was asked for."""
+    numbers = {"": sum(counts.values())} | {each.value: counts[each] for each in JobState}
     return JobsView(
         rows=rows(page, now, is_first=before is None, looked=looked),
-        choices=(
-            _choice("", sum(counts.values()), is_chosen=state is None),
-            *(_choice(each.value, counts[each], is_chosen=each is state) for each in JobState),
+        choices=tuple(
+            Choice(
+                state=each,
+                count="" if tag or search else words.number(number),
+                is_chosen=each == (state or ""),
+            )
+            for each, number in numbers.items()
         ),
         state=state or "",
         tag=tag or "",
@@ -125,7 +131,3 @@ def jobs_view(
         before=before,
         is_live=search is None,
     )
-
-
-def _choice(state: str, count: int, *, is_chosen: bool) -> Choice:
-    return Choice(state=state, count=words.number(count), is_chosen=is_chosen)
