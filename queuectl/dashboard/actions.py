@@ -1,7 +1,8 @@
 """What the forms of the pages do: each is a POST, and is answered with the way back."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
@@ -24,15 +25,15 @@ from queuectl import (
     JobStateError,
     QueueEngine,
     WaitTimeoutError,
-    format_time,
     parse_job,
     parse_time,
 )
 from queuectl.dashboard.bodies import read_body
 from queuectl.dashboard.links import PATHS, Links, noted
 from queuectl.dashboard.panes.config import Refused, config_view
-from queuectl.dashboard.panes.confirm import finished_for, given, until_of
+from queuectl.dashboard.panes.confirm import finished_for, given
 from queuectl.dashboard.panes.enqueue import enqueue_view
+from queuectl.dashboard.seen import SeenJob, seen_jobs
 from queuectl.dashboard.state import state_of
 from queuectl.dashboard.templates import render
 
@@ -131,47 +132,59 @@ def _endpoint(action: Action, otherwise: str) -> Callable[[Request], Awaitable[R
 
 
 async def _retry(engine: QueueEngine, form: Form) -> Done:
-    return await _to_each("retried", given(form, "job"), engine.retry)
+    async def retry(seen: SeenJob) -> None:
+        await _check(engine, seen, "retry")
+        await engine.retry(seen.id)
+
+    return await _to_each("retried", form, retry)
 
 
 async def _cancel(engine: QueueEngine, form: Form) -> Done:
     reason = form.get("reason", "").strip() or None
 
-    async def cancel(job_id: str) -> None:
-        until = _until(form, job_id)
+    async def cancel(seen: SeenJob) -> None:
+        await _check(engine, seen, "cancel")
+        await engine.cancel(seen.id, reason=reason)
 
-        # One that was asked about is meant however far it has got, or a job that is
-        # retried all the time could not be cancelled; another of its id is not.
-        if until is not None and (job := await engine.get(job_id)).created_at > until:
-            hint = f"it was enqueued anew since {format_time(until)}: look at it again"
-            raise JobStateError(job.id, job.state, "cancel", hint=hint)
-
-        await engine.cancel(job_id, reason=reason)
-
-    return await _to_each("cancelled", given(form, "job"), cancel)
+    return await _to_each("cancelled", form, cancel)
 
 
 async def _delete(engine: QueueEngine, form: Form) -> Done:
     gone: list[str] = []
 
-    async def delete(job_id: str) -> None:
+    async def delete(seen: SeenJob) -> None:
         # One that is gone already is what was asked for: no error, and not our doing.
         try:
-            await engine.delete(job_id, until=_until(form, job_id))
+            await _check(engine, seen, "delete")
+            await engine.delete(seen.id, updated_at=seen.updated_at)
         except JobNotFoundError:
-            gone.append(job_id)
+            gone.append(seen.id)
 
-    done = await _to_each("deleted", given(form, "job"), delete)
+    done = await _to_each("deleted", form, delete)
     return Done(done.code, done.count - len(gone), done.skipped + len(gone))
 
 
 async def _run_now(engine: QueueEngine, form: Form) -> Done:
-    return await _to_each("due", given(form, "job"), engine.run_now)
+    async def run_now(seen: SeenJob) -> None:
+        await _check(engine, seen, "run")
+        await engine.run_now(seen.id)
+
+    return await _to_each("due", form, run_now)
 
 
-async def _to_each(
-    code: str, ids: Sequence[str], change: Callable[[str], Awaitable[object]]
-) -> Done:
+async def _check(engine: QueueEngine, seen: SeenJob, action: str) -> None:
+    """
+    Make sure that an id is still that of the job that was shown.
+
+    Raises:
+        JobNotFoundError: There is none of this id any more.
+        JobStateError: It is another's.
+    """
+    if seen.seq is not None:
+        seen.check(await engine.get(seen.id), action)
+
+
+async def _to_each(code: str, form: Form, change: Callable[[SeenJob], Awaitable[None]]) -> Done:
     """
     Change jobs, and count those that are not what they were when they were ticked.
 
@@ -179,20 +192,22 @@ async def _to_each(
 
     Raises:
         JobNotFoundError: There is one id, and no such job.
-        JobStateError: There is one id, and its job cannot be changed so.
+        JobStateError: There is one id, and its job cannot be changed so, or is another.
     """
-    if not ids:
+    jobs = seen_jobs(form.getlist("job"))
+
+    if not jobs:
         return _NOTHING
 
-    ends = await asyncio.gather(*map(change, ids), return_exceptions=True)
+    ends = await asyncio.gather(*map(change, jobs), return_exceptions=True)
     errors = [end for end in ends if isinstance(end, BaseException)]
     skipped = [error for error in errors if isinstance(error, JobNotFoundError | JobStateError)]
 
     # Who asked for one is told all about it.
-    if errors and (len(ids) == 1 or len(skipped) < len(errors)):
+    if errors and (len(jobs) == 1 or len(skipped) < len(errors)):
         raise next((error for error in errors if error not in skipped), errors[0])
 
-    return Done(code, len(ids) - len(skipped), len(skipped))
+    return Done(code, len(jobs) - len(skipped), len(skipped))
 
 
 async def _dlq_retry(engine: QueueEngine, form: Form) -> Done:
@@ -315,13 +330,15 @@ def _job_json(entered: Mapping[str, str]) -> bytes:
 
 _TEXTS: Final = ("id", "timeout", "delay", "run_at", "cwd")
 _NUMBERS: Final = ("priority", "max_retries")
+_WHOLE: Final = re.compile("-?[0-9]{1,18}")
 
 
 def _whole(name: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise InvalidJobError(f"{text[:40]!r} is not a whole number", field=name) from None
+    # Python takes more for a number than its reader does: 1_0, and digits of other scripts.
+    if not _WHOLE.fullmatch(text.strip()):
+        raise InvalidJobError(f"{text[:40]!r} is not a whole number", field=name)
+
+    return int(text)
 
 
 def _reason(form: Form) -> str | None:
@@ -343,18 +360,14 @@ def _reason(form: Form) -> str | None:
     return None
 
 
-def _until(form: Form, job_id: str = "") -> datetime | None:
+def _until(form: Form) -> datetime | None:
     """
-    Return as of when what was asked about is meant, None where nothing was asked.
-
-    Args:
-        form: The answer.
-        job_id: Which job, where they were named.
+    Return as of when jobs are meant that were asked about, None where nothing was asked.
 
     Raises:
         InvalidValueError: It is not a time.
     """
-    until = form.get(until_of(job_id), form.get("until"))
+    until = form.get("until")
     return None if until is None else parse_time(until)
 
 

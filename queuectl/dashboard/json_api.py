@@ -45,7 +45,8 @@ _JSON: Final = "application/json"
 
 # Jobs on a page.
 _PAGE: Final = 50
-_LARGEST_PAGE: Final = 1000
+# A command may have 360 KB, and all of a page is in memory at once.
+_LARGEST_PAGE: Final = 100
 
 # Of the name of a parameter, where it is told.
 _LONGEST_NAME: Final = 40

@@ -101,7 +101,7 @@ _TEXT: Final[_Schema] = {"type": "string"}
 _COUNT: Final[_Schema] = {"type": "integer", "minimum": 1}
 _PAGING: Final = (
     _Parameter("before", "go on behind a page: its `older`", _COUNT),
-    _Parameter("limit", "jobs on the page; else 50", {**_COUNT, "maximum": 1000}),
+    _Parameter("limit", "jobs on the page; else 50", {**_COUNT, "maximum": 100}),
 )
 _TAG: Final = _Parameter("tag", "only jobs with this tag", _TEXT)
 _REASON: Final = _Parameter(

@@ -235,22 +235,22 @@ class QueueEngine(EngineLookups, EngineFigures):
         check_number(job_ids)
         return await self._store.run_now(job_ids, now=self._clock.now())
 
-    async def delete(self, job_id: str, *, until: datetime | None = None) -> None:
+    async def delete(self, job_id: str, *, updated_at: datetime | None = None) -> None:
         """
         Delete a job with all its runs and outputs.
 
         Args:
             job_id: The job.
-            until: Only as it was by then: what a question was asked about, where it may
-                be retried, or enqueued anew, until that is answered.
+            updated_at: Only where it was last changed at just this time, as it was seen:
+                until a question about it is answered, it may be retried or enqueued anew.
 
         Raises:
             JobNotFoundError: There is none.
-            JobStateError: It is running, or has changed since ``until``.
+            JobStateError: It is running, or has changed since it was seen.
             InvalidValueError: The time is out of range.
         """
-        as_of = None if until is None else check_time(until)
-        await self._remove_files(await self._store.delete(job_id, until=as_of))
+        seen_at = None if updated_at is None else check_time(updated_at)
+        await self._remove_files(await self._store.delete(job_id, updated_at=seen_at))
 
     async def purge(
         self,

@@ -114,15 +114,19 @@ async def test_a_running_job_cannot_be_deleted(store: JobStore) -> None:
     assert await store.get("job-1") == job
 
 
-async def test_a_job_that_changed_since_a_time_is_not_deleted_as_of_then(store: JobStore) -> None:
+@pytest.mark.parametrize("off", [-1, 1])
+async def test_a_job_that_changed_since_it_was_seen_is_not_deleted(
+    store: JobStore, off: int
+) -> None:
     await add_one(store)
     await end(store, await take_one(store, now=LATER), now=LATER)
 
     with pytest.raises(JobStateError) as caught:
-        await store.delete("job-1", until=LATER - timedelta(milliseconds=1))
+        # A clock may have been ahead when it was seen.
+        await store.delete("job-1", updated_at=LATER + timedelta(milliseconds=off))
 
     assert "changed" in str(caught.value.hint)
-    assert (await store.delete("job-1", until=LATER)).jobs == 1
+    assert (await store.delete("job-1", updated_at=LATER)).jobs == 1
 
 
 async def test_a_job_that_is_not_there_cannot_be_deleted(store: JobStore) -> None:

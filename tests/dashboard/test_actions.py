@@ -189,80 +189,93 @@ async def test_what_died_after_the_question_is_not_meant_by_the_answer(
     assert len(await states(site.engine)) == left
 
 
-@pytest.mark.parametrize(
-    ("action", "since"), [("delete", "anew"), ("delete", "retried"), ("cancel", "anew")]
-)
-async def test_a_job_that_is_another_since_the_question_is_left(
-    site: Served, action: str, since: str
-) -> None:
-    for job_id in ("same", "other"):
-        await site.engine.enqueue("true", id=job_id, delay=3600)
+QUESTIONS = ("cancel", "delete")
 
-    if since == "retried":
+
+async def named(site: Served, path: str) -> list[str]:
+    """Return the jobs that a page names in its forms, as it names them."""
+    page = await site.client.get(path, headers=site.browser())
+    return list(dict.fromkeys(re.findall(r'name="job" value="([^"]+)"', page.text)))
+
+
+@pytest.mark.parametrize("action", ["retry", "run-now", *QUESTIONS])
+@pytest.mark.parametrize("page", ["/jobs?search=same", "/jobs/same"])
+async def test_a_page_that_is_old_does_nothing_to_another_job_of_its_id(
+    site: Served, action: str, page: str
+) -> None:
+    await site.engine.enqueue("echo old", id="same", delay=3600)
+
+    if action == "retry":
         await site.engine.cancel("same")
 
-    until = await asked_at(site, f"{action}?job=same&job=other")
+    seen = await named(site, page)
+    await site.engine.delete("same")
+    other = await site.engine.enqueue("echo new", id="same", delay=3600)
 
-    if since == "retried":
-        await site.engine.retry("same")
-    else:
-        await site.engine.delete("same")
-        await site.engine.enqueue("echo important", id="same", delay=3600)
+    if action == "retry":
+        other = await site.engine.cancel("same")
 
-    one = await post(site, f"/actions/{action}", {"job": "same", "until": until})
-    both = await post(site, f"/actions/{action}", {"job": ["same", "other"], "until": until})
+    if action in QUESTIONS:
+        seen = await named(site, f"/confirm/{action}?job={seen[0]}")
 
-    assert one.status_code == 409
-    assert re.search("(changed|enqueued anew) since", one.text)
-    assert both.headers["location"].endswith("count=1&skipped=1")
-    assert (await states(site.engine))["same"] == "pending"
+    answer = await post(site, f"/actions/{action}", {"job": seen})
+
+    assert len(seen) == 1
+    assert answer.status_code == 409
+    assert "another job has been enqueued anew under this id since" in answer.text
+    assert await site.engine.get("same") == other
 
 
-@pytest.mark.parametrize("action", ["delete", "cancel"])
-async def test_a_job_of_a_clock_that_was_ahead_is_meant_by_the_question(
-    db_path: Path, tmp_path: Path, action: str
+@pytest.mark.parametrize("is_ahead", [False, True], ids=["in order", "a clock was ahead"])
+@pytest.mark.parametrize(("action", "left"), [("delete", "pending"), ("cancel", "cancelled")])
+async def test_a_job_that_was_retried_since_the_question_is_not_deleted(
+    db_path: Path, tmp_path: Path, action: str, left: str, *, is_ahead: bool
 ) -> None:
     clock = FakeClock()
 
     async with QueueEngine(db_path, clock=clock) as engine, served(engine, tmp_path) as site:
-        ahead = await engine.enqueue("true", id="ahead", delay=3600)
-        clock.jump(timedelta(hours=-1))
-        await engine.enqueue("true", id="other", delay=3600)
-        now = engine.now()
-        view = await load(engine, action, QueryParams("job=ahead&job=other&job=gone"))
-        # Of the others the check goes on.
-        clock.advance(timedelta(minutes=1))
-        await engine.delete("other")
-        await engine.enqueue("echo important", id="other", delay=3600)
-        names = ("job", "until", "until:ahead")
-        form = {name: [value for key, value in view.fields if key == name] for name in names}
-        answer = await post(site, f"/actions/{action}", form)
-        left = await states(engine)
+        for job_id in ("same", "other"):
+            await engine.enqueue("true", id=job_id, delay=3600)
+            await engine.cancel(job_id)
 
-    assert form["until"] == [format_time(now)]
-    assert form["until:ahead"] == [format_time(ahead.updated_at)]
+        clock.jump(timedelta(hours=-1) if is_ahead else timedelta(seconds=1))
+        seen = await named(site, f"/confirm/{action}?job=same&job=other&job=gone")
+        await engine.retry("same")
+        answer = await post(site, f"/actions/{action}", {"job": seen})
+        found = await states(engine)
+
+    assert seen[-1] == "gone"
     assert answer.headers["location"].endswith("count=1&skipped=2")
-    assert left["other"] == "pending"
-    assert left.get("ahead") in {None, "cancelled"}
+    assert found["same"] == left
+    assert ("other" in found) is (action == "cancel")
 
 
-async def test_dead_jobs_of_a_clock_that_was_ahead_do_not_let_in_those_of_another_cause(
-    db_path: Path,
+@pytest.mark.parametrize("job", ["a@", "a@x", "a@1@", "a@1@now", "a@1@2@3", "@1", "a@-1"])
+async def test_a_job_that_is_named_as_no_page_names_it_is_refused(site: Served, job: str) -> None:
+    assert (await post(site, "/actions/retry", {"job": job})).status_code == 400
+
+
+async def test_dead_jobs_of_a_clock_that_was_ahead_are_left_and_the_question_says_so(
+    db_path: Path, tmp_path: Path
 ) -> None:
     clock = FakeClock()
 
-    async with QueueEngine(db_path, clock=clock) as engine:
-        await make_dead(engine, "a", command="exit 3")
+    async with QueueEngine(db_path, clock=clock) as engine, served(engine, tmp_path) as site:
+        await make_dead(engine, "ahead", command="exit 3")
         clock.jump(timedelta(hours=-1))
-        await make_dead(engine, "b", command="exit 4")
-        now = format_time(engine.now())
-        untils = {
-            query: dict((await load(engine, "dlq_purge", QueryParams(query))).fields)["until"]
-            for query in ("all=yes", "reason=exit_code%3D3", "reason=exit_code%3D4")
-        }
+        await make_dead(engine, "now", command="exit 4")
+        every = await load(engine, "dlq_purge", QueryParams("all=yes"))
+        cause = await load(engine, "dlq_purge", QueryParams("reason=exit_code%3D4"))
+        clock.advance(1)
+        # It dies when the question was asked already.
+        await make_dead(engine, "later", command="exit 4")
+        answer = await post(site, "/actions/dlq/purge", dict(every.fields))
+        left = await states(engine)
 
-    assert untils["reason=exit_code%3D4"] == now
-    assert untils["all=yes"] == untils["reason=exit_code%3D3"] > now
+    assert "by a clock that was ahead" in every.note
+    assert cause.note == ""
+    assert answer.headers["location"].endswith("count=1")
+    assert left.keys() == {"ahead", "later"}
 
 
 async def test_what_finished_after_the_question_is_not_purged_by_the_answer(site: Served) -> None:

@@ -22,6 +22,7 @@ from queuectl.dashboard.panes.jobs import jobs_view
 from queuectl.dashboard.panes.life import life
 from queuectl.dashboard.panes.notice import notice
 from queuectl.dashboard.panes.overview import OverviewView, overview_view
+from queuectl.dashboard.seen import SeenJob, seen_jobs
 from queuectl.engine.domain.looks import MOST_READ
 from tests.dashboard.views import (
     make_activity,
@@ -462,6 +463,7 @@ def test_what_destroys_names_what_it_is_about() -> None:
     view = confirm_view(
         "delete",
         QueryParams([("job", f"j{n}") for n in range(25)] + [("back", "/jobs"), ("evil", "x")]),
+        jobs=[SeenJob(id=f"j{n}") for n in range(25)],
     )
 
     assert view.asked.question == "Delete 25 jobs?"
@@ -472,11 +474,15 @@ def test_what_destroys_names_what_it_is_about() -> None:
 
 def test_what_is_asked_about_is_what_is_sent() -> None:
     stop = confirm_view("stop", QueryParams([("job", "innocent"), ("worker", "w1")]))
-    twice = confirm_view("delete", QueryParams([("job", "a"), ("job", "a"), ("job", "")]))
+    twice = confirm_view(
+        "delete",
+        QueryParams([("job", "a@1"), ("job", "a@1"), ("job", "")]),
+        jobs=seen_jobs(["a@1", "a@1", ""]),
+    )
 
     assert (stop.names, stop.fields) == (("w1",), (("worker", "w1"),))
     assert twice.asked.question == "Delete 1 job?"
-    assert (twice.names, twice.fields) == (("a",), (("job", "a"),))
+    assert (twice.names, twice.fields) == (("a",), (("job", "a@1"),))
 
 
 @pytest.mark.parametrize(

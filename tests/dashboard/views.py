@@ -39,6 +39,7 @@ from queuectl.dashboard.panes import (
     scheduled,
 )
 from queuectl.dashboard.panes.site import Site
+from queuectl.dashboard.seen import SeenJob
 from queuectl.dashboard.text import readable_output
 from tests.factories import NOW, make_attempt, make_job, make_settings, make_worker
 
@@ -255,6 +256,7 @@ def every_view(text: str, now: datetime = NOW) -> dict[str, tuple[str, msgspec.S
                 QueryParams(
                     [("job", f"{n}{ascii_of(text)}") for n in range(30)] + [("back", text)]
                 ),
+                jobs=[SeenJob(id=f"{n}{ascii_of(text)}", seq=n) for n in range(30)],
             ),
         ),
         "confirm by cause": (

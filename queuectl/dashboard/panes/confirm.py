@@ -1,9 +1,7 @@
 """Asks before something is destroyed, or many commands run."""
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -12,13 +10,12 @@ from starlette.datastructures import QueryParams
 from queuectl import (
     TERMINAL,
     InvalidValueError,
-    Job,
-    JobNotFoundError,
     JobState,
     format_time,
     parse_duration,
 )
 from queuectl.dashboard import words
+from queuectl.dashboard.seen import SeenJob, looked_at, seen_jobs
 from queuectl.dashboard.text import readable_line
 
 if TYPE_CHECKING:
@@ -60,6 +57,7 @@ class ConfirmView(msgspec.Struct, frozen=True, kw_only=True):
         names: What it is about: the first few.
         more: How many more.
         back: Where the form came from, as it was sent.
+        note: What is left out; empty where nothing is.
     """
 
     action: str
@@ -68,6 +66,7 @@ class ConfirmView(msgspec.Struct, frozen=True, kw_only=True):
     names: tuple[str, ...]
     more: int
     back: str | None
+    note: str = ""
 
 
 async def load(engine: "QueueEngine", action: str, params: QueryParams) -> ConfirmView:
@@ -81,18 +80,18 @@ async def load(engine: "QueueEngine", action: str, params: QueryParams) -> Confi
     # Before anything is read: what changes from here on is not what is asked about.
     now = engine.now()
 
-    if action in _CHANGED:
-        ahead = await _ahead(engine, given(params, "job"), _CHANGED[action], now)
-        return confirm_view(action, params, until=now, ahead=ahead)
+    if action in _OF_JOBS:
+        # To cancel goes on with a job that has begun to run since, or is between two runs.
+        is_timed = action == "delete"
+        seen = seen_jobs(params.getlist("job"))
+        jobs = [await looked_at(engine, each, is_timed=is_timed) for each in seen]
+        return confirm_view(action, params, jobs=jobs)
 
     if action not in _OF_THE_DEAD:
         return confirm_view(action, params, until=now if action == "purge" else None)
 
     causes = await engine.dlq.causes()
     reason = params.get("reason")
-    # A clock that was ahead has dead ones written down as if they died later.
-    meant = (cause.latest for cause in causes if reason in {None, cause.reason})
-    until = max([now, *meant])
 
     # None where a cause is none of the frequent.
     dead = (
@@ -100,31 +99,22 @@ async def load(engine: "QueueEngine", action: str, params: QueryParams) -> Confi
         if reason is None
         else next((cause.count for cause in causes if cause.reason == reason), None)
     )
-    return confirm_view(action, params, dead=dead, until=until)
+    view = confirm_view(action, params, dead=dead, until=now)
 
+    # What dies from here on is told from them by its time alone.
+    if any(cause.latest > now for cause in causes if reason in {None, cause.reason}):
+        view = msgspec.structs.replace(view, note=_AHEAD)
 
-async def _ahead(
-    engine: "QueueEngine", ids: list[str], changed: Callable[[Job], datetime], now: datetime
-) -> dict[str, datetime]:
-    """Return when those of these jobs changed that did so by a clock that was ahead."""
-    ahead = {}
-
-    for job_id in ids:
-        # What is gone is told when the answer finds it so.
-        with suppress(JobNotFoundError):
-            if (at := changed(await engine.get(job_id))) > now:
-                ahead[job_id] = at
-
-    return ahead
+    return view
 
 
 def confirm_view(
     action: str,
     params: QueryParams,
     *,
+    jobs: Sequence[SeenJob] = (),
     dead: int | None = None,
     until: datetime | None = None,
-    ahead: Mapping[str, datetime] | None = None,
 ) -> ConfirmView:
     """
     Return the question before an action.
@@ -132,9 +122,9 @@ def confirm_view(
     Args:
         action: ``cancel``, ``delete``, ``dlq_purge``, ``dlq_retry``, ``purge`` or ``stop``.
         params: The fields of the form.
+        jobs: The jobs that are named, as they are sent on.
         dead: How many dead jobs are meant, where that is known.
-        until: As of when jobs are meant; sent on, for others may come, or they may change.
-        ahead: By their ids, those that are meant as of a later time.
+        until: As of when jobs are meant; sent on, for others may come.
 
     Raises:
         InvalidValueError: There is no such action, nothing was selected, or the action
@@ -146,14 +136,11 @@ def confirm_view(
         msg = "there is nothing to confirm here"
         raise InvalidValueError(msg)
 
-    fields = _fields(params, _FIELDS[action])
-    names = [value for name, value in fields if name in _NAMED]
+    fields = [*_fields(params, _FIELDS[action]), *(("job", str(job)) for job in jobs)]
+    names = [job.id for job in jobs] or given(params, "worker")
 
     if until is not None:
         fields.append(("until", format_time(until)))
-
-    for job_id, at in (ahead or {}).items():
-        fields.append((until_of(job_id), format_time(at)))
 
     return ConfirmView(
         action=action,
@@ -163,11 +150,6 @@ def confirm_view(
         more=max(len(names) - _MOST_NAMES, 0),
         back=params.get("back"),
     )
-
-
-def until_of(job_id: str) -> str:
-    """Return the name of the field that holds as of when one job is meant."""
-    return f"until:{job_id}"
 
 
 def given(params: QueryParams, name: str) -> list[str]:
@@ -294,17 +276,14 @@ _QUESTIONS: Final[dict[str, Callable[[QueryParams], Question]]] = {
     "stop": _stop,
 }
 _OF_THE_DEAD: Final = {"dlq_purge": _purge_dead, "dlq_retry": _retry_dead}
-# By what it shows that a job is not the one that was asked about: to cancel goes on with
-# a job that has begun to run since, or is between two runs.
-_CHANGED: Final[dict[str, Callable[[Job], datetime]]] = {
-    "cancel": attrgetter("created_at"),
-    "delete": attrgetter("updated_at"),
-}
-# What is asked about one by one.
-_NAMED: Final = {"job", "worker"}
-_FIELDS: Final = {
-    "cancel": {"job"},
-    "delete": {"job"},
+_OF_JOBS: Final = {"cancel", "delete"}
+_AHEAD: Final = (
+    "Those that are written down as if they died at a time to come, by a clock that was ahead,"
+    " are left: tick them one by one."
+)
+_FIELDS: Final[dict[str, set[str]]] = {
+    "cancel": set(),
+    "delete": set(),
     "dlq_purge": {"reason", "all"},
     "dlq_retry": {"reason", "all"},
     "purge": {"state", "older_than"},

@@ -12,6 +12,7 @@ from queuectl.dashboard import outputs, words
 from queuectl.dashboard.panes import params as asked
 from queuectl.dashboard.panes.job_row import can, reason_of
 from queuectl.dashboard.panes.life import Life, life, outcome_state
+from queuectl.dashboard.seen import SeenJob
 from queuectl.dashboard.text import OutputText, readable_line
 from queuectl.dashboard.words import Moment
 
@@ -120,6 +121,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         id: As it is.
         seq: Its number, by which a page that is left open knows it.
+        seen: As which forms name it.
         state: Its name.
         command: With its lines.
         reason: Why it is where it is; empty where there is nothing to say.
@@ -136,6 +138,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     seq: int
+    seen: str
     state: str
     command: str
     reason: str
@@ -268,6 +271,7 @@ def job_view(
     return JobView(
         id=job.id,
         seq=job.seq,
+        seen=str(SeenJob(id=job.id, seq=job.seq)),
         state=job.state.value,
         command=escape_text(job.command),
         reason=reason_of(job),

@@ -8,6 +8,7 @@ import msgspec
 from queuectl import JobState
 from queuectl.dashboard import words
 from queuectl.dashboard.panes.search import STEP
+from queuectl.dashboard.seen import SeenJob
 from queuectl.dashboard.text import readable_line
 from queuectl.dashboard.words import Moment
 
@@ -29,6 +30,7 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: As it is.
+        seen: As which forms name it.
         command: On one line, cut where it is long.
         state: Its name.
         tags: The first few.
@@ -44,6 +46,7 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     id: str
+    seen: str
     command: str
     state: str
     tags: tuple[str, ...]
@@ -104,6 +107,7 @@ def job_row(job: "Job", now: datetime) -> JobRow:
 
     return JobRow(
         id=job.id,
+        seen=str(SeenJob(id=job.id, seq=job.seq)),
         command=readable_line(job.command, longest=_LONGEST_COMMAND),
         state=job.state.value,
         tags=tuple(readable_line(tag) for tag in job.tags[:_MOST_TAGS]),

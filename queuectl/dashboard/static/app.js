@@ -190,16 +190,18 @@ async function copy(button) {
 }
 
 // --- Sending: who clicks again while the answer is slow does not mean it twice. The same is
-// sent once, until the page is shown anew; another button, or other words, are not the same.
-const sent = new Set();
+// sent once, until the page is shown anew, or an answer would be there long since; another
+// button, or other words, are not the same.
+const sent = new Set(), LONGEST_ANSWER = 15000;
 
 function sendOnce(event) {
   const { target: form, submitter } = event;
   if ((submitter?.formMethod || form.method) !== "post") return;
   const what = JSON.stringify([form.action, submitter?.formAction, submitter?.value, ...new FormData(form)]);
-  if (sent.has(what)) event.preventDefault(), tell("This was sent already, waiting for the answer");
+  if (sent.has(what)) return event.preventDefault(), tell("This was sent already, waiting for the answer");
   sent.add(what);
   submitter?.setAttribute("aria-busy", "true");
+  setTimeout(() => { sent.delete(what); submitter?.removeAttribute("aria-busy"); }, LONGEST_ANSWER);
 }
 
 document.addEventListener("submit", sendOnce);

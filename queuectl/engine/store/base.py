@@ -494,13 +494,13 @@ class JobStore(JobReader, Protocol):
             JobStateError: One does not wait for a time to come.
         """
 
-    async def delete(self, job_id: str, *, until: datetime | None = None) -> Purged:
+    async def delete(self, job_id: str, *, updated_at: datetime | None = None) -> Purged:
         """
         Delete a job with its runs and outputs.
 
         Args:
             job_id: The job.
-            until: Only where its state has not changed since.
+            updated_at: Only where it was last changed at just this time.
 
         Raises:
             JobNotFoundError: There is none.

@@ -111,15 +111,16 @@ _RUN_NOW_HINTS: Final = {
 }
 
 
-def delete(connection: sqlite3.Connection, job_id: str, until: datetime | None) -> Purged:
+def delete(connection: sqlite3.Connection, job_id: str, updated_at: datetime | None) -> Purged:
     """Delete a job with its runs and outputs; what happened to it stays."""
     job = get_job(connection, job_id)
 
     if job.state is JobState.PROCESSING:
         raise JobStateError(job.id, job.state, "delete", hint="cancel it first")
 
-    if until is not None and job.updated_at > until:
-        hint = f"it has changed since {format_time(until)}: look at it again"
+    # Not by which is later: a clock may have been ahead, and was set right.
+    if updated_at is not None and job.updated_at != updated_at:
+        hint = f"it has changed since {format_time(updated_at)}: look at it again"
         raise JobStateError(job.id, job.state, "delete", hint=hint)
 
     return _delete_all(connection, [job.seq])

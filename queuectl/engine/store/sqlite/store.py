@@ -216,9 +216,11 @@ class SqliteStore(SqliteLookups):
         """Let jobs that wait for a time to come run at once, all or none."""
         return await self._write(partial(by_hand.run_now, job_ids=job_ids, now=now), Change.WORK)
 
-    async def delete(self, job_id: str, *, until: datetime | None = None) -> Purged:
+    async def delete(self, job_id: str, *, updated_at: datetime | None = None) -> Purged:
         """Delete a job with its runs and outputs."""
-        return await self._write(partial(by_hand.delete, job_id=job_id, until=until), Change.STATE)
+        return await self._write(
+            partial(by_hand.delete, job_id=job_id, updated_at=updated_at), Change.STATE
+        )
 
     async def purge(self, states: Sequence[JobState], *, until: datetime, after: int = 0) -> Purged:
         """Delete some old jobs."""
