@@ -23,8 +23,11 @@ from queuectl.engine.store.base import INLINE_OUTPUT_BYTES, JobStore
 # The most that is handed on at once.
 _CHUNK: Final = 256 * 1024
 
-# Seconds between two looks at a growing file.
+# Seconds between two looks at a growing file: as long as it grows, and where it has not
+# for a while. Each look at one that is quiet makes the pause to the next a little longer.
 _LOOK: Final = 0.05
+_QUIET_LOOK: Final = 0.2
+_LONGER: Final = 1.1
 
 
 class OutputReader:
@@ -146,6 +149,7 @@ class OutputReader:
         """Yield what one run writes, until it is recorded."""
         sent = None if last is not None else 0
         live: _Source | None = None
+        pause = _LOOK
 
         while True:
             # Seen as running before the look: what it wrote until then is in
@@ -164,12 +168,14 @@ class OutputReader:
 
             while chunk := await source.read_from(sent, _CHUNK):
                 sent += len(chunk)
+                pause = _LOOK
                 yield chunk
 
             if not is_running:
                 return
 
-            await anyio.sleep(_LOOK)
+            await anyio.sleep(pause)
+            pause = min(_LONGER * pause, _QUIET_LOOK)
 
     async def _find(self, job: Job, number: int) -> "_Source":
         """Return where the output of a run is now."""
