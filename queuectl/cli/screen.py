@@ -1,14 +1,19 @@
 """Standard output and standard error: what may be written there, and how."""
 
+import asyncio
 import os
+import select
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from io import TextIOWrapper
-from typing import TextIO
+from typing import Final, TextIO
 
 from queuectl import escape_text
 from queuectl.cli.errors import CommandError
+
+# Seconds between two looks at whether somebody still reads.
+_LOOK: Final = 0.1
 
 
 class OutputClosedError(Exception):
@@ -111,6 +116,46 @@ def abandon() -> None:
             os.dup2(nowhere, stream.fileno())
 
     os.close(nowhere)
+
+
+@asynccontextmanager
+async def ended_with_reader() -> AsyncIterator[None]:
+    """
+    End what goes on inside the context soon after whoever read the standard output has left.
+
+    For what may have nothing to write for long, and would not learn of it until then. A
+    terminal that is closed tells by SIGHUP.
+
+    Raises:
+        OutputClosedError: They have left; it is in a group.
+    """
+    import anyio
+
+    async with anyio.create_task_group() as tasks:
+        if not is_terminal(sys.stdout):
+            tasks.start_soon(_watch_reader, sys.stdout)
+
+        yield
+        tasks.cancel_scope.cancel()
+
+
+async def _watch_reader(stream: TextIO) -> None:
+    """Look at a pipe or a socket until its other end is closed; what is neither has none."""
+    looks = select.poll()
+
+    try:
+        # Linux tells without being asked; macOS only who asks for something to read.
+        looks.register(stream, select.POLLRDBAND)
+    except OSError:
+        # No file at all, as in a program that has put something of its own there.
+        return
+
+    has_left = select.POLLERR | select.POLLHUP
+
+    while not any(what & has_left for _, what in looks.poll(0)):  # noqa: ASYNC110 (nobody tells)
+        await asyncio.sleep(_LOOK)
+
+    raise OutputClosedError
 
 
 def is_in_foreground(stream: TextIO) -> bool:

@@ -7,6 +7,7 @@ from typing import Final
 
 from queuectl.engine.domain.activity import LONGEST, Point, Totals
 from queuectl.engine.domain.events import Event
+from queuectl.engine.domain.looks import LARGEST_NUMBER
 from queuectl.engine.domain.stats import QueueStats
 from queuectl.engine.errors import EventsPrunedError, InvalidValueError, plain
 from queuectl.engine.runtime.context import EngineContext
@@ -89,8 +90,11 @@ class EngineFigures(EngineContext):
         Raises:
             EventsPrunedError: The number is above 0, and some behind it are not
                 kept any more; or some behind the last one that was yielded.
-            InvalidValueError: No event has had that number yet.
+            InvalidValueError: No event has had that number yet, or can have it.
         """
+        if since is not None:
+            _check_whole("since", since, 0, LARGEST_NUMBER)
+
         async for event in self._waiting.events(since, job_id):
             yield event
 
@@ -110,12 +114,13 @@ class EngineFigures(EngineContext):
         Raises:
             EventsPrunedError: The number is above 0, and some behind it are not
                 kept any more.
-            InvalidValueError: No event has had that number yet, or ``last`` is out of
-                range.
+            InvalidValueError: No event has had that number yet, or can have it, or
+                ``last`` is out of range.
         """
-        if last is not None and not 1 <= last <= _MOST_LAST:
-            msg = f"last must be 1 to {_MOST_LAST}, not {plain(last)}"
-            raise InvalidValueError(msg)
+        _check_whole("since", since, 0, LARGEST_NUMBER)
+
+        if last is not None:
+            _check_whole("last", last, 1, _MOST_LAST)
 
         newest = await self._store.last_event()
 
@@ -177,6 +182,22 @@ class EngineFigures(EngineContext):
     async def last_event(self) -> int:
         """Return the sequence number of the last event, 0 before the first."""
         return await self._store.last_event()
+
+
+def _check_whole(name: str, value: object, lowest: int, highest: int) -> None:
+    """
+    Check a whole number.
+
+    Raises:
+        InvalidValueError: It is none, or out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        msg = f"{name} must be a whole number, got {type(value).__name__}"
+        raise InvalidValueError(msg)
+
+    if not lowest <= value <= highest:
+        msg = f"{name} must be {lowest} to {highest}, not {plain(value)}"
+        raise InvalidValueError(msg)
 
 
 def _step(period: timedelta, steps: int) -> timedelta:

@@ -29,10 +29,12 @@ _TEXT: Final = "text/plain; charset=utf-8"
 _READING: Final = frozenset({"GET", "HEAD"})
 
 # Bytes of a request, without a body; seconds in which it has to be there, or its answer
-# taken; and connections at once. Prometheus has one, for some milliseconds.
+# taken; how many are answered at once, and how many connections there are: who is silent
+# does not keep out Prometheus, which has one, for some milliseconds.
 _LARGEST_HEAD: Final = 16 * 1024
 _PATIENCE: Final = 5.0
-_MOST_CONNECTIONS: Final = 32
+_MOST_ANSWERS: Final = 32
+_MOST_CONNECTIONS: Final = 128
 
 _REQUEST: Final = re.compile(r"(?P<method>[A-Z]+) (?P<target>\S+) HTTP/1\.[01]")
 _HOST: Final = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::\d{1,5})?")
@@ -144,10 +146,12 @@ class _Handlers:
         self._engine = engine
         self._is_local = is_local
         self._tasks: set[asyncio.Task[None]] = set()
+        self._answering = 0
 
     def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer a connection, in a task of its own."""
         if len(self._tasks) >= _MOST_CONNECTIONS:
+            # Unanswered: closed before its request was read, it may be reset.
             writer.close()
             return
 
@@ -181,7 +185,7 @@ class _Handlers:
                 async with asyncio.timeout(_PATIENCE):
                     request = await _read_request(reader)
 
-                answer = await self._answer(request)
+                answer = await self._answer_unless_busy(request)
 
                 async with asyncio.timeout(_PATIENCE):
                     writer.write(_as_bytes(answer, has_body=not _is_head(request)))
@@ -189,6 +193,17 @@ class _Handlers:
         finally:
             # One that is closed waits for ever for what is not taken.
             writer.transport.abort()
+
+    async def _answer_unless_busy(self, request: Request | HTTPStatus) -> Answer:
+        if self._answering >= _MOST_ANSWERS:
+            return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, "too many ask at once")
+
+        self._answering += 1
+
+        try:
+            return await self._answer(request)
+        finally:
+            self._answering -= 1
 
     async def _answer(self, request: Request | HTTPStatus) -> Answer:
         if isinstance(request, HTTPStatus):

@@ -174,6 +174,18 @@ def test_a_file_that_is_missing_is_named(queuectl: Queuectl, tmp_path: Path) -> 
 
     assert result.code == 2
     assert f"cannot read {tmp_path}/none.jsonl: No such file or directory" in result.err
+    assert "hint" not in result.err
+
+
+def test_a_file_by_the_name_of_stdin_is_told_how_that_is_given(
+    queuectl: Queuectl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert queuectl.error("enqueue", "--file", "-").err == (
+        "error: cannot read -: No such file or directory\n"
+        "hint: standard input is read by: queuectl enqueue -\n"
+    )
 
 
 def test_a_folder_instead_of_a_file_is_named(queuectl: Queuectl, tmp_path: Path) -> None:

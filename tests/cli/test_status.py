@@ -127,3 +127,16 @@ def test_watching_in_json_is_an_object_a_line_until_interrupted(db_path: Path) -
     assert first.startswith('{"counts":')
     assert result.code == 130
     assert "Traceback" not in result.err
+
+
+def test_watching_without_a_terminal_begins_each_look_with_its_time(db_path: Path) -> None:
+    words = ("--db", str(db_path), "status", "--watch", "--interval", "0.1")
+
+    with started_process(*words) as process:
+        looks = [list(iter(lambda: next_line(process), "\n")) for _ in range(2)]
+
+    for name, database, at in (look[0].split() for look in looks):
+        assert (name, database) == ("queuectl", str(db_path))
+        assert is_time(at)
+
+    assert all(look[1].startswith("pending ") for look in looks)

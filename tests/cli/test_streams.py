@@ -11,12 +11,15 @@ from tests.cli.program import (
     ESCAPE,
     Queuectl,
     at_terminal,
+    next_line,
     run_process,
     run_shell,
+    started_process,
     terminal,
     without_colors,
 )
 from tests.cli.states import fill, run_jobs
+from tests.waiting import PATIENCE
 
 HOSTILE = "echo \x1b[2J\x1b]0;owned\x07 \x9b31m \u202etxt.exe \r done"
 VISIBLE = r"echo \x1b[2J\x1b]0;owned\x07 \x9b31m \u202etxt.exe \r done"
@@ -46,6 +49,27 @@ def test_a_full_disk_is_an_error(db_path: Path) -> None:
 
     assert result.code == 1
     assert "error: cannot write the output: No space left on device" in result.err
+
+
+@pytest.mark.parametrize(
+    ("words", "stream"),
+    [
+        ("events -f --since 0", "stdout"),
+        ("logs -f a", "stderr"),
+        ("status --watch --interval 1h", "stdout"),
+    ],
+)
+def test_what_has_nothing_to_write_ends_too_when_nobody_reads_any_more(
+    words: str, stream: str, queuectl: Queuectl, db_path: Path
+) -> None:
+    queuectl.ok("enqueue", "--id", "a", "--", "true")
+
+    with started_process("--db", str(db_path), *words.split()) as process:
+        assert next_line(process, stream)
+        assert process.stdout is not None
+        process.stdout.close()
+
+        assert process.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

@@ -12,6 +12,8 @@ import msgspec
 import pytest
 
 from queuectl.engine.domain.delivering import Answer, Decision
+from queuectl.engine.domain.durations import format_time
+from queuectl.engine.domain.events import EventKind
 from queuectl.engine.domain.models import OutcomeKind
 from queuectl.engine.domain.records import job_record
 from queuectl.engine.domain.states import JobState
@@ -34,7 +36,7 @@ from queuectl.engine.store.outbox import Message, Sent, WebhookSpec
 from queuectl.engine.store.sqlite import operations
 from queuectl.engine.store.sqlite.store import SqliteStore
 from queuectl.engine.store.sqlite.telling import tell
-from tests.contract.steps import add, add_one, decided, end, make_run, take, take_one
+from tests.contract.steps import add, add_one, decided, end, events, make_run, take, take_one
 from tests.contract.test_costs import counted
 from tests.factories import NOW, make_new_job
 
@@ -102,6 +104,30 @@ async def test_every_end_of_a_run_that_is_news_is_told(
     await end(store, await take_one(store), outcome)
 
     assert [each.type for each in await told(store)] == kind
+
+
+async def test_jobs_that_end_together_are_told_of_each_with_its_own_time(
+    sqlite: SqliteStore,
+) -> None:
+    await listen(sqlite)
+    await add(sqlite, make_new_job(id="first"), make_new_job(id="second"))
+    first, second = await take(sqlite)
+    ends = [
+        operations.End(job, decided(job, OutcomeKind.COMPLETED), make_run(), at)
+        for job, at in ((first, NOW - SECOND), (second, NOW))
+    ]
+
+    await counted(sqlite, lambda connection: operations.finish(connection, ends))
+
+    messages = [msgspec.json.decode(each.body) for each in await waiting(sqlite)]
+    ended = [event for event in await events(sqlite) if event.kind is EventKind.COMPLETED]
+    assert [message["timestamp"] for message in messages] == [
+        format_time(event.at) for event in ended
+    ]
+    assert {each.job_id: each.created_at for each in await told(sqlite)} == {
+        "first": NOW - SECOND,
+        "second": NOW,
+    }
 
 
 async def test_a_death_is_told(store: JobStore) -> None:

@@ -13,7 +13,7 @@ _NAME: Final = re.compile(r"`([\w/]+\.py)::(\w+)`")
 _NONE: Final = "none yet"
 
 # How many faults each part has; those of what is not built have numbers beyond these.
-_FAULTS: Final = {"P": 43, "D": 18, "C": 12, "S": 9, "W": 11}
+_FAULTS: Final = {"P": 43, "D": 18, "C": 12, "S": 9, "W": 12}
 
 
 def rows(page: str) -> list[tuple[str, str]]:

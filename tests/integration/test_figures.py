@@ -4,7 +4,7 @@ import asyncio
 import itertools
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -247,3 +247,12 @@ async def test_a_worker_goes_on_where_old_events_cannot_be_deleted(
         await wait_until(lambda: "cannot delete old events" in caplog.text)
         job = await still_engine.enqueue("true")
         assert (await still_engine.wait(job.id, timeout=10)).state is JobState.COMPLETED
+
+
+@pytest.mark.parametrize("since", [-1, 2**63, 1.5, True, "1"])
+async def test_a_number_that_no_event_can_have_is_refused_with_a_word(
+    since: Any, still_engine: QueueEngine
+) -> None:
+    for events in (still_engine.events(since=since), still_engine.past_events(since=since)):
+        with pytest.raises(InvalidValueError, match="since must be "):
+            await anext(events)

@@ -265,7 +265,15 @@ async def test_what_is_sent_to_others_goes_through_the_proxy_of_the_environment(
     assert str(direct.problem).startswith("ConnectError")
 
 
-@pytest.mark.parametrize("address", ["socks5://127.0.0.1:1", "http://:hush@", "http://p:port"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "socks5://127.0.0.1:1",
+        "http://:hush@",
+        "http://p:port",
+        "http://\u043f\u0440\u043e\u043a\u0441\u0438.example:3128",
+    ],
+)
 async def test_a_proxy_that_cannot_be_used_is_a_reason(
     sender: Sender, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
@@ -276,6 +284,46 @@ async def test_a_proxy_that_cannot_be_used_is_a_reason(
     assert answer.problem == (
         "ProxyError: the proxy of the environment is not an http or https URL"
     )
+
+
+async def test_certificates_that_cannot_be_read_are_a_reason_and_keep_no_http_from_being_sent(
+    sender: Sender,
+    receiver: Receiver,
+    names: Names,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    junk = tmp_path / "junk"
+    junk.write_text("nonsense")
+    said = "the certificates to trust cannot be read (SSL_CERT_FILE, SSL_CERT_DIR): "
+    assert names == {}
+
+    for path in (tmp_path / "missing", junk):
+        monkeypatch.setenv("SSL_CERT_FILE", str(path))
+        https = await send(sender, "https://hooks.example/")
+        assert str(https.problem).startswith(said)
+        assert await send(sender, receiver.url()) == Answer(status=200)
+
+    monkeypatch.delenv("SSL_CERT_FILE")
+    assert str((await send(sender, "https://hooks.example/")).problem).startswith("ConnectError")
+
+
+async def test_an_error_that_nobody_has_foreseen_is_a_reason_and_is_logged_once(
+    sender: Sender,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def fail(*_: object) -> Answer:
+        raise LookupError("odd")
+
+    monkeypatch.setattr(Sender, "_post", fail)
+
+    for _ in range(2):
+        assert await send(sender, receiver.url()) == Answer(problem="LookupError: odd")
+
+    [record] = caplog.records
+    assert (record.levelname, bool(record.exc_info)) == ("ERROR", True)
 
 
 def make_certificate(folder: Path, name: str) -> ssl.SSLContext:

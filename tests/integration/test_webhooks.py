@@ -1,6 +1,7 @@
 """Webhooks are told what becomes of jobs: by a real client, to a real server."""
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -24,8 +25,11 @@ from queuectl import (
     StoreError,
 )
 from queuectl.engine.domain.delivering import LONGEST_OVERDUE, MOST_ATTEMPTS
+from queuectl.engine.runtime.folder import StateFolder
+from queuectl.engine.runtime.locks import is_locked
 from queuectl.engine.runtime.webhooks import deliverer, lane, sender
 from queuectl.engine.runtime.worker import Worker
+from queuectl.engine.store.outbox import Target
 from queuectl.engine.store.sqlite.outbox import SqliteOutbox
 from queuectl.engine.testing import FakeClock
 from tests.cli.program import started_process
@@ -563,6 +567,56 @@ async def test_a_worker_hears_of_a_webhook_that_is_added_while_it_works(
     assert received.json["data"]["id"] == job.id
 
 
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[list[Target]]:
+    """Say what workers see when they look where messages are sent to."""
+    seen: list[list[Target]] = []
+    targets = SqliteOutbox.targets
+
+    async def look(outbox: SqliteOutbox) -> list[Target]:
+        seen.append(await targets(outbox))
+        return seen[-1]
+
+    monkeypatch.setattr(SqliteOutbox, "targets", look)
+    return seen
+
+
+async def test_a_webhook_that_is_added_does_not_wait_for_one_that_hung_and_was_removed(
+    engine: QueueEngine,
+    receiver: Receiver,
+    seen: list[list[Target]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at_once(monkeypatch)
+    bad = await engine.webhooks.add(receiver.does("/hangs", hangs))
+
+    async with engine.workers():
+        await engine.enqueue("true")
+        await receiver.until(1, "/hangs")
+        await engine.webhooks.remove(bad.webhook.id)
+        await wait_until(lambda: seen[-1] == [])
+        await engine.webhooks.add(receiver.url("/works"))
+        await engine.enqueue("true")
+        await receiver.until(1, "/works")
+
+
+async def test_a_worker_that_ends_sends_what_is_due_to_a_webhook_that_it_has_not_heard_of(
+    engine: QueueEngine,
+    receiver: Receiver,
+    seen: list[list[Target]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(deliverer.Deliverer, "_hear", lambda *_: None)
+
+    async with engine.workers():
+        await wait_until(lambda: bool(seen))
+        await engine.webhooks.add(receiver.url())
+        await engine.wait((await engine.enqueue("true")).id)
+        assert receiver.received == []
+
+    assert len(receiver.received) == 1
+
+
 @pytest.mark.slow
 async def test_a_message_that_a_killed_worker_was_sending_is_sent_again_with_the_same_id(
     engine: QueueEngine, receiver: Receiver, db_path: Path
@@ -759,3 +813,41 @@ async def test_without_the_extra_nothing_is_added_and_a_worker_goes_on(
     assert (await engine.get(job_id)).state is JobState.COMPLETED
     assert [each.state for each in await deliveries(engine)] == [DeliveryState.WAITING]
     assert "pip install 'queuectl[webhooks]'" in caplog.text
+
+
+async def test_a_worker_that_cannot_send_goes_on_and_leaves_it_to_others_for_a_while(
+    still_engine: QueueEngine,
+    clock: FakeClock,
+    receiver: Receiver,
+    db_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await still_engine.webhooks.add(receiver.url())
+    problem = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    opened: list[float] = []
+
+    def open_at_last() -> type[sender.Sender]:
+        opened.append(clock.monotonic())
+
+        if len(opened) < 3:
+            raise problem
+
+        return sender.Sender
+
+    monkeypatch.setattr("queuectl.engine.runtime.webhooks.sending._sender_type", open_at_last)
+
+    async def has_come() -> bool:
+        clock.advance(1.0)
+        return bool(receiver.received)
+
+    async with still_engine.workers():
+        await still_engine.wait((await still_engine.enqueue("true")).id)
+        await wait_until(lambda: "cannot deliver to webhooks" in caplog.text)
+        await wait_until(lambda: not is_locked(StateFolder(db_path).deliverer_lock))
+        await wait_until(has_come)
+
+    first, second, third = opened
+    assert second - first >= 10
+    assert third - second >= 10
+    assert caplog.text.count("cannot deliver to webhooks: OSError: [Errno 24]") == 1

@@ -193,6 +193,35 @@ async def test_many_at_once_are_served_and_too_many_are_turned_away(
     assert await talk(address, b"") == b""
 
 
+async def test_who_asks_while_as_many_as_may_are_answered_is_told_so_and_the_silent_do_not_count(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_answer = asyncio.Event()
+    is_asked = asyncio.Event()
+
+    async def slow(_: QueueEngine) -> bytes:
+        is_asked.set()
+        await may_answer.wait()
+        return b"here"
+
+    monkeypatch.setattr(server_module, "render", slow)
+    monkeypatch.setattr(server_module, "_MOST_ANSWERS", 1)
+    request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    place = urlsplit(address)
+    _, silent = await asyncio.open_connection(place.hostname, place.port)
+    first = asyncio.create_task(talk(address, request))
+    await is_asked.wait()
+    head, _, body = (await talk(address, request)).partition(b"\r\n\r\n")
+    may_answer.set()
+
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert b"Connection: close" in head
+    assert body == b"too many ask at once\n"
+    assert (await first).endswith(b"\r\n\r\nhere")
+    assert b" 200 OK" in await talk(address, request)
+    silent.close()
+
+
 async def test_it_ends_at_once_with_connections_open(engine: QueueEngine) -> None:
     async with serve(engine, Place(port=0)) as address:
         place = urlsplit(address)

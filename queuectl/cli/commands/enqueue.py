@@ -210,7 +210,8 @@ def _read_file(name: str) -> bytes:
     try:
         return Path(name).read_bytes()
     except OSError as error:
-        raise UsageError(f"cannot read {name}: {error.strerror}") from error
+        hint = "standard input is read by: queuectl enqueue -" if name == "-" else None
+        raise UsageError(f"cannot read {name}: {error.strerror}", hint=hint) from error
 
 
 def _read_stdin(bar: progress.Bar) -> bytes:

@@ -71,7 +71,11 @@ def show_events(
     """
     wanted = _Wanted(follow=follow, since=since, job_id=job_id, limit=limit)
 
-    async def work(engine: "QueueEngine") -> None:
+    async def follow_events(engine: "QueueEngine") -> None:
+        async with screen.ended_with_reader():
+            await print_events(engine)
+
+    async def print_events(engine: "QueueEngine") -> None:
         is_empty = True
 
         async for event in _events(engine, wanted):
@@ -86,7 +90,7 @@ def show_events(
         if is_empty:
             await _tell_why(engine, wanted)
 
-    with_engine(context, work)
+    with_engine(context, follow_events if follow else print_events)
 
 
 class _Wanted(NamedTuple):

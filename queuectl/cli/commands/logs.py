@@ -61,7 +61,8 @@ def show_logs(
 
     async def work(engine: "QueueEngine") -> None:
         if follow:
-            await _follow(engine, wanted, shower, context)
+            async with screen.ended_with_reader():
+                await _follow(engine, wanted, shower, context)
         else:
             await _print(engine, wanted, shower)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from queuectl import JobState
+from queuectl import JobState, escape_line, format_time
 from queuectl.cli import options, render, screen
 from queuectl.cli.session import with_engine
 
@@ -52,7 +52,8 @@ def show_status(
         elif not as_json and screen.is_animated(sys.stdout):
             await _watch_live(engine, tag, _looks(engine, interval))
         else:
-            await _watch_plainly(engine, tag, _looks(engine, interval), as_json=as_json)
+            async with screen.ended_with_reader():
+                await _watch_plainly(engine, tag, _looks(engine, interval), as_json=as_json)
 
     with_engine(context, work)
 
@@ -91,5 +92,11 @@ async def _watch_plainly(
         if as_json:
             render.print_status_line(await engine.stats(tag=tag))
         else:
-            screen.write_line(await _glance(engine, tag))
+            glance = await _glance(engine, tag)
+            screen.write_line(f"{_title(engine)}\n{glance}")
             screen.flush()
+
+
+def _title(engine: "QueueEngine") -> str:
+    """Return the name of the database and the time, as `top` has them, with the day."""
+    return f"queuectl  {escape_line(str(engine.database))}  {format_time(engine.now())}"

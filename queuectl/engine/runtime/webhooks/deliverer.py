@@ -86,7 +86,9 @@ class Deliverer:
         # None until it was looked.
         self._targets: list[Target] | None = None
         self._is_on_duty = False
-        self._is_lacking = False
+        # Until when another is to send, for we cannot, by the clock's `monotonic`; and why.
+        self._unable_until = 0.0
+        self._unable_why = ""
         self._pruned_at: float | None = None
         # By webhook.
         self._lanes: dict[int, Lane] = {}
@@ -120,10 +122,6 @@ class Deliverer:
             leaves: Whether what else is due is for others to send; else it is sent before,
                 each message once.
         """
-        # Without webhooks, nothing was written that could be sent.
-        if self._targets == []:
-            return
-
         self._ending.set()
 
         if not leaves:
@@ -157,7 +155,7 @@ class Deliverer:
         async with AsyncExitStack() as stack:
             sender = None
 
-            if not self._is_lacking and stack.enter_context(held(self._lock, self._worker)):
+            if self._is_able() and stack.enter_context(held(self._lock, self._worker)):
                 sender = await self._open_sender(stack)
 
             self._is_on_duty = sender is not None
@@ -168,33 +166,52 @@ class Deliverer:
                 self._is_on_duty = False
 
     async def _open_sender(self, stack: AsyncExitStack) -> "Sender | None":
-        """Open what sends; where its packages are missing, leave it to another worker."""
+        """Open what sends; where that cannot be done, leave it to another worker for a while."""
         try:
-            return await stack.enter_async_context(opened_sender(self._clock))
+            sender = await stack.enter_async_context(opened_sender(self._clock))
         except ExtraMissingError as error:
-            self._is_lacking = True
-            _log.error("cannot deliver to webhooks: %s; %s", error, error.hint)
+            self._leave_to_others(f"{error}; {error.hint}", math.inf)
+        except Exception as error:  # noqa: BLE001 (whatever it is, jobs go on)
+            self._leave_to_others(f"{type(error).__name__}: {error}", _UNUSED)
+        else:
+            self._unable_why = ""
+            return sender
 
         return None
+
+    def _is_able(self) -> bool:
+        return self._clock.monotonic() >= self._unable_until
+
+    def _leave_to_others(self, why: str, seconds: float) -> None:
+        """Do not try to send for so long; log why, unless that is known."""
+        self._unable_until = self._clock.monotonic() + seconds
+
+        if why != self._unable_why:
+            self._unable_why = why
+            _log.error("cannot deliver to webhooks: %s", why)
 
     async def _deliver(self, sender: "Sender") -> None:
         """Deliver as long as there are webhooks; told to end, until nothing is left to send."""
         await self._mend_times()
 
         async with anyio.create_task_group() as tasks:
-            while not self._is_leaving and (targets := await self._look()):
-                lanes = self._lanes_of(targets)
+            while not self._is_leaving:
+                lanes = self._lanes_of(await self._look())
 
                 for target, lane in lanes:
                     if self._seconds_until(target, lane) <= 0:
                         lane.is_busy = True
                         tasks.start_soon(self._empty, sender, target, lane)
 
-                if self._ending.is_set() and not any(lane.is_busy for _, lane in lanes):
+                # A webhook that was removed may hang: those that are there do not wait for it.
+                if not self._is_sending() and (self._ending.is_set() or not lanes):
                     break
 
                 await self._tidy()
-                await self._rest(min(_LOOK, *(self._seconds_until(*each) for each in lanes)))
+                await self._rest(min([_LOOK, *(self._seconds_until(*each) for each in lanes)]))
+
+    def _is_sending(self) -> bool:
+        return any(lane.is_busy for lane in self._lanes.values())
 
     def _lanes_of(self, targets: list[Target]) -> list[tuple[Target, Lane]]:
         """Return where messages are sent to, with their lanes; forget those of others."""
@@ -210,7 +227,7 @@ class Deliverer:
             return math.inf
 
         # What cannot be recorded comes again: one message finds out whether it can by now.
-        if self._records.are_refused and any(each.is_busy for each in self._lanes.values()):
+        if self._records.are_refused and self._is_sending():
             return math.inf
 
         moment = self._clock.monotonic()

@@ -5,6 +5,8 @@ The packages of the extra ``webhooks`` are imported here and in `network` only; 
 themselves imported only where there is somebody to be told.
 """
 
+import asyncio
+import logging
 import ssl
 from contextlib import AsyncExitStack, aclosing, suppress
 from datetime import datetime
@@ -19,8 +21,11 @@ from standardwebhooks import Webhook
 from queuectl.engine.domain.delivering import Answer, parse_retry_after
 from queuectl.engine.domain.webhook_rules import is_loopback
 from queuectl.engine.runtime.clock import Clock
+from queuectl.engine.runtime.threads import in_forgotten_thread
 from queuectl.engine.runtime.webhooks.network import Network, TooMuchError, limited
 from queuectl.engine.store.outbox import Target
+
+_log = logging.getLogger(__name__)
 
 # Seconds until the head of an answer is there. A receiver is to take a message, and to work
 # on it later.
@@ -55,6 +60,15 @@ _HEADERS: Final = {
 }
 
 
+class CertificatesError(Exception):
+    """Nobody can be trusted, for it cannot be read who is to be."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(
+            f"the certificates to trust cannot be read (SSL_CERT_FILE, SSL_CERT_DIR): {error}"
+        )
+
+
 class Sender:
     """
     Sends messages, each once, by a connection of its own.
@@ -62,8 +76,8 @@ class Sender:
     What a server writes behind an answer would else be taken for the answer to the next
     message; and it may close a connection that is kept at any time, also while that is used.
 
-    It follows no redirects, keeps no cookies, and never raises for what a server
-    or a network does. Making one reads the system's certificates. Blocking.
+    It follows no redirects, keeps no cookies, and never raises, whatever a server or a
+    network does. Who is trusted is read when it is first needed.
 
     Args:
         clock: Tells the time that is signed.
@@ -71,10 +85,13 @@ class Sender:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._trusted = httpcore2.default_ssl_context()
+        # Read, or being read.
+        self._trusted: asyncio.Future[ssl.SSLContext] | None = None
         self._network = Network()
-        # By the proxy they go through.
-        self._pools: dict[str | None, httpcore2.AsyncConnectionPool] = {}
+        # By the proxy they go through, and whether somebody is to be trusted.
+        self._pools: dict[tuple[str | None, bool], httpcore2.AsyncConnectionPool] = {}
+        # Errors that nobody has foreseen, and the log knows.
+        self._bugs: set[type[Exception]] = set()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -94,31 +111,34 @@ class Sender:
             What came of it, also where nothing did.
         """
         now = self._clock.now()
-        headers = signature_headers(target.secret, message_id, body, now)
 
         try:
+            headers = signature_headers(target.secret, message_id, body, now)
             return await self._post(urlsplit(target.url), headers, body)
         except httpcore2.ConnectTimeout:
             return Answer(problem=f"no connection within {CONNECT_SECONDS:g} s")
         except (TimeoutError, httpcore2.TimeoutException):
             return Answer(problem=f"no answer within {WHOLE_SECONDS:g} s")
-        except TooMuchError as error:
+        except (TooMuchError, CertificatesError) as error:
             return Answer(problem=str(error))
         except _FAILURES as error:
             return Answer(problem=_words(error))
+        except Exception as error:  # noqa: BLE001 (nobody has foreseen it; it is to end no worker)
+            return Answer(problem=self._bug(error))
 
     async def _post(self, url: SplitResult, headers: dict[str, str], body: bytes) -> Answer:
         seconds = {"connect": CONNECT_SECONDS, "read": WHOLE_SECONDS, "write": WHOLE_SECONDS}
-        answering = self._pool_for(url).stream(
-            "POST",
-            _url(url),
-            headers=[("host", url.netloc), *_HEADERS.items(), *headers.items()],
-            content=body,
-            extensions={"timeout": seconds},
-        )
 
         async with AsyncExitStack() as stack:
             with anyio.fail_after(WHOLE_SECONDS), limited(MOST_HEAD):
+                pool = await self._pool_for(url)
+                answering = pool.stream(
+                    "POST",
+                    _url(url),
+                    headers=[("host", url.netloc), *_HEADERS.items(), *headers.items()],
+                    content=body,
+                    extensions={"timeout": seconds},
+                )
                 response = await stack.enter_async_context(answering)
 
             answer = self._answer(response)
@@ -135,26 +155,66 @@ class Sender:
             retry_after=parse_retry_after(retry_after, self._clock.now()),
         )
 
-    def _pool_for(self, url: SplitResult) -> httpcore2.AsyncConnectionPool:
+    async def _pool_for(self, url: SplitResult) -> httpcore2.AsyncConnectionPool:
         """
         Return what connects to a place, or to the proxy on the way there.
 
         Raises:
             httpcore2.ProxyError: The proxy is not one that can be used.
+            CertificatesError: Nobody can be trusted.
         """
         address = _proxy_for(url)
+        proxy = None if address is None else _proxy(address)
+        schemes = {url.scheme, "" if proxy is None else proxy.url.scheme.decode()}
+        needs_trust = "https" in schemes
+        trusted = await self._trust() if needs_trust else None
 
-        if address not in self._pools:
+        if (address, needs_trust) not in self._pools:
+            if proxy is not None and proxy.url.scheme == b"https":
+                proxy.ssl_context = trusted
+
             # Who sends keeps to a number for each webhook, so that none waits for another.
-            self._pools[address] = httpcore2.AsyncConnectionPool(
-                ssl_context=self._trusted,
-                proxy=None if address is None else _proxy(address, self._trusted),
+            self._pools[address, needs_trust] = httpcore2.AsyncConnectionPool(
+                ssl_context=trusted,
+                proxy=proxy,
                 max_connections=None,
                 max_keepalive_connections=0,
                 network_backend=self._network,
             )
 
-        return self._pools[address]
+        return self._pools[address, needs_trust]
+
+    async def _trust(self) -> ssl.SSLContext:
+        """
+        Return who is trusted; where that could not be read, try it again.
+
+        Raises:
+            CertificatesError: It cannot be read.
+        """
+        trusted = self._trusted
+
+        try:
+            if trusted is None or (trusted.done() and trusted.exception()):
+                # The file may be anything, also one that hangs.
+                trusted = self._trusted = in_forgotten_thread(httpcore2.default_ssl_context)
+                # Whoever asked may have gone when it fails.
+                trusted.add_done_callback(asyncio.Future.exception)
+
+            # Other than awaiting it, this leaves it alone where only we are cancelled.
+            await asyncio.wait([trusted])
+            return trusted.result()
+        except OSError as error:
+            raise CertificatesError(error) from error
+
+    def _bug(self, error: Exception) -> str:
+        """Return in words what nobody has foreseen; log where it was, once for each kind."""
+        words = _words(error)
+
+        if type(error) not in self._bugs:
+            self._bugs.add(type(error))
+            _log.error("a bug of queuectl, while it sent to a webhook: %s", words, exc_info=error)
+
+        return words
 
 
 async def _read_on(response: httpcore2.Response, opened: AsyncExitStack) -> None:
@@ -193,7 +253,7 @@ def _proxy_for(url: SplitResult) -> str | None:
     return address if "://" in address else f"http://{address}"
 
 
-def _proxy(address: str, trusted: ssl.SSLContext) -> httpcore2.Proxy:
+def _proxy(address: str) -> httpcore2.Proxy:
     """
     Return a proxy.
 
@@ -203,22 +263,22 @@ def _proxy(address: str, trusted: ssl.SSLContext) -> httpcore2.Proxy:
     with suppress(ValueError):
         url = urlsplit(address)
 
-        if url.hostname and url.scheme in {"http", "https"}:
-            return _proxy_at(url, trusted)
+        if url.hostname and url.hostname.isascii() and url.scheme in {"http", "https"}:
+            return _proxy_at(url)
 
     # Its address can have a password in it, and is not repeated.
     msg = "the proxy of the environment is not an http or https URL"
     raise httpcore2.ProxyError(msg)
 
 
-def _proxy_at(url: SplitResult, trusted: ssl.SSLContext) -> httpcore2.Proxy:
+def _proxy_at(url: SplitResult) -> httpcore2.Proxy:
     user = url.username
     return httpcore2.Proxy(
-        _url(url),
+        # What is behind the place means nothing.
+        _url(url._replace(path="", query="")),
         auth=None
         if user is None
         else (unquote(user).encode(), unquote(url.password or "").encode()),
-        ssl_context=trusted if url.scheme == "https" else None,
     )
 
 

@@ -34,7 +34,13 @@ from queuectl.engine.store.sqlite.statements import (
     fence_values,
     run_for_rows,
 )
-from queuectl.engine.store.sqlite.telling import Listener, listeners_from, read_listeners, tell
+from queuectl.engine.store.sqlite.telling import (
+    Changed,
+    Listener,
+    listeners_from,
+    read_listeners,
+    tell,
+)
 
 # What ``held_runs`` returns of jobs: sequence number, run, why it is to be cancelled.
 _HELD: Final = msgspec.json.Decoder(list[tuple[int, int, str | None]])
@@ -144,8 +150,11 @@ def finish(connection: sqlite3.Connection, ends: Sequence[End]) -> list[Transiti
     count_all(connection, (happening for end in done for happening in _happenings(end)))
 
     if listeners and done:
-        changed = [(end.job.id, end.transition.state, end.job.tags) for end in done]
-        tell(connection, listeners, changed, done[-1].now)
+        tell(
+            connection,
+            listeners,
+            [Changed(end.job.id, end.transition.state, end.job.tags, end.now) for end in done],
+        )
 
     return [None if end is None else end.transition for end in asked]
 
@@ -251,8 +260,8 @@ def cancel_waiting(connection: sqlite3.Connection, job: Job, reason: str, now: d
     """Cancel a job that waits."""
     connection.execute(SQL["cancel_waiting"], {"seq": job.seq, "reason": reason, "now": to_ms(now)})
     add_event(connection, job, EventKind.CANCELLED, now, reason)
-    changed = [(job.id, JobState.CANCELLED, job.tags)]
-    tell(connection, read_listeners(connection), changed, now)
+    changed = [Changed(job.id, JobState.CANCELLED, job.tags, now)]
+    tell(connection, read_listeners(connection), changed)
 
 
 def adopt(connection: sqlite3.Connection, job: Job, worker: int, now: datetime) -> Job | None:

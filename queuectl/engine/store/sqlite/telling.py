@@ -1,9 +1,9 @@
 """What webhooks are to be told, written in the transaction that changes a job."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -18,6 +18,15 @@ class Listener(msgspec.Struct, frozen=True, array_like=True):
     webhook: int
     on: tuple[JobState, ...]
     tags: tuple[str, ...]
+
+
+class Changed(NamedTuple):
+    """A job that has come into a state: its id, the state, its tags, when that was."""
+
+    id: str
+    state: JobState
+    tags: tuple[str, ...]
+    at: datetime
 
 
 # What ``held_runs`` and ``listeners`` return.
@@ -37,8 +46,7 @@ def read_listeners(connection: sqlite3.Connection) -> tuple[Listener, ...]:
 def tell(
     connection: sqlite3.Connection,
     listeners: Sequence[Listener],
-    changed: Iterable[tuple[str, JobState, tuple[str, ...]]],
-    now: datetime,
+    changed: Iterable[Changed],
 ) -> None:
     """
     Write down what is to be told of jobs that have come into a state.
@@ -46,8 +54,7 @@ def tell(
     Args:
         connection: In the transaction that moved the jobs; they are read as they are now.
         listeners: Who wants to be told.
-        changed: The ids of the jobs, their new states, their tags.
-        now: When.
+        changed: The jobs, each once.
     """
     if not listeners:
         return
@@ -56,28 +63,31 @@ def tell(
     from queuectl.engine.domain.webhooks import WATCHED, wants
 
     wanted = [
-        (job_id, listener)
-        for job_id, state, tags in changed
-        if state in WATCHED
+        (job, listener)
+        for job in changed
+        if job.state in WATCHED
         for listener in listeners
-        if wants(listener.on, listener.tags, state, tags)
+        if wants(listener.on, listener.tags, job.state, job.tags)
     ]
 
     if not wanted:
         return
 
-    bodies = _bodies(connection, {job_id for job_id, _ in wanted}, now)
-    rows = [(listener.webhook, *bodies[job_id], to_ms(now)) for job_id, listener in wanted]
+    bodies = _bodies(connection, {job.id: job.at for job, _ in wanted})
+    rows = [(listener.webhook, *bodies[job.id], to_ms(job.at)) for job, listener in wanted]
     run_for_rows(connection, "insert_deliveries", rows)
 
 
 def _bodies(
-    connection: sqlite3.Connection, job_ids: Iterable[str], now: datetime
+    connection: sqlite3.Connection, times: Mapping[str, datetime]
 ) -> dict[str, tuple[str, str, str]]:
     """Return by id the type of the message, the id, and the message about each of these jobs."""
     from queuectl.engine.domain.webhook_records import job_message
     from queuectl.engine.domain.webhooks import type_of
 
-    ids = msgspec.json.encode(sorted(job_ids)).decode()
+    ids = msgspec.json.encode(sorted(times)).decode()
     jobs = map(job_from_row, connection.execute(SQL["get_jobs"], {"ids": ids}))
-    return {job.id: (type_of(job.state), job.id, job_message(job, now).decode()) for job in jobs}
+    return {
+        job.id: (type_of(job.state), job.id, job_message(job, times[job.id]).decode())
+        for job in jobs
+    }
