@@ -133,8 +133,7 @@ def _endpoint(action: Action, otherwise: str) -> Callable[[Request], Awaitable[R
 
 async def _retry(engine: QueueEngine, form: Form) -> Done:
     async def retry(seen: SeenJob) -> None:
-        await _check(engine, seen, "retry")
-        await engine.retry(seen.id)
+        await engine.retry(seen.id, seqs=seen.seqs)
 
     return await _to_each("retried", form, retry)
 
@@ -143,8 +142,7 @@ async def _cancel(engine: QueueEngine, form: Form) -> Done:
     reason = form.get("reason", "").strip() or None
 
     async def cancel(seen: SeenJob) -> None:
-        await _check(engine, seen, "cancel")
-        await engine.cancel(seen.id, reason=reason)
+        await engine.cancel(seen.id, reason=reason, seq=seen.seq)
 
     return await _to_each("cancelled", form, cancel)
 
@@ -155,8 +153,7 @@ async def _delete(engine: QueueEngine, form: Form) -> Done:
     async def delete(seen: SeenJob) -> None:
         # One that is gone already is what was asked for: no error, and not our doing.
         try:
-            await _check(engine, seen, "delete")
-            await engine.delete(seen.id, updated_at=seen.updated_at)
+            await engine.delete(seen.id, updated_at=seen.updated_at, seq=seen.seq)
         except JobNotFoundError:
             gone.append(seen.id)
 
@@ -166,22 +163,9 @@ async def _delete(engine: QueueEngine, form: Form) -> Done:
 
 async def _run_now(engine: QueueEngine, form: Form) -> Done:
     async def run_now(seen: SeenJob) -> None:
-        await _check(engine, seen, "run")
-        await engine.run_now(seen.id)
+        await engine.run_now(seen.id, seqs=seen.seqs)
 
     return await _to_each("due", form, run_now)
-
-
-async def _check(engine: QueueEngine, seen: SeenJob, action: str) -> None:
-    """
-    Make sure that an id is still that of the job that was shown.
-
-    Raises:
-        JobNotFoundError: There is none of this id any more.
-        JobStateError: It is another's.
-    """
-    if seen.seq is not None:
-        seen.check(await engine.get(seen.id), action)
 
 
 async def _to_each(code: str, form: Form, change: Callable[[SeenJob], Awaitable[None]]) -> Done:

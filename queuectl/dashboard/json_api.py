@@ -45,7 +45,7 @@ _JSON: Final = "application/json"
 
 # Jobs on a page.
 _PAGE: Final = 50
-# A command may have 360 KB, and all of a page is in memory at once.
+# A job may have half a megabyte of command and variables, and a page is in memory at once.
 _LARGEST_PAGE: Final = 100
 
 # Of the name of a parameter, where it is told.
@@ -61,7 +61,9 @@ def routes(*, may_enqueue: bool) -> list[BaseRoute]:
     """
 
     async def describe(request: Request) -> Response:
-        return _json(document(may_enqueue=may_enqueue, root=request.scope.get("root_path", "")))
+        return _json(
+            document(may_enqueue=may_enqueue, root=request.scope.get("root_path", "").rstrip("/"))
+        )
 
     found: list[BaseRoute] = [
         Route(PATHS[name], _checked(name, answer), name=name) for name, answer in _READING.items()

@@ -10,7 +10,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from queuectl import Job, JobNotFoundError, JobState, QueueCtlError, QueueEngine, StoreError
+from queuectl import (
+    JobNotFoundError,
+    OutputMissingError,
+    QueueCtlError,
+    QueueEngine,
+    RunNotFoundError,
+    StoreError,
+)
 from queuectl.dashboard import sse
 from queuectl.dashboard.feeds import Parts
 from queuectl.dashboard.links import PATHS
@@ -118,53 +125,63 @@ async def _fragments(
 
 async def _outputs(engine: QueueEngine, params: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
     """
-    Yield what a job writes, until it is finished, and anew when it runs again.
+    Yield what a job writes, run by run, each from its beginning.
 
     Of one run alone where one was chosen. Where the page shows what there is of one, it
-    begins with the run behind that.
+    begins with the run behind that. Of those that were over before they could be shown,
+    the last is.
     """
-    attempt = asked.number(params, "attempt")
+    chosen = asked.number(params, "attempt")
     # 0 before the first.
     shown = asked.number(params, "shown", least=0)
 
+    if shown is None:
+        shown = max((await same_job(engine, params)).run_count - 1, 0)
+
     while True:
-        if shown is not None:
-            await _run_behind(engine, params, shown)
+        number = await _run_behind(engine, params, shown) if chosen is None else chosen
 
-        job = await same_job(engine, params)
-
-        async with aclosing(_output(engine, job, attempt)) as events:
-            async for event in events:
-                yield event
+        async with aclosing(_output(engine, asked.text(params, "job") or "", number)) as events:
+            try:
+                async for event in events:
+                    yield event
+            except OutputMissingError:
+                yield sse.event("missing", {})
+            except RunNotFoundError:
+                # It was given back before it began.
+                pass
 
         yield sse.event("end", {})
 
-        if attempt is not None:
+        if chosen is not None:
             return
 
-        job = await same_job(engine, params)
-        # It was finished: a run that goes on has begun since.
-        shown = job.run_count - (job.state is JobState.PROCESSING)
+        # The next may have the number of one that was given back.
+        shown = min(number, (await same_job(engine, params)).run_count)
 
 
-async def _run_behind(engine: QueueEngine, params: Mapping[str, str], number: int) -> None:
-    """Return when a job has a run behind the one of a number."""
+async def _run_behind(engine: QueueEngine, params: Mapping[str, str], number: int) -> int:
+    """Return the number of a job's latest run, when that is behind another."""
+    latest = number
+
     async with _closing(engine.changes()) as changes:
         async for _ in changes:
-            if (await same_job(engine, params)).run_count > number:
-                return
+            latest = (await same_job(engine, params)).run_count
+
+            if latest > number:
+                break
+
+    return latest
 
 
-async def _output(
-    engine: QueueEngine, job: Job, attempt: int | None
-) -> AsyncGenerator[bytes, None]:
-    """Yield what a job writes, as text, until it is finished."""
-    size = await engine.output_size(job.id, attempt=attempt) if job.run_count else 0
+async def _output(engine: QueueEngine, job_id: str, number: int) -> AsyncGenerator[bytes, None]:
+    """Yield what a run writes, as text, until it is recorded."""
+    size = await engine.output_size(job_id, attempt=number)
     # A browser that asks again after a break is sent all of it again.
     yield sse.event("start", {"is_cut": size > _BEGINNING})
     text = OutputText()
 
-    async with _closing(engine.follow(job.id, attempt=attempt, last=_BEGINNING)) as pieces:
+    async with _closing(engine.follow(job_id, attempt=number, last=_BEGINNING)) as pieces:
         async for piece in pieces:
             async with aclosing(text.take(piece)) as shown:
                 async for words in shown:

@@ -9,9 +9,7 @@ import msgspec
 
 from queuectl import (
     InvalidValueError,
-    Job,
     JobNotFoundError,
-    JobStateError,
     format_time,
     parse_time,
 )
@@ -64,20 +62,10 @@ class SeenJob(msgspec.Struct, frozen=True, kw_only=True):
         said += [] if self.updated_at is None else [format_time(self.updated_at)]
         return _MARK.join([self.id, *said])
 
-    def check(self, job: Job, action: str) -> None:
-        """
-        Make sure that it is this job that something is to be done to.
-
-        Args:
-            job: The one that has the id now.
-            action: What is to be done, as a verb.
-
-        Raises:
-            JobStateError: It is another.
-        """
-        if self.seq not in {None, job.seq}:
-            hint = "another job has been enqueued anew under this id since: look at it again"
-            raise JobStateError(job.id, job.state, action, hint=hint)
+    @property
+    def seqs(self) -> dict[str, int]:
+        """Its number by its id; empty where only the id was said."""
+        return {} if self.seq is None else {self.id: self.seq}
 
 
 def seen_jobs(texts: Iterable[str]) -> list[SeenJob]:
@@ -104,7 +92,8 @@ async def looked_at(engine: "QueueEngine", seen: SeenJob, *, is_timed: bool) -> 
     try:
         job = await engine.get(seen.id)
     except JobNotFoundError:
-        return seen
+        # No job has that number: none is meant that comes until the answer.
+        return seen if seen.seq is not None else SeenJob(id=seen.id, seq=0)
 
     if seen.seq not in {None, job.seq}:
         return seen

@@ -194,63 +194,85 @@ class QueueEngine(EngineLookups, EngineFigures):
         async for unfinished in self._waiting.unfinished(job_ids):
             yield len(unfinished)
 
-    async def cancel(self, job_id: str, *, reason: str | None = None) -> Job:
+    async def cancel(
+        self, job_id: str, *, reason: str | None = None, seq: int | None = None
+    ) -> Job:
         """
         Cancel a job. One that runs is ended by its worker; wait for it to see that.
 
         Args:
             job_id: The job.
             reason: Why, for whoever looks later.
+            seq: Its number, as it was seen: not another that has its id by now.
 
         Raises:
             JobNotFoundError: There is none.
-            JobStateError: It is finished.
+            JobStateError: It is finished, or is another than was seen.
         """
-        return await self._store.cancel(job_id, check_reason(reason), now=self._clock.now())
+        return await self._store.cancel(
+            job_id, check_reason(reason), now=self._clock.now(), seq=seq
+        )
 
-    async def retry(self, *job_ids: str) -> builtins.list[Job]:
+    async def retry(
+        self, *job_ids: str, seqs: Mapping[str, int] | None = None
+    ) -> builtins.list[Job]:
         """
         Put failed, dead or cancelled jobs back to pending with no attempts charged.
 
+        Args:
+            job_ids: The jobs.
+            seqs: By id, their numbers as they were seen: not others that have the ids by now.
+
         Raises:
             JobNotFoundError: One is missing; none was changed.
-            JobStateError: One is in another state; none was changed.
+            JobStateError: One is in another state, or is another than was seen; none was
+                changed.
             InvalidValueError: They are more than 5000; for all dead ones see ``dlq``.
         """
         check_number(job_ids, everything="for all dead jobs: queuectl dlq retry --all")
-        return await self._store.retry(job_ids, _RETRYABLE, now=self._clock.now())
+        return await self._store.retry(job_ids, _RETRYABLE, now=self._clock.now(), seqs=seqs)
 
-    async def run_now(self, *job_ids: str) -> builtins.list[Job]:
+    async def run_now(
+        self, *job_ids: str, seqs: Mapping[str, int] | None = None
+    ) -> builtins.list[Job]:
         """
         Let jobs that are scheduled for later run as soon as a worker is free.
 
         Those are pending jobs whose ``run_at`` is to come, and failed ones that
         wait for their retry; these keep the attempts that they are charged.
 
+        Args:
+            job_ids: The jobs.
+            seqs: By id, their numbers as they were seen: not others that have the ids by now.
+
         Raises:
             JobNotFoundError: One is missing; none was changed.
-            JobStateError: One does not wait for a time to come; none was changed.
+            JobStateError: One does not wait for a time to come, or is another than was
+                seen; none was changed.
             InvalidValueError: They are more than 5000.
         """
         check_number(job_ids)
-        return await self._store.run_now(job_ids, now=self._clock.now())
+        return await self._store.run_now(job_ids, now=self._clock.now(), seqs=seqs)
 
-    async def delete(self, job_id: str, *, updated_at: datetime | None = None) -> None:
+    async def delete(
+        self, job_id: str, *, updated_at: datetime | None = None, seq: int | None = None
+    ) -> None:
         """
         Delete a job with all its runs and outputs.
 
         Args:
             job_id: The job.
             updated_at: Only where it was last changed at just this time, as it was seen:
-                until a question about it is answered, it may be retried or enqueued anew.
+                until a question about it is answered, it may be retried.
+            seq: Its number, as it was seen: not another that has its id by now.
 
         Raises:
             JobNotFoundError: There is none.
-            JobStateError: It is running, or has changed since it was seen.
+            JobStateError: It is running, or has changed since it was seen, or is another.
             InvalidValueError: The time is out of range.
         """
         seen_at = None if updated_at is None else check_time(updated_at)
-        await self._remove_files(await self._store.delete(job_id, updated_at=seen_at))
+        await self._remove_files(await self._store.delete(job_id, updated_at=seen_at, seq=seq))
 
     async def purge(
         self,

@@ -1,6 +1,7 @@
 """Jobs go, with everything that was kept of them."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from queuectl.engine.errors import JobNotFoundError, JobStateError
 from queuectl.engine.store.base import INLINE_OUTPUT_BYTES, JobStore
 from tests.contract.steps import (
     add,
+    add_due_at,
     add_in,
     add_one,
     end,
@@ -112,6 +114,33 @@ async def test_a_running_job_cannot_be_deleted(store: JobStore) -> None:
 
     assert caught.value.state == JobState.PROCESSING
     assert await store.get("job-1") == job
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda store, seq: store.cancel("job-1", None, now=NOW, seq=seq),
+        lambda store, seq: store.retry(
+            ["job-1"], frozenset(JobState), now=NOW, seqs={"job-1": seq}
+        ),
+        lambda store, seq: store.run_now(["job-1"], now=NOW, seqs={"job-1": seq}),
+        lambda store, seq: store.delete("job-1", seq=seq),
+    ],
+    ids=["cancel", "retry", "run now", "delete"],
+)
+async def test_nothing_is_done_to_another_job_than_was_seen(
+    store: JobStore, change: Callable[[JobStore, int], Awaitable[object]]
+) -> None:
+    seen = await add_one(store)
+    await store.delete("job-1")
+    job = await add_due_at(store, "job-1", LATER)
+
+    with pytest.raises(JobStateError) as caught:
+        await change(store, seen.seq)
+
+    assert "another job" in str(caught.value.hint)
+    assert await store.get("job-1") == job
+    await change(store, job.seq)
 
 
 @pytest.mark.parametrize("off", [-1, 1])

@@ -172,6 +172,50 @@ async def test_what_there_is_of_a_run_without_an_output_stays_until_the_next_one
     assert (text, seen[-1].kind) == ("again", "end")
 
 
+async def test_each_run_of_a_job_that_is_retried_is_shown_from_its_beginning(site: Served) -> None:
+    command = 'printf "run $QUEUECTL_ATTEMPT"; [ $QUEUECTL_ATTEMPT = 3 ]'
+    await site.engine.enqueue(command, id="job-1", max_retries=1, backoff_base=0.01)
+
+    async with streaming(site, "/live/job?job=job-1&output=yes") as stream:
+        async with site.engine.workers():
+            await site.engine.wait("job-1")
+            seen = await stream.until("end")
+
+            while "run 2" not in str(seen):
+                seen += await stream.until("end")
+
+            # While nobody reads, it is over and retried by hand.
+            await site.engine.retry("job-1")
+            await site.engine.wait("job-1")
+
+        seen += await stream.until("end")
+
+    kinds = [event.kind for event in seen if event.kind in {"start", "end"}]
+    texts = [event.data["text"] for event in seen if event.kind == "output"]
+    assert kinds == ["start", "end"] * len(texts)
+    # Of those that were over before they could be shown, the last is.
+    assert texts[-2:] == ["run 2", "run 3"]
+
+
+async def test_an_output_that_is_lost_since_the_page_was_made_is_told(site: Served) -> None:
+    await site.engine.enqueue("head -c 100000 /dev/zero", id="job-1")
+
+    async with site.engine.workers():
+        await site.engine.wait("job-1")
+
+    folder = site.engine.state_folder / "output"
+    [file] = [path for path in folder.rglob("*") if path.is_file()]
+    file.unlink()
+
+    # As a page asks again that was made while the run went on.
+    async with streaming(site, "/live/job?job=job-1&output=yes") as stream:
+        seen = await stream.until("missing")
+        rest = await stream.next()
+
+    assert "output" not in {event.kind for event in seen}
+    assert rest.kind == "end"
+
+
 async def test_output_flows_while_the_job_runs(site: Served, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     command = f"printf first; until [ -e {gate} ]; do sleep 0.02; done; printf second"

@@ -181,7 +181,7 @@ def _fields(params: QueryParams, wanted: set[str]) -> list[tuple[str, str]]:
 
 
 def _selected(params: QueryParams, field: str) -> int:
-    count = len(given(params, field))
+    count = len(seen_jobs(params.getlist(field)) if field == "job" else given(params, field))
 
     if not count:
         msg = "nothing was selected: go back and tick something first"

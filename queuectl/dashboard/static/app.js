@@ -117,7 +117,7 @@ const linesOf = (text) => text.split("\n").length - 1;
 
 function follow(pre) {
   let size = 0, lines = 0, come = "", isNew = false, frame = 0;
-  const cut = document.getElementById("output-cut");
+  const cut = document.getElementById("output-cut"), lost = document.getElementById("output-gone");
   const draw = () => {
     const place = pre.scrollTop + pre.clientHeight >= pre.scrollHeight - 24 ? null : pre.scrollTop;
     if (isNew) pre.textContent = "", size = lines = 0;
@@ -141,8 +141,7 @@ function follow(pre) {
   return {
     start: ({ is_cut }) => {
       // It may be another run than the page was loaded with.
-      document.getElementById("output-gone")?.remove();
-      pre.hidden = false, cut.hidden = !is_cut;
+      pre.hidden = false, lost.hidden = true, cut.hidden = !is_cut;
       pre.dataset.empty = "Nothing yet: what it writes appears here.";
       come = "", isNew = true;
       later();
@@ -152,6 +151,7 @@ function follow(pre) {
       if (come.length > MOST) come = come.slice(-MOST), cut.hidden = false;
       later();
     },
+    missing: () => { pre.hidden = true, lost.hidden = false, cut.hidden = true; },
     end: () => { pre.dataset.empty = "It wrote nothing."; },
   };
 }

@@ -6,7 +6,7 @@ retries by policy. A method that changes something returns after its commit is
 on the disk. Where a call is cancelled, its change may still be made.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Flag, auto
 from typing import TYPE_CHECKING, Protocol
@@ -438,13 +438,15 @@ class JobStore(JobReader, Protocol):
     async def mark_stuck(self, job: Job, words: str, *, now: datetime) -> bool:
         """Say why a run is neither over nor adopted; return whether that is news."""
 
-    async def cancel(self, job_id: str, reason: str | None, *, now: datetime) -> Job:
+    async def cancel(
+        self, job_id: str, reason: str | None, *, now: datetime, seq: int | None = None
+    ) -> Job:
         """
         Cancel a waiting job, or mark a running one for its worker to cancel.
 
         Raises:
             JobNotFoundError: There is none.
-            JobStateError: It is finished.
+            JobStateError: It is finished, or has another number.
         """
 
     async def withdraw(self, job: Job, reason: str) -> None:
@@ -457,14 +459,20 @@ class JobStore(JobReader, Protocol):
         """
 
     async def retry(
-        self, job_ids: Sequence[str], allowed: frozenset[JobState], *, now: datetime
+        self,
+        job_ids: Sequence[str],
+        allowed: frozenset[JobState],
+        *,
+        now: datetime,
+        seqs: Mapping[str, int] | None = None,
     ) -> list[Job]:
         """
         Put jobs back to pending with no attempts charged, all or none.
 
         Raises:
             JobNotFoundError: One is missing.
-            JobStateError: One is in a state that is not allowed.
+            JobStateError: One is in a state that is not allowed, or has not the number that
+                is said of its id.
         """
 
     async def retry_dead(
@@ -485,22 +493,28 @@ class JobStore(JobReader, Protocol):
             after: The one of the step before. A job that dies again is not behind it.
         """
 
-    async def run_now(self, job_ids: Sequence[str], *, now: datetime) -> list[Job]:
+    async def run_now(
+        self, job_ids: Sequence[str], *, now: datetime, seqs: Mapping[str, int] | None = None
+    ) -> list[Job]:
         """
         Let jobs that wait for a time to come be due now, all or none.
 
         Raises:
             JobNotFoundError: One is missing.
-            JobStateError: One does not wait for a time to come.
+            JobStateError: One does not wait for a time to come, or has not the number that
+                is said of its id.
         """
 
-    async def delete(self, job_id: str, *, updated_at: datetime | None = None) -> Purged:
+    async def delete(
+        self, job_id: str, *, updated_at: datetime | None = None, seq: int | None = None
+    ) -> Purged:
         """
         Delete a job with its runs and outputs.
 
         Args:
             job_id: The job.
             updated_at: Only where it was last changed at just this time.
+            seq: Only where it has this number.
 
         Raises:
             JobNotFoundError: There is none.

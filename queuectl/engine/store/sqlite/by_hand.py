@@ -1,7 +1,7 @@
 """What is done by hand inside a transaction: cancel, retry, run now, delete, purge."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -23,9 +23,16 @@ from queuectl.engine.store.sqlite.statements import SQL
 STEP: Final = 1000
 
 
-def cancel(connection: sqlite3.Connection, job_id: str, reason: str | None, now: datetime) -> Job:
+def cancel(
+    connection: sqlite3.Connection,
+    job_id: str,
+    reason: str | None,
+    now: datetime,
+    seq: int | None,
+) -> Job:
     """Cancel a waiting job, or mark a running one."""
     job = get_job(connection, job_id)
+    _check_same(job, seq, "cancel")
 
     if job.is_finished:
         raise JobStateError(job.id, job.state, "cancel")
@@ -45,11 +52,14 @@ def retry(
     job_ids: Sequence[str],
     allowed: frozenset[JobState],
     now: datetime,
+    seqs: Mapping[str, int] | None = None,
 ) -> list[Job]:
     """Put jobs back to pending, all or none."""
     jobs = get_jobs(connection, list(dict.fromkeys(job_ids)))
 
     for job in jobs:
+        _check_same(job, (seqs or {}).get(job.id), "retry")
+
         if job.state not in allowed:
             raise JobStateError(job.id, job.state, "retry", hint=_RETRY_HINTS.get(job.state))
 
@@ -87,16 +97,23 @@ def retry_dead(
     return Retried(jobs=len(rows), after=_last(rows))
 
 
-def run_now(connection: sqlite3.Connection, job_ids: Sequence[str], now: datetime) -> list[Job]:
+def run_now(
+    connection: sqlite3.Connection,
+    job_ids: Sequence[str],
+    now: datetime,
+    seqs: Mapping[str, int] | None = None,
+) -> list[Job]:
     """Let jobs that wait for a time to come run as soon as a worker is free, all or none."""
     jobs = get_jobs(connection, list(dict.fromkeys(job_ids)))
 
     for job in jobs:
+        _check_same(job, (seqs or {}).get(job.id), "run")
+
         if job.state not in WAITING or job.run_at <= now:
             raise JobStateError(job.id, job.state, "run", hint=_RUN_NOW_HINTS[job.state])
 
-    seqs = msgspec.json.encode([job.seq for job in jobs]).decode()
-    connection.execute(SQL["run_jobs_now"], {"jobs": seqs, "now": to_ms(now)})
+    wanted = msgspec.json.encode([job.seq for job in jobs]).decode()
+    connection.execute(SQL["run_jobs_now"], {"jobs": wanted, "now": to_ms(now)})
     return get_jobs(connection, job_ids)
 
 
@@ -111,9 +128,19 @@ _RUN_NOW_HINTS: Final = {
 }
 
 
-def delete(connection: sqlite3.Connection, job_id: str, updated_at: datetime | None) -> Purged:
+def _check_same(job: Job, seq: int | None, action: str) -> None:
+    """Refuse a job that has another number than was seen with its id; None for any."""
+    if seq not in {None, job.seq}:
+        hint = "another job has been enqueued anew under this id since: look at it again"
+        raise JobStateError(job.id, job.state, action, hint=hint)
+
+
+def delete(
+    connection: sqlite3.Connection, job_id: str, updated_at: datetime | None, seq: int | None
+) -> Purged:
     """Delete a job with its runs and outputs; what happened to it stays."""
     job = get_job(connection, job_id)
+    _check_same(job, seq, "delete")
 
     if job.state is JobState.PROCESSING:
         raise JobStateError(job.id, job.state, "delete", hint="cancel it first")

@@ -1,7 +1,7 @@
 """The SQLite store: every method is an operation for the writer; the reads are `SqliteLookups`."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -180,10 +180,12 @@ class SqliteStore(SqliteLookups):
             partial(operations.mark_stuck, job=job, words=words, now=now), Change.STATE
         )
 
-    async def cancel(self, job_id: str, reason: str | None, *, now: datetime) -> Job:
+    async def cancel(
+        self, job_id: str, reason: str | None, *, now: datetime, seq: int | None = None
+    ) -> Job:
         """Cancel a waiting job, or mark a running one."""
         return await self._write(
-            partial(by_hand.cancel, job_id=job_id, reason=reason, now=now), Change.ORDERS
+            partial(by_hand.cancel, job_id=job_id, reason=reason, now=now, seq=seq), Change.ORDERS
         )
 
     async def withdraw(self, job: Job, reason: str) -> None:
@@ -191,11 +193,17 @@ class SqliteStore(SqliteLookups):
         await self._write_one("withdraw_job", Change.ORDERS, **fence_values(job), reason=reason)
 
     async def retry(
-        self, job_ids: Sequence[str], allowed: frozenset[JobState], *, now: datetime
+        self,
+        job_ids: Sequence[str],
+        allowed: frozenset[JobState],
+        *,
+        now: datetime,
+        seqs: Mapping[str, int] | None = None,
     ) -> list[Job]:
         """Put jobs back to pending, all or none."""
         return await self._write(
-            partial(by_hand.retry, job_ids=job_ids, allowed=allowed, now=now), Change.WORK
+            partial(by_hand.retry, job_ids=job_ids, allowed=allowed, now=now, seqs=seqs),
+            Change.WORK,
         )
 
     async def retry_dead(
@@ -212,14 +220,20 @@ class SqliteStore(SqliteLookups):
             Change.WORK,
         )
 
-    async def run_now(self, job_ids: Sequence[str], *, now: datetime) -> list[Job]:
+    async def run_now(
+        self, job_ids: Sequence[str], *, now: datetime, seqs: Mapping[str, int] | None = None
+    ) -> list[Job]:
         """Let jobs that wait for a time to come run at once, all or none."""
-        return await self._write(partial(by_hand.run_now, job_ids=job_ids, now=now), Change.WORK)
+        return await self._write(
+            partial(by_hand.run_now, job_ids=job_ids, now=now, seqs=seqs), Change.WORK
+        )
 
-    async def delete(self, job_id: str, *, updated_at: datetime | None = None) -> Purged:
+    async def delete(
+        self, job_id: str, *, updated_at: datetime | None = None, seq: int | None = None
+    ) -> Purged:
         """Delete a job with its runs and outputs."""
         return await self._write(
-            partial(by_hand.delete, job_id=job_id, updated_at=updated_at), Change.STATE
+            partial(by_hand.delete, job_id=job_id, updated_at=updated_at, seq=seq), Change.STATE
         )
 
     async def purge(self, states: Sequence[JobState], *, until: datetime, after: int = 0) -> Purged:
