@@ -195,11 +195,11 @@ async def _to_each(code: str, form: Form, change: Callable[[SeenJob], Awaitable[
 
 
 async def _dlq_retry(engine: QueueEngine, form: Form) -> Done:
-    return Done("retried", await engine.dlq.retry_all(_reason(form), until=_until(form)))
+    return Done("retried", await engine.dlq.retry_all(_reason(form), until=_until(engine, form)))
 
 
 async def _dlq_purge(engine: QueueEngine, form: Form) -> Done:
-    return Done("purged", await engine.dlq.purge(_reason(form), until=_until(form)))
+    return Done("purged", await engine.dlq.purge(_reason(form), until=_until(engine, form)))
 
 
 async def _purge(engine: QueueEngine, form: Form) -> Done:
@@ -208,7 +208,7 @@ async def _purge(engine: QueueEngine, form: Form) -> Done:
     if not states:
         return _NOTHING
 
-    older_than, until = finished_for(form), _until(form)
+    older_than, until = finished_for(form), _until(engine, form)
 
     # Meant is what had been finished for so long when that was asked.
     if until is not None:
@@ -344,15 +344,23 @@ def _reason(form: Form) -> str | None:
     return None
 
 
-def _until(form: Form) -> datetime | None:
+def _until(engine: QueueEngine, form: Form) -> datetime | None:
     """
     Return as of when jobs are meant that were asked about, None where nothing was asked.
 
     Raises:
-        InvalidValueError: It is not a time.
+        InvalidValueError: It is not a time, or one that has not come yet.
     """
-    until = form.get("until")
-    return None if until is None else parse_time(until)
+    text = form.get("until")
+
+    if text is None:
+        return None
+
+    # What has happened since the question would be before it.
+    if (until := parse_time(text)) > engine.now():
+        raise InvalidValueError("the clock was set back since this was asked: ask again")
+
+    return until
 
 
 def _links(request: Request) -> Links:

@@ -207,6 +207,21 @@ async def test_a_job_is_enqueued_and_its_page_follows_it(tab: Tab, engine: Queue
         await expect(page.locator("pre.output")).to_have_text("a\nb\nc\n")
 
 
+async def test_who_goes_back_from_a_question_has_ticked_no_other_job(
+    tab: Tab, engine: QueueEngine
+) -> None:
+    await engine.enqueue("true", id="mine", delay=3600)
+    page = await tab.go("jobs")
+    await page.get_by_role("checkbox", name="Select mine").check()
+    await page.get_by_role("button", name="Delete…").click()
+    await expect(page.get_by_role("heading", name="Delete 1 job?")).to_be_visible()
+    await engine.enqueue("true", id="others", delay=3600)
+    await page.go_back()
+
+    await expect(page.get_by_role("checkbox", name="Select others")).not_to_be_checked()
+    await expect(page.get_by_role("button", name="Run now")).to_be_disabled()
+
+
 async def test_what_is_clicked_again_while_the_answer_is_slow_is_done_once(
     tab: Tab, engine: QueueEngine, dead: list[str]
 ) -> None:

@@ -275,7 +275,11 @@ async def test_dead_jobs_of_a_clock_that_was_ahead_are_left_and_the_question_say
         await make_dead(engine, "later", command="exit 4")
         answer = await post(site, "/actions/dlq/purge", dict(every.fields))
         left = await states(engine)
+        clock.jump(timedelta(minutes=-5))
+        refused = await post(site, "/actions/dlq/purge", dict(every.fields))
 
+    assert refused.status_code == 400
+    assert "the clock was set back" in refused.text
     assert "by a clock that was ahead" in every.note
     assert cause.note == ""
     assert answer.headers["location"].endswith("count=1")

@@ -118,8 +118,8 @@ async def test_many_jobs_are_changed_together(
     """One after the other a thousand would take a second, and so would the server to stop."""
     both = asyncio.Barrier(2)
 
-    async def cancel(job_id: str, *, reason: str | None) -> None:
-        del job_id, reason
+    async def cancel(job_id: str, *, reason: str | None, seq: int | None) -> None:
+        del job_id, reason, seq
         await both.wait()
 
     monkeypatch.setattr(site.engine, "cancel", cancel)
@@ -142,8 +142,8 @@ async def test_what_is_broken_off_by_the_stop_is_no_error_of_ours(
 ) -> None:
     waits = anyio.Event()
 
-    async def cancel(job_id: str, *, reason: str | None) -> None:
-        del job_id, reason
+    async def cancel(job_id: str, *, reason: str | None, seq: int | None) -> None:
+        del job_id, reason, seq
         waits.set()
         await anyio.sleep_forever()
 

@@ -8,13 +8,15 @@ import msgspec
 import pytest
 from starlette.routing import compile_path
 
+from queuectl import JobState
 from queuectl.dashboard.links import PATHS
 from queuectl.dashboard.panes.dlq import dlq_view
+from queuectl.dashboard.panes.jobs import jobs_view
 from queuectl.dashboard.panes.registry import PANES
 from queuectl.dashboard.panes.site import Site
 from queuectl.dashboard.templates import render, render_fragment
 from tests.dashboard.views import every_view, make_cause, make_page, make_request
-from tests.factories import NOW
+from tests.factories import NOW, make_job
 
 HOSTILE = (
     "'\"><img src=x onerror=alert(1)></title></textarea></pre></svg></script>"
@@ -254,7 +256,7 @@ def test_a_question_begins_at_what_changes_nothing() -> None:
         assert [tag for tag, attributes in elements if "autofocus" in attributes] == ["a"]
 
 
-def test_only_what_starts_one_command_starts_it_without_a_question() -> None:
+def test_what_starts_commands_that_are_not_named_asks_first_of_one_too() -> None:
     several, one = (make_cause("exit_code=3", count) for count in (2, 1))
     view = dlq_view(make_page(), [several, one], NOW, total=3)
     elements = read(page("dlq", view)).elements
@@ -266,7 +268,24 @@ def test_only_what_starts_one_command_starts_it_without_a_question() -> None:
         and "purge" not in attributes["formaction"]
     ]
 
-    assert retries == ["/confirm/dlq_retry", "/confirm/dlq_retry", "/actions/dlq/retry"]
+    assert retries == ["/confirm/dlq_retry"] * 3
+
+
+def test_a_browser_that_goes_back_ticks_nothing_by_itself() -> None:
+    view = jobs_view(make_page((make_job(),)), dict.fromkeys(JobState, 1), NOW)
+    elements = read(page("jobs", view)).elements
+    boxes = [each for _, each in elements if each.get("type") == "checkbox"]
+
+    assert {each.get("autocomplete") for each in boxes} == {"off"}
+    assert len(boxes) == 2
+
+
+def test_no_button_becomes_another_that_does_something_else() -> None:
+    elements = read(page(*PLAIN_VIEWS["job"], path="/jobs/x")).elements
+    keys = [each["data-key"] for _, each in elements if each.get("name") == "job"]
+
+    assert len(keys) > 1
+    assert len(set(keys)) == len(keys)
 
 
 def test_a_job_that_is_deleted_on_its_page_leads_to_the_list() -> None:

@@ -31,7 +31,6 @@ class CauseRow(msgspec.Struct, frozen=True, kw_only=True):
         count: How many died of it.
         jobs: The same with its noun: ``3 jobs``.
         latest: When the last one died.
-        are_several: Whether it is more than one.
         is_chosen: Whether the list shows these.
     """
 
@@ -40,7 +39,6 @@ class CauseRow(msgspec.Struct, frozen=True, kw_only=True):
     count: str
     jobs: str
     latest: Moment
-    are_several: bool
     is_chosen: bool
 
 
@@ -148,7 +146,6 @@ def _cause(cause: "Cause", now: datetime, *, chosen: str | None) -> CauseRow:
         count=words.number(cause.count),
         jobs=words.counted(cause.count, "job"),
         latest=words.moment(cause.latest, now),
-        are_several=cause.count > 1,
         is_chosen=cause.reason == chosen,
     )
 

@@ -105,6 +105,8 @@ function gone({ message }, finish) {
   tell(message);
   document.querySelector("#head .lead").textContent = message;
   document.querySelector("#head .actions")?.remove();
+  // They name its id alone, which may be another's by now.
+  for (const link of document.querySelectorAll("#written a, #attempts a")) link.removeAttribute("href");
 }
 
 // --- Live output: text only; a reader who is at its end stays there, others stay where they are.
