@@ -1,6 +1,8 @@
 """What receivers, name servers and proxies do while a message is sent."""
 
 import asyncio
+import errno
+import os
 import shutil
 import socket
 import ssl
@@ -10,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+import anyio
 import pytest
 
 from queuectl.engine.domain.delivering import Answer
@@ -271,6 +274,7 @@ async def test_what_is_sent_to_others_goes_through_the_proxy_of_the_environment(
         "socks5://127.0.0.1:1",
         "http://:hush@",
         "http://p:port",
+        "http://p:0",
         "http://\u043f\u0440\u043e\u043a\u0441\u0438.example:3128",
     ],
 )
@@ -293,12 +297,13 @@ async def test_certificates_that_cannot_be_read_are_a_reason_and_keep_no_http_fr
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    junk = tmp_path / "junk"
+    junk, pipe = tmp_path / "junk", tmp_path / "pipe"
     junk.write_text("nonsense")
+    os.mkfifo(pipe)
     said = "the certificates to trust cannot be read (SSL_CERT_FILE, SSL_CERT_DIR): "
     assert names == {}
 
-    for path in (tmp_path / "missing", junk):
+    for path in (tmp_path / "missing", junk, pipe):
         monkeypatch.setenv("SSL_CERT_FILE", str(path))
         https = await send(sender, "https://hooks.example/")
         assert str(https.problem).startswith(said)
@@ -306,6 +311,18 @@ async def test_certificates_that_cannot_be_read_are_a_reason_and_keep_no_http_fr
 
     monkeypatch.delenv("SSL_CERT_FILE")
     assert str((await send(sender, "https://hooks.example/")).problem).startswith("ConnectError")
+
+
+async def test_that_no_more_files_can_be_opened_is_no_answer_of_the_receivers(
+    sender: Sender, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def connect(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(anyio, "connect_tcp", connect)
+
+    with pytest.raises(OSError, match="Too many open files"):
+        await send(sender, receiver.url())
 
 
 async def test_an_error_that_nobody_has_foreseen_is_a_reason_and_is_logged_once(

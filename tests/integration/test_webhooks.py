@@ -27,7 +27,7 @@ from queuectl import (
 from queuectl.engine.domain.delivering import LONGEST_OVERDUE, MOST_ATTEMPTS
 from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.locks import is_locked
-from queuectl.engine.runtime.webhooks import deliverer, lane, sender
+from queuectl.engine.runtime.webhooks import deliverer, duty, lane, sender
 from queuectl.engine.runtime.worker import Worker
 from queuectl.engine.store.outbox import Target
 from queuectl.engine.store.sqlite.outbox import SqliteOutbox
@@ -813,6 +813,63 @@ async def test_without_the_extra_nothing_is_added_and_a_worker_goes_on(
     assert (await engine.get(job_id)).state is JobState.COMPLETED
     assert [each.state for each in await deliveries(engine)] == [DeliveryState.WAITING]
     assert "pip install 'queuectl[webhooks]'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        (deliverer, "decide_delivery"),
+        (deliverer, "opened_sender"),
+        (duty, "try_lock"),
+        (duty, "open_private"),
+        (lane.Lane, "hear"),
+        (sender.Sender, "send"),
+        (sender.Sender, "close"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_whatever_goes_wrong_with_sending_jobs_go_on_and_it_is_tried_again(
+    still_engine: QueueEngine,
+    clock: FakeClock,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    place: object,
+    name: str,
+) -> None:
+    usual, calls = getattr(place, name), 0
+
+    def fail_at_first(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+
+        if calls == 1:
+            raise LookupError("odd")
+
+        return usual(*arguments)
+
+    monkeypatch.setattr(place, name, fail_at_first)
+    added = await still_engine.webhooks.add(receiver.url())
+
+    async def has_come() -> bool:
+        clock.advance(1.0)
+        return len(receiver.received) >= 2
+
+    async with still_engine.workers():
+        await still_engine.wait((await still_engine.enqueue("true")).id)
+        await wait_until(lambda: bool(receiver.received) or calls > 0)
+
+        if name == "close":
+            # At the end of a duty, as where there are no webhooks any more.
+            await wait_until(lambda: bool(receiver.received))
+            await still_engine.webhooks.remove(added.webhook.id)
+            await wait_until(lambda: calls > 0)
+            await still_engine.webhooks.add(receiver.url())
+
+        clock.advance(10.0)
+        await still_engine.wait((await still_engine.enqueue("true")).id)
+        await wait_until(has_come)
+
+    assert calls > 1
 
 
 async def test_a_worker_that_cannot_send_goes_on_and_leaves_it_to_others_for_a_while(

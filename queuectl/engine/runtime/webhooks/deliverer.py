@@ -28,7 +28,12 @@ from queuectl.engine.domain.delivering import (
 )
 from queuectl.engine.domain.durations import format_time
 from queuectl.engine.domain.webhooks import DeliveryState, webhook_name
-from queuectl.engine.errors import ExtraMissingError
+from queuectl.engine.errors import (
+    EngineClosedError,
+    ExtraMissingError,
+    StoreError,
+    StoreUnusableError,
+)
 from queuectl.engine.runtime.clock import SystemClock, sleep
 from queuectl.engine.runtime.plans import EngineParts
 from queuectl.engine.runtime.reporting import reported
@@ -103,7 +108,7 @@ class Deliverer:
         try:
             with self._bus.listening(self._hear):
                 while not self._is_leaving:
-                    wait = await self._serve_once()
+                    wait = await self._serve_safely()
 
                     if self._ending.is_set():
                         break
@@ -136,6 +141,18 @@ class Deliverer:
         with anyio.move_on_after(seconds):
             await self._ended.wait()
 
+    async def _serve_safely(self) -> float:
+        """Do as `_serve_once`; whatever keeps us from it, jobs go on, and others deliver."""
+        try:
+            return await self._serve_once()
+        except Exception as error:
+            if _is_final(error):
+                raise
+
+            self._leave_to_others(error)
+
+        return _LOOK
+
     async def _serve_once(self) -> float:
         """Deliver as long as it is ours to do; return the seconds until the next look."""
         if not await self._look():
@@ -166,29 +183,36 @@ class Deliverer:
                 self._is_on_duty = False
 
     async def _open_sender(self, stack: AsyncExitStack) -> "Sender | None":
-        """Open what sends; where that cannot be done, leave it to another worker for a while."""
+        """Open what sends; where its packages are missing, leave it to another worker."""
         try:
             sender = await stack.enter_async_context(opened_sender(self._clock))
         except ExtraMissingError as error:
-            self._leave_to_others(f"{error}; {error.hint}", math.inf)
-        except Exception as error:  # noqa: BLE001 (whatever it is, jobs go on)
-            self._leave_to_others(f"{type(error).__name__}: {error}", _UNUSED)
-        else:
-            self._unable_why = ""
-            return sender
+            self._unable_until = math.inf
+            _log.error("cannot deliver to webhooks: %s; %s", error, error.hint)
+            return None
 
-        return None
+        self._unable_why = ""
+        return sender
 
     def _is_able(self) -> bool:
         return self._clock.monotonic() >= self._unable_until
 
-    def _leave_to_others(self, why: str, seconds: float) -> None:
-        """Do not try to send for so long; log why, unless that is known."""
-        self._unable_until = self._clock.monotonic() + seconds
+    def _leave_to_others(self, error: Exception) -> None:
+        """Do not try to send for a while; log why, unless that is known."""
+        self._unable_until = self._clock.monotonic() + _UNUSED
+
+        # What tasks raise comes in groups.
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]
+
+        why = f"{type(error).__name__}: {error}"
 
         if why != self._unable_why:
             self._unable_why = why
-            _log.error("cannot deliver to webhooks: %s", why)
+            is_foreseen = isinstance(error, OSError | StoreError)
+            _log.error(
+                "cannot deliver to webhooks: %s", why, exc_info=None if is_foreseen else error
+            )
 
     async def _deliver(self, sender: "Sender") -> None:
         """Deliver as long as there are webhooks; told to end, until nothing is left to send."""
@@ -380,6 +404,16 @@ class Deliverer:
         # another delivers.
         if not self._ending.is_set() and (self._is_on_duty or is_ours):
             self._news.set()
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether nothing can be done any more, by anybody in this process."""
+    final = (StoreUnusableError, EngineClosedError)
+
+    if isinstance(error, ExceptionGroup):
+        return error.subgroup(final) is not None
+
+    return isinstance(error, final)
 
 
 def _tell(target: Target, sent: Sent) -> None:

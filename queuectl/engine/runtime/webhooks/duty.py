@@ -23,17 +23,16 @@ def held(lock: Path, worker: int) -> Iterator[bool]:
     Args:
         lock: The file.
         worker: The number of whoever is to deliver.
-    """
-    descriptor = -1
 
-    with reported("cannot open the lock of who delivers to webhooks"):
-        descriptor = keep_from_forks(open_private(lock))
+    Raises:
+        OSError: It cannot be opened, locked or let go of.
+    """
+    descriptor = keep_from_forks(open_private(lock))
 
     try:
-        yield descriptor >= 0 and _took(descriptor, worker)
+        yield _took(descriptor, worker)
     finally:
-        if descriptor >= 0:
-            release(descriptor)
+        release(descriptor)
 
 
 def who_delivers(lock: Path) -> str | None:

@@ -6,7 +6,9 @@ themselves imported only where there is somebody to be told.
 """
 
 import asyncio
+import errno
 import logging
+import os
 import ssl
 from contextlib import AsyncExitStack, aclosing, suppress
 from datetime import datetime
@@ -50,6 +52,9 @@ _FAILURES: Final = (
     OSError,
 )
 
+# What is nobody's fault but this process's, or this machine's.
+_OURS: Final = frozenset({errno.EMFILE, errno.ENFILE})
+
 _HEADERS: Final = {
     "content-type": "application/json",
     "user-agent": "queuectl",
@@ -76,7 +81,7 @@ class Sender:
     What a server writes behind an answer would else be taken for the answer to the next
     message; and it may close a connection that is kept at any time, also while that is used.
 
-    It follows no redirects, keeps no cookies, and never raises, whatever a server or a
+    It follows no redirects, keeps no cookies, and never raises for what a server or a
     network does. Who is trusted is read when it is first needed.
 
     Args:
@@ -109,6 +114,9 @@ class Sender:
 
         Returns:
             What came of it, also where nothing did.
+
+        Raises:
+            OSError: This process can open no more files: no fault of the server's.
         """
         now = self._clock.now()
 
@@ -122,6 +130,9 @@ class Sender:
         except (TooMuchError, CertificatesError) as error:
             return Answer(problem=str(error))
         except _FAILURES as error:
+            if isinstance(root := _root(error), OSError) and root.errno in _OURS:
+                raise root from error
+
             return Answer(problem=_words(error))
         except Exception as error:  # noqa: BLE001 (nobody has foreseen it; it is to end no worker)
             return Answer(problem=self._bug(error))
@@ -196,7 +207,7 @@ class Sender:
         try:
             if trusted is None or (trusted.done() and trusted.exception()):
                 # The file may be anything, also one that hangs.
-                trusted = self._trusted = in_forgotten_thread(httpcore2.default_ssl_context)
+                trusted = self._trusted = in_forgotten_thread(_read_trusted)
                 # Whoever asked may have gone when it fails.
                 trusted.add_done_callback(asyncio.Future.exception)
 
@@ -215,6 +226,22 @@ class Sender:
             _log.error("a bug of queuectl, while it sent to a webhook: %s", words, exc_info=error)
 
         return words
+
+
+def _read_trusted() -> ssl.SSLContext:
+    """
+    Read who is trusted. Blocking.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    path = os.environ.get("SSL_CERT_FILE")
+
+    # To open a pipe would take until somebody writes into it.
+    if path and os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(errno.EINVAL, "this is no file", path)
+
+    return httpcore2.default_ssl_context()
 
 
 async def _read_on(response: httpcore2.Response, opened: AsyncExitStack) -> None:
@@ -263,7 +290,9 @@ def _proxy(address: str) -> httpcore2.Proxy:
     with suppress(ValueError):
         url = urlsplit(address)
 
-        if url.hostname and url.hostname.isascii() and url.scheme in {"http", "https"}:
+        is_place = url.hostname and url.hostname.isascii() and url.port != 0
+
+        if is_place and url.scheme in {"http", "https"}:
             return _proxy_at(url)
 
     # Its address can have a password in it, and is not repeated.
@@ -314,10 +343,12 @@ def _words(error: Exception) -> str:
             else "closed the connection without an answer"
         )
 
-    root: BaseException = error
+    return f"{type(error).__name__}: {_root(error)}".removesuffix(": ")
 
-    # The packages in between raise theirs while they handle what the system said.
-    while (below := root.__cause__ or root.__context__) is not None:
-        root = below
 
-    return f"{type(error).__name__}: {root}".removesuffix(": ")
+def _root(error: BaseException) -> BaseException:
+    """Return what is at the bottom of an error: packages raise theirs while they handle it."""
+    while (below := error.__cause__ or error.__context__) is not None:
+        error = below
+
+    return error
