@@ -176,7 +176,7 @@ def named_errors() -> Iterator[None]:
     """Name the errors of whatever writes to the standard streams inside the context."""
     try:
         yield
-    except BrokenPipeError as error:
+    except (BrokenPipeError, ConnectionResetError) as error:
         raise OutputClosedError from error
     except OSError as error:
         raise CommandError(f"cannot write the output: {error.strerror}") from error

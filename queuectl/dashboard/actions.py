@@ -334,9 +334,9 @@ def _reason(form: Form) -> str | None:
     """
     reason = form.get("reason")
 
-    # Empty for those that died without one.
+    # Empty for those that died without one. Forms send the ends of lines as two characters.
     if reason is not None:
-        return reason
+        return reason.replace("\r\n", "\n")
 
     if form.get("all") != "yes":
         raise InvalidValueError("say which: a reason, or all")

@@ -207,6 +207,33 @@ async def test_a_job_is_enqueued_and_its_page_follows_it(tab: Tab, engine: Queue
         await expect(page.locator("pre.output")).to_have_text("a\nb\nc\n")
 
 
+async def test_who_clicks_twice_has_not_answered_the_question_that_comes(
+    tab: Tab, dead: list[str]
+) -> None:
+    page = await tab.go("dlq")
+    await page.get_by_role("button", name="Delete all…").click()
+    button = page.get_by_role("button", name="Delete them")
+    await expect(button).to_be_visible()
+
+    # Below the first click, a moment later.
+    assert await button.evaluate("(each) => getComputedStyle(each).pointerEvents") == "none"
+    await button.click()
+    await _is_told(page, f"{len(dead)} jobs")
+
+
+async def test_enter_in_a_box_starts_nothing(
+    tab: Tab, engine: QueueEngine, dead: list[str]
+) -> None:
+    page = await tab.go("dlq")
+    await page.get_by_role("checkbox", name="Select dead-2").focus()
+    await page.keyboard.press("Space")
+    await page.keyboard.press("Enter")
+    await page.get_by_role("checkbox", name="Select dead-1").check()
+
+    await expect(page.get_by_role("checkbox", name="Select dead-2")).to_be_checked()
+    assert set(await _states(engine, dead)) == {JobState.DEAD}
+
+
 async def test_who_goes_back_from_a_question_has_ticked_no_other_job(
     tab: Tab, engine: QueueEngine
 ) -> None:

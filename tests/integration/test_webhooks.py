@@ -24,7 +24,7 @@ from queuectl import (
     QueueEngine,
     StoreError,
 )
-from queuectl.engine.domain.delivering import LONGEST_OVERDUE, MOST_ATTEMPTS
+from queuectl.engine.domain.delivering import LONGEST_OVERDUE, MOST_ATTEMPTS, Answer
 from queuectl.engine.runtime.folder import StateFolder
 from queuectl.engine.runtime.locks import is_locked
 from queuectl.engine.runtime.webhooks import deliverer, duty, lane, sender
@@ -813,6 +813,46 @@ async def test_without_the_extra_nothing_is_added_and_a_worker_goes_on(
     assert (await engine.get(job_id)).state is JobState.COMPLETED
     assert [each.state for each in await deliveries(engine)] == [DeliveryState.WAITING]
     assert "pip install 'queuectl[webhooks]'" in caplog.text
+
+
+async def test_who_can_open_no_more_files_still_hears_what_becomes_of_what_was_sent(
+    still_engine: QueueEngine,
+    clock: FakeClock,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual, goes_on, failures = sender.Sender.send, asyncio.Event(), 0
+
+    async def answer_late(writer: asyncio.StreamWriter) -> None:
+        await goes_on.wait()
+        await answers()(writer)
+
+    async def send(self: sender.Sender, target: Target, *message: Any) -> Answer:
+        nonlocal failures
+
+        if target.url == receiver.url("/second") and not failures:
+            failures += 1
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        return await usual(self, target, *message)
+
+    async def are_delivered() -> bool:
+        clock.advance(1.0)
+        return not await still_engine.webhooks.deliveries(state="waiting")
+
+    monkeypatch.setattr(sender.Sender, "send", send)
+    await still_engine.webhooks.add(receiver.does("/first", answer_late), on=["completed"])
+    await still_engine.webhooks.add(receiver.url("/second"), on=["dead"])
+
+    async with still_engine.workers():
+        await still_engine.enqueue("true")
+        await receiver.until(1, "/first")
+        await still_engine.enqueue("exit 1", max_retries=0)
+        await wait_until(lambda: failures == 1)
+        goes_on.set()
+        await wait_until(are_delivered)
+
+    assert len(receiver.at("/first")) == len(receiver.at("/second")) == 1
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,8 @@ async def load(engine: "QueueEngine", action: str, params: QueryParams) -> Confi
 
     causes = await engine.dlq.causes()
     reason = params.get("reason")
+    # Forms send the ends of lines as two characters.
+    reason = None if reason is None else reason.replace("\r\n", "\n")
 
     # None where a cause is none of the frequent.
     dead = (

@@ -211,6 +211,7 @@ document.addEventListener("click", (event) => {
   if (!(event.target instanceof Element)) return;
   if (event.target.matches("input[type=checkbox]")) tick(event);
   if (event.target.matches("[data-copy]")) copy(event.target);
+  if (event.target.matches("[data-nothing]")) event.preventDefault();
 });
 // A page that the browser had put away has lost its streams.
 addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); else count(); });

@@ -98,6 +98,8 @@ class Deliverer:
         # By webhook.
         self._lanes: dict[int, Lane] = {}
         self._records = Records()
+        # What keeps us from sending, and is none of the receivers' doing.
+        self._hindrance: OSError | None = None
         # Set where the worker ends; and whether the rest is for others to send.
         self._ending = asyncio.Event()
         self._is_leaving = False
@@ -191,7 +193,6 @@ class Deliverer:
             _log.error("cannot deliver to webhooks: %s; %s", error, error.hint)
             return None
 
-        self._unable_why = ""
         return sender
 
     def _is_able(self) -> bool:
@@ -215,7 +216,13 @@ class Deliverer:
             )
 
     async def _deliver(self, sender: "Sender") -> None:
-        """Deliver as long as there are webhooks; told to end, until nothing is left to send."""
+        """
+        Deliver as long as there are webhooks; told to end, until nothing is left to send.
+
+        Raises:
+            OSError: We cannot send any more; what was sent is recorded.
+        """
+        self._hindrance = None
         await self._mend_times()
 
         async with anyio.create_task_group() as tasks:
@@ -228,11 +235,16 @@ class Deliverer:
                         tasks.start_soon(self._empty, sender, target, lane)
 
                 # A webhook that was removed may hang: those that are there do not wait for it.
-                if not self._is_sending() and (self._ending.is_set() or not lanes):
+                is_over = self._ending.is_set() or not lanes or self._hindrance is not None
+
+                if is_over and not self._is_sending():
                     break
 
                 await self._tidy()
                 await self._rest(min([_LOOK, *(self._seconds_until(*each) for each in lanes)]))
+
+        if self._hindrance is not None:
+            raise self._hindrance
 
     def _is_sending(self) -> bool:
         return any(lane.is_busy for lane in self._lanes.values())
@@ -247,7 +259,7 @@ class Deliverer:
 
     def _seconds_until(self, target: Target, lane: Lane) -> float:
         """Return the seconds until something is to be sent; for ever where that is not known."""
-        if target.due_at is None or lane.is_busy:
+        if target.due_at is None or lane.is_busy or self._hindrance is not None:
             return math.inf
 
         # What cannot be recorded comes again: one message finds out whether it can by now.
@@ -285,6 +297,9 @@ class Deliverer:
             async with anyio.create_task_group() as tasks:
                 for message in messages:
                     tasks.start_soon(self._send, sender, target, message, answers)
+
+            if self._hindrance is not None:
+                return
 
             moment = self._clock.monotonic()
             self._records.hear(are_kept=len(answers) == len(messages), now=moment)
@@ -333,7 +348,13 @@ class Deliverer:
         self, sender: "Sender", target: Target, message: Message, answers: list[Answer]
     ) -> None:
         """Send a message; add what came of it, where that could be recorded."""
-        answer = await sender.send(target, message.id, message.body)
+        try:
+            answer = await sender.send(target, message.id, message.body)
+        except OSError as error:
+            # Not at once: what others are being sent would come again.
+            self._hindrance = error
+            return
+
         now = self._clock.now()
         decision = decide_delivery(answer, message.attempts + 1, now, self._luck())
         sent = Sent(message=message, answer=answer, decision=decision)
@@ -341,6 +362,7 @@ class Deliverer:
         with reported("cannot record a delivery"):
             await self._outbox.settle(sent, now=now)
             answers.append(answer)
+            self._unable_why = ""
             _tell(target, sent)
 
     async def _tidy(self) -> None:

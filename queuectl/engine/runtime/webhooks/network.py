@@ -286,9 +286,17 @@ def _look_up(host: str) -> list[str]:
     Raises:
         OSError: It has none, or nobody knows.
     """
-    # Bytes, for Python refuses some names that a resolver would look up.
-    found = socket.getaddrinfo(host.encode(), None, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(each[4][0]) for each in found))[:_MOST_ADDRESSES]
+    try:
+        # Bytes, for Python refuses some names that a resolver would look up.
+        found = socket.getaddrinfo(host.encode(), None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        failure = error
+    else:
+        return list(dict.fromkeys(str(each[4][0]) for each in found))[:_MOST_ADDRESSES]
+
+    # A resolver that can open no more files does not say so: this does.
+    socket.socket().close()
+    raise failure
 
 
 @contextmanager

@@ -215,6 +215,9 @@ class Sender:
             await asyncio.wait([trusted])
             return trusted.result()
         except OSError as error:
+            if error.errno in _OURS:
+                raise
+
             raise CertificatesError(error) from error
 
     def _bug(self, error: Exception) -> str:

@@ -280,7 +280,7 @@ GROUP BY cause ORDER BY jobs DESC, latest DESC LIMIT :limit;
 
 -- name: run_jobs_now
 -- They keep their states, and the attempts that they are charged.
-UPDATE jobs SET ready = 1, run_at = :now
+UPDATE jobs SET ready = 1, run_at = :now, updated_at = :now
 WHERE seq IN (SELECT value FROM json_each(:jobs)) AND ready = 0;
 
 -- name: delete_job
