@@ -1,7 +1,6 @@
 """Links, pipes and folders that somebody laid where queuectl keeps its files."""
 
 import os
-import secrets
 import signal
 from pathlib import Path
 from typing import Final
@@ -237,7 +236,7 @@ async def test_a_worker_does_not_take_a_planted_folder_for_its_own(
         await engine.enqueue("true", id="job")
 
         with monkeypatch.context() as patch:
-            patch.setattr(secrets, "token_hex", lambda _: token)
+            patch.setattr(os, "urandom", lambda _: bytes.fromhex(token))
             with pytest.raises(StoreError, match=token):
                 await engine.drain()
 
